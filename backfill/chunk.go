@@ -1,0 +1,23 @@
+package backfill
+
+import "time"
+
+// Chunk is the part of a segment changed in one transaction: what the ledger records.
+type Chunk struct {
+	Segment int
+	// Seq numbers the segment's chunks from 1 without a gap.
+	Seq   int
+	Range KeyRange
+	// RowsSeen is how many rows the range held, in scope or not.
+	RowsSeen int64
+	// RowsChanged is how many rows each step changed.
+	RowsChanged []int64
+	// Unmatched and Multiple count the rows in scope that the join met not at all, or more than once.
+	Unmatched, Multiple int64
+	Started             time.Time
+	Duration            time.Duration
+	// Attempt is 1 for a chunk that succeeded at once.
+	Attempt int
+	// Worker names the process and worker.
+	Worker string
+}

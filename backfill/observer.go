@@ -1,0 +1,119 @@
+package backfill
+
+import "time"
+
+// Observer is told what happens. The engine itself does not log: the log, the metrics,
+// the progress display and the tests' transcript are all observers, and faults are
+// injected through one. Calls come from many goroutines at once and must return quickly.
+type Observer func(Event)
+
+// Tee tells every observer, in order. Nil observers are left out.
+func Tee(observers ...Observer) Observer {
+	var list []Observer
+	for _, o := range observers {
+		if o != nil {
+			list = append(list, o)
+		}
+	}
+	return func(e Event) {
+		for _, o := range list {
+			o(e)
+		}
+	}
+}
+
+// Event is one of the types below.
+type Event interface{ event() }
+
+type (
+	// RunStarted begins a process's part in a run.
+	RunStarted struct {
+		Run     RunID
+		Job     string
+		Process string
+		// Resumed is set where the run had begun before; Joined where others are at work on it now.
+		Resumed, Joined bool
+		// EstimatedRows and RowsSeen are the planner's guess and what is walked already.
+		EstimatedRows, RowsSeen, RowsChanged int64
+	}
+	// PassStarted begins a pass.
+	PassStarted struct {
+		Pass     Pass
+		Segments int
+	}
+	// SegmentStarted and SegmentEnded bracket a worker's work on a segment.
+	SegmentStarted struct {
+		Worker  int
+		Segment Segment
+		Mark    Mark
+	}
+	// SegmentEnded says how the segment was left: Mark.Done, Mark.Fence, or neither where work stopped.
+	SegmentEnded struct {
+		Worker  int
+		Segment Segment
+		Mark    Mark
+	}
+	// SegmentSplit says that a straggler was divided.
+	SegmentSplit struct {
+		Segment Segment
+		At      Key
+	}
+	// ChunkChanged comes when a chunk's statements have run and its commit has not been sent.
+	ChunkChanged struct {
+		Worker int
+		Chunk  Chunk
+	}
+	// ChunkCommitted comes when a chunk is known to be committed.
+	ChunkCommitted struct {
+		Worker int
+		Chunk  Chunk
+		Pass   Pass
+		// NextRows is the size the servo has chosen for the chunks to come.
+		NextRows int
+	}
+	// ChunkFailed comes when a chunk was rolled back, or its fate is unknown. Retry is what follows.
+	ChunkFailed struct {
+		Worker  int
+		Chunk   Chunk
+		Err     error
+		Retry   bool
+		Backoff time.Duration
+	}
+	// Waiting says why nothing is written; Reason "" ends the wait.
+	Waiting struct {
+		// Worker is 0 where the whole process waits.
+		Worker int
+		Reason string
+	}
+	// Reconnected says that a worker has a new connection, and how long it was without.
+	Reconnected struct {
+		Worker int
+		After  time.Duration
+	}
+	// StateChanged says that the run is in a new state.
+	StateChanged struct {
+		From, To State
+		Reason   string
+	}
+	// LimitsChanged says that the pace was changed from outside.
+	LimitsChanged struct{ Pace Pace }
+	// RunEnded ends a process's part in a run.
+	RunEnded struct {
+		Summary Summary
+		Err     error
+	}
+)
+
+func (RunStarted) event()     {}
+func (PassStarted) event()    {}
+func (SegmentStarted) event() {}
+func (SegmentEnded) event()   {}
+func (SegmentSplit) event()   {}
+func (ChunkChanged) event()   {}
+func (ChunkCommitted) event() {}
+func (ChunkFailed) event()    {}
+func (Waiting) event()        {}
+func (Reconnected) event()    {}
+func (StateChanged) event()   {}
+func (LimitsChanged) event()  {}
+func (RunEnded) event()       {}

@@ -1,0 +1,75 @@
+package backfill
+
+import (
+	"time"
+
+	"github.com/pgbackfill/pgbackfill/internal/catalog"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+// Plan is a job resolved against a live database: which rows are walked in which order,
+// with which statements, and what preflight noticed. It is made without a write.
+type Plan struct {
+	Job    Job            `json:"job"`
+	Server catalog.Server `json:"server"`
+	Table  catalog.Table  `json:"table"`
+	// Walk is how the table is walked and WalkReason why.
+	Walk       string `json:"walk"`
+	WalkReason string `json:"walk_reason"`
+	// Key describes the walked columns for the statements that compare them; Index is the index that serves it.
+	Key   []pgsql.KeyColumn `json:"key"`
+	Index string            `json:"index,omitempty"`
+	// Unique is set where no two rows share a key.
+	Unique bool `json:"unique"`
+	// SearchPath is the search_path the job's statements run under, pinned for the run.
+	SearchPath string `json:"search_path"`
+	// Segments are those of PassWalk. The last one's Through is the greatest key at planning;
+	// there are none where the table is empty.
+	Segments []Segment `json:"segments"`
+	// Pace is what the run will use: the job's over the configuration's.
+	Pace Pace `json:"pace"`
+	// Estimates, from statistics.
+	EstimatedRows   int64         `json:"estimated_rows"`
+	EstimatedChunks int64         `json:"estimated_chunks"`
+	EstimatedTime   time.Duration `json:"estimated_time"`
+	EstimatedWAL    int64         `json:"estimated_wal_bytes"`
+	// Statements is every statement a run sends, in the order of a chunk's life.
+	Statements []PlannedStatement `json:"statements"`
+	Findings   []Finding          `json:"findings"`
+	// Fingerprint is what the table must still look like on resume: a line each, by name.
+	Fingerprint map[string]string `json:"fingerprint"`
+}
+
+// PlannedStatement is a statement that a run will send, with placeholders for its values.
+type PlannedStatement struct {
+	Name string `json:"name"`
+	// When says in a few words when it is sent: "each chunk", "once a segment".
+	When string `json:"when"`
+	SQL  string `json:"sql"`
+	// Explain is the server's plan for it, where it was asked.
+	Explain string `json:"explain,omitempty"`
+}
+
+// Severity says what a finding does to a run.
+type Severity string
+
+// Severities: an error stops the run unless accepted where it can be, a warning is asked about,
+// and a note is only shown.
+const (
+	SeverityError   Severity = "error"
+	SeverityWarning Severity = "warning"
+	SeverityNote    Severity = "note"
+)
+
+// Finding is one thing that preflight noticed.
+type Finding struct {
+	// ID is a word that --accept takes: "trigger-fires".
+	ID       string   `json:"id"`
+	Severity Severity `json:"severity"`
+	// Title is one line, Evidence what was read where, Remedy what to do.
+	Title    string `json:"title"`
+	Evidence string `json:"evidence"`
+	Remedy   string `json:"remedy"`
+	// Accepted is who accepted it, where somebody did.
+	Accepted string `json:"accepted,omitempty"`
+}

@@ -1,0 +1,144 @@
+package backfill
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+// RunID numbers the runs of a database.
+type RunID int64
+
+// State is where a run is in its life.
+type State string
+
+// The states of a run. A run is over in StateFinished, StateCancelled and StateUndone;
+// one that is StateFailed goes on when it is run again.
+const (
+	StatePlanned   State = "planned"
+	StatePreparing State = "preparing"
+	StateRunning   State = "running"
+	StatePausing   State = "pausing"
+	StatePaused    State = "paused"
+	StateFinishing State = "finishing"
+	StateFinished  State = "finished"
+	StateFailed    State = "failed"
+	StateCancelled State = "cancelled"
+	StateUndone    State = "undone"
+)
+
+// Over reports whether no chunk will be added to a run in this state.
+func (s State) Over() bool {
+	return s == StateFinished || s == StateCancelled || s == StateUndone
+}
+
+// Desired is what people asked of a run.
+type Desired string
+
+// What can be asked of a run.
+const (
+	DesiredRunning   Desired = "running"
+	DesiredPaused    Desired = "paused"
+	DesiredCancelled Desired = "cancelled"
+)
+
+// Orders is what the database says a process should do now.
+type Orders struct {
+	State   State
+	Desired Desired
+	// Reason is who asked for it and why, for people: "paused by ann: replica rebuild".
+	Reason string
+	// Pass is the pass the run is in.
+	Pass Pass
+	// Overrides are limits set live; fields at zero were not set.
+	Overrides Pace
+}
+
+// Beat is what a process tells the others about itself, about once a second.
+type Beat struct {
+	// Segments are the numbers of the segments its workers hold.
+	Segments []int
+	// Workers is how many workers it has now, ChunkRows the chunk size they use.
+	Workers, ChunkRows int
+	// RowsPerSecond is its own pace over the last seconds.
+	RowsPerSecond float64
+	// Waiting is why it does not write, in one line; "" where it does.
+	Waiting string
+}
+
+// Ledger is the append-only record of committed chunks. Its rows commit with the data
+// and its primary key is the fence: of two that did the same chunk, one is refused.
+type Ledger interface {
+	// Append is the statement that records c; it is the last of the chunk's own transaction.
+	// The server refuses it where c does not follow its predecessor, or was recorded already.
+	Append(c Chunk) pgsql.Statement
+	// Refused reports whether err is that refusal, and not a constraint of the user's.
+	Refused(err error) bool
+	// Mark reads a segment's mark over conn.
+	Mark(ctx context.Context, conn *pgx.Conn, segment int) (Mark, error)
+}
+
+// Segments is where the segments of a run are kept.
+type Segments interface {
+	// List returns the segments of a pass with their marks, in the order of their numbers.
+	List(ctx context.Context, pass Pass) ([]SegmentState, error)
+	// Split closes a segment with a fence row after its watermark and adds two children:
+	// (watermark, at] and (at, through]. It returns false, and changes nothing, where the
+	// watermark is no longer the one given: the segment has moved on.
+	Split(ctx context.Context, s SegmentState, at Key) (bool, error)
+	// Advance ends the pass from and adds the segments of the next. It returns false, and
+	// changes nothing, where the run is not in that pass any more: another process was first.
+	Advance(ctx context.Context, from, to Pass, segments []Segment) (bool, error)
+}
+
+// Control is how the processes of a run and the people around it meet.
+type Control interface {
+	// Beat records that this process is alive and returns what it should do.
+	Beat(ctx context.Context, b Beat) (Orders, error)
+	// SetState moves the run to a state, with the reason. Leaving a state that is Over is refused.
+	SetState(ctx context.Context, to State, reason string) error
+	// Cancel closes every open segment with a fence row and ends the run as StateCancelled.
+	Cancel(ctx context.Context) error
+	// Finish checks from the ledger alone that the walk is covered without a gap, and ends the
+	// run as StateFinished in a commit that waits for the disk. It returns an error that says
+	// where the gap is, and changes nothing, where it is not covered.
+	Finish(ctx context.Context, s Summary) error
+	// Leave records that this process is gone.
+	Leave(ctx context.Context) error
+}
+
+// Throttle says when the next chunk may start. Package throttle has the real one.
+type Throttle interface {
+	// Wait returns when rows more rows may be walked, or with ctx's error.
+	Wait(ctx context.Context, rows int) error
+	// SetRate changes the limit, in rows a second over all workers, at once; 0 is none.
+	SetRate(rowsPerSecond float64)
+}
+
+// Connect makes a new connection to the primary.
+type Connect func(ctx context.Context) (*pgx.Conn, error)
+
+// Summary is what a run came to.
+type Summary struct {
+	Run   RunID  `json:"run"`
+	Job   string `json:"job"`
+	State State  `json:"state"`
+	// Reason says why the run is in this state, where that needs saying.
+	Reason string `json:"reason,omitempty"`
+	// Chunks, RowsSeen and RowsChanged count the whole run, over all processes.
+	Chunks      int64 `json:"chunks"`
+	RowsSeen    int64 `json:"rows_seen"`
+	RowsChanged int64 `json:"rows_changed"`
+	// SweepChanged counts the rows the closing sweep had to change.
+	SweepChanged int64 `json:"sweep_changed"`
+	// Unmatched and Multiple count rows in scope that the join met not at all, or more than once.
+	Unmatched int64 `json:"unmatched"`
+	Multiple  int64 `json:"multiple"`
+	// Retries counts this process's chunks that had to be tried again.
+	Retries int64 `json:"retries"`
+	// Elapsed is this process's time.
+	Elapsed time.Duration `json:"elapsed"`
+}
