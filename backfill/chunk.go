@@ -20,4 +20,8 @@ type Chunk struct {
 	Attempt int
 	// Worker names the process and worker.
 	Worker string
+
+	// size is how many rows were asked for, and last is set where the chunk ends its segment.
+	size int
+	last bool
 }

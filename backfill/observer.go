@@ -41,6 +41,11 @@ type (
 		Pass     Pass
 		Segments int
 	}
+	// Synced is what the ledger says of a pass at this moment, over all processes.
+	Synced struct {
+		Pass                  Pass
+		RowsSeen, RowsChanged int64
+	}
 	// SegmentStarted and SegmentEnded bracket a worker's work on a segment.
 	SegmentStarted struct {
 		Worker  int
@@ -106,6 +111,7 @@ type (
 
 func (RunStarted) event()     {}
 func (PassStarted) event()    {}
+func (Synced) event()         {}
 func (SegmentStarted) event() {}
 func (SegmentEnded) event()   {}
 func (SegmentSplit) event()   {}

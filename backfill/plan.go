@@ -21,6 +21,9 @@ type Plan struct {
 	Index string            `json:"index,omitempty"`
 	// Unique is set where no two rows share a key.
 	Unique bool `json:"unique"`
+	// LockFirst is set where the change reads more than the row itself: its rows are locked by
+	// a statement of their own first.
+	LockFirst bool `json:"lock_first"`
 	// SearchPath is the search_path the job's statements run under, pinned for the run.
 	SearchPath string `json:"search_path"`
 	// Segments are those of PassWalk. The last one's Through is the greatest key at planning;

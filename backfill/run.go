@@ -100,6 +100,8 @@ type Control interface {
 	Beat(ctx context.Context, b Beat) (Orders, error)
 	// SetState moves the run to a state, with the reason. Leaving a state that is Over is refused.
 	SetState(ctx context.Context, to State, reason string) error
+	// Pause asks every process of the run to pause, in the engine's own name.
+	Pause(ctx context.Context, reason string) error
 	// Cancel closes every open segment with a fence row and ends the run as StateCancelled.
 	Cancel(ctx context.Context) error
 	// Finish checks from the ledger alone that the walk is covered without a gap, and ends the

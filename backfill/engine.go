@@ -1,0 +1,353 @@
+package backfill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgerr"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+const (
+	// beatEvery is how often a process says that it is alive and asks what to do: the time a
+	// pause takes to be heard.
+	beatEvery = time.Second
+	// graceMost bounds how long a begun chunk may take to finish, over and above its own
+	// statement timeouts: no network keeps a worker for ever.
+	graceMost = 30 * time.Second
+)
+
+// Options are what an engine is made of. All are required but where it says otherwise.
+type Options struct {
+	Run  RunID
+	Plan *Plan
+	// Process names this process among those of the run: "host:pid:start".
+	Process string
+	// Resumed is set where the run had begun before, Joined where others are at work on it.
+	Resumed, Joined bool
+
+	Connect  Connect
+	Ledger   Ledger
+	Segments Segments
+	Control  Control
+	Throttle Throttle
+	// Observer is told what happens; nil is nobody.
+	Observer Observer
+	// Clamp lowers a pace to what the operator allows; nil allows all.
+	Clamp func(Pace) Pace
+	// Abort, when done, cancels chunks that have begun: the second Ctrl-C. Nil is never.
+	Abort context.Context
+	// MaxChunks ends the work after so many chunks of this process; 0 is no limit.
+	MaxChunks int64
+}
+
+// engine is one process's part in a run.
+type engine struct {
+	plan     *Plan
+	run      RunID
+	process  string
+	connect  Connect
+	ledger   Ledger
+	segments Segments
+	control  Control
+	throttle Throttle
+	observe  Observer
+	clamp    func(Pace) Pace
+	abort    context.Context
+
+	walk   pgsql.Walk
+	change pgsql.Change
+	pins   []pgsql.Setting
+
+	retries    atomic.Int64
+	chunks     atomic.Int64
+	maxChunks  int64
+	paceNow    atomic.Pointer[Pace]
+	sizerNow   atomic.Pointer[sizer]
+	lastBeatAt atomic.Int64
+
+	mu sync.Mutex
+	// orders are the last ones heard; changed is closed, and made anew, when they change.
+	orders  Orders
+	changed chan struct{}
+	// active counts the workers, parked those that wait for the run to go on.
+	active, parked int
+	outcomes       []bool
+	queue          queue
+}
+
+// Work takes part in a run until it is over, and returns what the run came to. When ctx is
+// cancelled the begun chunks finish, and the error is [ErrInterrupted]. Any number of
+// processes may work on a run at the same time.
+func Work(ctx context.Context, o Options) (Summary, error) {
+	e, err := newEngine(o)
+	if err != nil {
+		return Summary{}, err
+	}
+	started := time.Now()
+	err = e.begin(ctx, o)
+	if err == nil {
+		err = e.passes(ctx)
+	}
+	// What follows must be said even where the work was asked to stop.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceMost)
+	defer cancel()
+	err = e.end(last, ctx, err)
+	summary := e.summary(last, err)
+	summary.Elapsed = time.Since(started)
+	e.observe(RunEnded{Summary: summary, Err: err})
+	return summary, err
+}
+
+func newEngine(o Options) (*engine, error) {
+	change, err := o.Plan.change()
+	if err != nil {
+		return nil, err
+	}
+	e := &engine{
+		plan: o.Plan, run: o.Run, process: o.Process,
+		connect: o.Connect, ledger: o.Ledger, segments: o.Segments, control: o.Control, throttle: o.Throttle,
+		observe: Tee(o.Observer), clamp: o.Clamp, abort: o.Abort, maxChunks: o.MaxChunks,
+		walk: change.Walk, change: change, pins: pgsql.JobPins(o.Plan.SearchPath, o.Plan.Job.Settings),
+		changed: make(chan struct{}),
+	}
+	if e.clamp == nil {
+		e.clamp = func(p Pace) Pace { return p }
+	}
+	if e.abort == nil {
+		e.abort = context.WithoutCancel(context.TODO())
+	}
+	e.setPace(o.Plan.Pace)
+	e.sizerNow.Store(newSizer(e.pace(), false))
+	return e, nil
+}
+
+// begin says that this process is here and hears what to do.
+func (e *engine) begin(ctx context.Context, o Options) error {
+	if err := e.beat(ctx); err != nil {
+		return err
+	}
+	e.observe(RunStarted{Run: e.run, Job: e.plan.Job.Name, Process: e.process, Resumed: o.Resumed, Joined: o.Joined,
+		EstimatedRows: e.plan.EstimatedRows})
+	if e.ordersNow().Desired == DesiredRunning {
+		return e.setState(ctx, StateRunning, "")
+	}
+	return nil
+}
+
+// passes goes through the run's passes to its end.
+func (e *engine) passes(ctx context.Context) error {
+	for {
+		pass := e.ordersNow().Pass
+		if err := e.goOver(ctx, pass); err != nil {
+			return err
+		}
+		next, segments, err := e.following(ctx, pass)
+		if err != nil {
+			return err
+		}
+		if next == pass {
+			return nil
+		}
+		// Where another process was first, its segments are the ones that count.
+		if _, err := e.segments.Advance(ctx, pass, next, segments); err != nil {
+			return err
+		}
+		if err := e.beat(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// goOver works until every segment of a pass is closed.
+func (e *engine) goOver(ctx context.Context, pass Pass) error {
+	e.sizerNow.Store(newSizer(e.pace(), pass == PassSweep))
+	list, err := e.segments.List(ctx, pass)
+	if err != nil {
+		return err
+	}
+	e.queue = newQueue(pass, list)
+	e.observe(PassStarted{Pass: pass, Segments: len(list)})
+	e.synced(list)
+
+	g, working := errgroup.WithContext(ctx)
+	done := make(chan struct{}) // closed when the last worker is gone
+	var workers sync.WaitGroup
+	running := map[int]bool{}
+	var mu sync.Mutex
+	staff := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		for id := 1; id <= e.pace().Workers; id++ {
+			if running[id] {
+				continue
+			}
+			running[id] = true
+			workers.Add(1)
+			g.Go(func() error {
+				defer func() {
+					mu.Lock()
+					defer mu.Unlock()
+					running[id] = false
+					workers.Done()
+				}()
+				return e.workerLoop(working, id)
+			})
+		}
+	}
+	staff()
+	go func() { workers.Wait(); close(done) }()
+	g.Go(func() error { return e.mind(working, done, staff) })
+	return g.Wait()
+}
+
+// workerLoop is one worker's life in a pass: a segment at a time.
+func (e *engine) workerLoop(ctx context.Context, id int) error {
+	w := &worker{engine: e, id: id}
+	defer w.close(ctx)
+	e.count(&e.active, 1)
+	defer e.count(&e.active, -1)
+	for {
+		seg, err := w.take(ctx)
+		if err == nil {
+			var mark Mark
+			e.observe(SegmentStarted{Worker: id, Segment: seg.Segment, Mark: seg.Mark})
+			mark, err = w.segment(ctx, seg.Segment)
+			e.release(seg.No, mark, err)
+			e.observe(SegmentEnded{Worker: id, Segment: seg.Segment, Mark: mark})
+		}
+		switch {
+		case err == nil || errors.Is(err, errContested):
+		case errors.Is(err, errPassDone), errors.Is(err, errSurplus):
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+// mind keeps the heartbeat, hears orders and staffs the pass until its workers are gone.
+func (e *engine) mind(ctx context.Context, done <-chan struct{}, staff func()) error {
+	ticker := time.NewTicker(beatEvery)
+	defer ticker.Stop()
+	silent := false
+	for {
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			<-done
+			return nil
+		case <-ticker.C:
+		}
+		err := e.beat(ctx)
+		if err == nil {
+			err = e.obey(ctx)
+		}
+		switch {
+		case err == nil:
+			if silent {
+				silent = false
+				e.observe(Waiting{})
+			}
+			staff()
+		case ctx.Err() != nil:
+		case pgerr.Class(err) == pgerr.Fatal:
+			return fmt.Errorf("keeping the run's heartbeat: %w", err)
+		default:
+			silent = true
+			e.observe(Waiting{Reason: "the ledger cannot be reached: " + pgerr.Describe(err)})
+		}
+	}
+}
+
+// end says how this process left the run, and moves the run to the state that follows.
+func (e *engine) end(last, ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		err = e.finish(last)
+	case errors.Is(err, errEnough):
+		err = &Error{Place: "run " + fmt.Sprint(e.run), Found: fmt.Sprintf("stopped after %d chunks, as asked", e.chunks.Load()),
+			Remedy: "run it again to go on", Kind: ErrInterrupted}
+	case errors.Is(err, ErrCancelled):
+	case ctx.Err() != nil || errors.Is(err, ErrInterrupted):
+		err = &Error{Place: "run " + fmt.Sprint(e.run), Found: "stopped between two chunks; what is committed stays",
+			Remedy: "run it again to go on", Kind: ErrInterrupted}
+	default:
+		if stateErr := e.setState(last, StateFailed, err.Error()); stateErr != nil {
+			err = errors.Join(err, stateErr)
+		}
+	}
+	if leaveErr := e.control.Leave(last); leaveErr != nil && err == nil {
+		err = fmt.Errorf("leaving the run: %w", leaveErr)
+	}
+	return err
+}
+
+// summary adds up the run from the ledger.
+func (e *engine) summary(ctx context.Context, err error) Summary {
+	s := Summary{Run: e.run, Job: e.plan.Job.Name, State: e.ordersNow().State, Retries: e.retries.Load()}
+	if err != nil {
+		s.Reason = err.Error()
+	}
+	for pass := PassWalk; pass <= PassSweep; pass++ {
+		list, listErr := e.segments.List(ctx, pass)
+		if listErr != nil {
+			s.Reason = errors.Join(err, fmt.Errorf("adding up the ledger: %w", listErr)).Error()
+			return s
+		}
+		for _, seg := range list {
+			s.add(seg)
+		}
+	}
+	return s
+}
+
+func (s *Summary) add(seg SegmentState) {
+	s.Chunks += int64(seg.Seq)
+	if seg.Fence != "" {
+		s.Chunks--
+	}
+	s.RowsChanged += seg.RowsChanged
+	if seg.Pass == PassSweep {
+		s.SweepChanged += seg.RowsChanged
+	} else {
+		s.RowsSeen += seg.RowsSeen
+	}
+}
+
+// grace is the context of a begun chunk: it outlives a request to stop, but not an abort
+// and not for ever.
+func (e *engine) grace(context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(e.abort, 3*e.pace().StatementTimeout+graceMost)
+}
+
+func (e *engine) aborted() bool { return e.abort.Err() != nil }
+
+func (e *engine) pace() Pace { return *e.paceNow.Load() }
+
+func (e *engine) sizer() *sizer { return e.sizerNow.Load() }
+
+// changeOf is the change for a segment: in the sweep only what the walk may have missed.
+func (e *engine) changeOf(seg Segment) pgsql.Change {
+	change := e.change
+	if seg.Pass == PassSweep {
+		change.Sweep = int64(e.run)
+	}
+	return change
+}
+
+// committed tells of a chunk that is known to be committed.
+func (e *engine) committed(worker int, c Chunk, seg Segment, mark Mark) {
+	e.sizer().took(c.size, c.RowsSeen, c.RowsChanged[0], c.Duration)
+	e.outcome(true)
+	e.chunks.Add(1)
+	e.progressed(seg.No, mark)
+	e.observe(ChunkCommitted{Worker: worker, Chunk: c, Pass: seg.Pass, NextRows: e.sizer().next()})
+}

@@ -1,0 +1,176 @@
+package backfill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgerr"
+)
+
+// errSurplus tells a worker that there are enough without it, errEnough that the process has
+// done as many chunks as it was asked for.
+var (
+	errSurplus = errors.New("more workers than wanted")
+	errEnough  = errors.New("as many chunks as asked")
+)
+
+// beat tells the others that this process is alive, and hears what to do.
+func (e *engine) beat(ctx context.Context) error {
+	p := e.pace()
+	held := e.held()
+	orders, err := e.control.Beat(ctx, Beat{Segments: held, Workers: p.Workers, ChunkRows: e.sizer().next()})
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	same := orders == e.orders
+	e.orders = orders
+	if !same {
+		close(e.changed)
+		e.changed = make(chan struct{})
+	}
+	e.mu.Unlock()
+	if !same {
+		e.setPace(orders.Overrides.Over(e.plan.Pace))
+	}
+	return nil
+}
+
+func (e *engine) ordersNow() Orders {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.orders
+}
+
+// setPace takes a pace, within what the operator allows, at once.
+func (e *engine) setPace(p Pace) {
+	p = e.clamp(p.Over(DefaultPace))
+	p.Workers = max(p.Workers, 1)
+	old := e.paceNow.Swap(&p)
+	if s := e.sizerNow.Load(); s != nil {
+		s.set(p)
+	}
+	e.throttle.SetRate(p.Rate)
+	if old != nil && *old != p {
+		e.observe(LimitsChanged{Pace: p})
+	}
+}
+
+// obey moves the run to the state that the orders and the workers add up to.
+func (e *engine) obey(ctx context.Context) error {
+	e.mu.Lock()
+	orders, parked := e.orders, e.parked >= e.active
+	e.mu.Unlock()
+	working := StateRunning
+	if orders.Pass == PassSweep {
+		working = StateFinishing
+	}
+	want := working
+	if orders.Desired == DesiredPaused {
+		if want = StatePausing; parked {
+			want = StatePaused
+		}
+	}
+	if orders.Desired == DesiredCancelled || orders.State.Over() || orders.State == want {
+		return nil
+	}
+	return e.setState(ctx, want, orders.Reason)
+}
+
+func (e *engine) setState(ctx context.Context, to State, reason string) error {
+	from := e.ordersNow().State
+	if from == to {
+		return nil
+	}
+	if err := e.control.SetState(ctx, to, reason); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	e.orders.State = to
+	e.mu.Unlock()
+	e.observe(StateChanged{From: from, To: to, Reason: reason})
+	return nil
+}
+
+// mayWork returns when the worker may begin a chunk, after a pause where there is one, or
+// with the reason why it should not begin any more.
+func (e *engine) mayWork(ctx context.Context, id int) error {
+	for parked := false; ; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		e.mu.Lock()
+		orders, changed := e.orders, e.changed
+		e.mu.Unlock()
+		var done error
+		switch {
+		case orders.Desired == DesiredCancelled || orders.State == StateCancelled:
+			done = fmt.Errorf("run %d: %w: %s", e.run, ErrCancelled, orders.Reason)
+		case id > e.pace().Workers:
+			done = errSurplus
+		case e.maxChunks > 0 && e.chunks.Load() >= e.maxChunks:
+			done = errEnough
+		}
+		if done != nil || orders.Desired == DesiredRunning {
+			if parked {
+				e.count(&e.parked, -1)
+				e.observe(Waiting{Worker: id})
+			}
+			return done
+		}
+		if !parked {
+			parked = true
+			e.count(&e.parked, 1)
+			e.observe(Waiting{Worker: id, Reason: orders.Reason})
+		}
+		select {
+		case <-ctx.Done():
+			e.count(&e.parked, -1)
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+func (e *engine) count(what *int, by int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	*what += by
+}
+
+// outcome remembers how a chunk ended.
+func (e *engine) outcome(ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.outcomes = append(e.outcomes, ok); len(e.outcomes) > failuresLooked {
+		e.outcomes = e.outcomes[1:]
+	}
+}
+
+// failing notes a failure and reports whether more than half of the last chunks failed.
+func (e *engine) failing() bool {
+	e.outcome(false)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	failures := 0
+	for _, ok := range e.outcomes {
+		if !ok {
+			failures++
+		}
+	}
+	if len(e.outcomes) < failuresLooked || failures*2 <= failuresLooked {
+		return false
+	}
+	e.outcomes = e.outcomes[:0]
+	return true
+}
+
+// pauseItself pauses the run for somebody to look at it.
+func (e *engine) pauseItself(ctx context.Context, err error) error {
+	reason := fmt.Sprintf("paused by pgbackfill: more than half of the last %d chunks failed, the last one with %s", failuresLooked, pgerr.Describe(err))
+	if err := e.control.Pause(ctx, reason); err != nil {
+		return err
+	}
+	return e.beat(ctx)
+}

@@ -1,0 +1,178 @@
+package backfill
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+// writersPoll is how often it is looked whether the transactions that may hide a row are gone.
+const writersPoll = 250 * time.Millisecond
+
+// following plans the pass after one that is done; where it returns that same pass the walk
+// is at its end.
+//
+// After the walk comes the tail: the rows above the greatest key at planning, up to the
+// greatest key now, so that an application that inserts all day cannot keep a run alive. An
+// idempotent update ends with a sweep over everything, for the rows that were committed
+// behind the walk by transactions that were open when it passed. The others have none: a
+// second visit would be wrong.
+func (e *engine) following(ctx context.Context, pass Pass) (Pass, []Segment, error) {
+	switch {
+	case pass == PassWalk:
+		segments, err := e.tail(ctx)
+		return PassTail, segments, err
+	case pass == PassTail && e.plan.Job.Idempotent:
+		segments, err := e.sweep(ctx)
+		return PassSweep, segments, err
+	}
+	return pass, nil, nil
+}
+
+func (e *engine) tail(ctx context.Context) ([]Segment, error) {
+	walked, err := e.segments.List(ctx, PassWalk)
+	if err != nil {
+		return nil, err
+	}
+	var upper Key
+	number := 0
+	for _, s := range walked {
+		number = max(number, s.No)
+	}
+	if planned := roots(walked); len(planned) > 0 {
+		upper = planned[len(planned)-1].Range.Through
+	}
+	var last Key
+	err = e.ask(ctx, func(w *worker) error {
+		answers, err := exchange(ctx, w.conn.PgConn(), pgsql.Begin, pgsql.SetLocal(append(pgsql.KeyPins(), w.limits(Segment{})...)...),
+			w.walk.Last(pgsql.Range{After: upper}), pgsql.Commit)
+		if err == nil && len(answers[2].rows) > 0 {
+			last = answers[2].rows[0]
+		}
+		return err
+	})
+	if err != nil || last == nil {
+		return nil, err
+	}
+	return []Segment{{No: number + 1, Pass: PassTail, Range: KeyRange{After: upper, Through: last}}}, nil
+}
+
+// roots are the segments of a list as they were planned: those with a range, in its order,
+// without what was split off.
+func roots(list []SegmentState) []Segment {
+	var planned []Segment
+	for _, s := range list {
+		if s.Parent == 0 && !s.Nulls {
+			planned = append(planned, s.Segment)
+		}
+	}
+	slices.SortFunc(planned, func(a, b Segment) int { return a.No - b.No })
+	return planned
+}
+
+// sweep waits until the transactions are gone that wrote to the table and were open when the
+// walk ended, and plans one more going-over of all that was walked.
+func (e *engine) sweep(ctx context.Context) ([]Segment, error) {
+	if err := e.setState(ctx, StateFinishing, ""); err != nil {
+		return nil, err
+	}
+	if err := e.ask(ctx, func(w *worker) error { return w.outwait(ctx) }); err != nil {
+		return nil, err
+	}
+	var all []Segment
+	number := 0
+	for _, pass := range []Pass{PassWalk, PassTail} {
+		list, err := e.segments.List(ctx, pass)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range list {
+			number = max(number, s.No)
+			if s.Parent == 0 {
+				all = append(all, s.Segment)
+			}
+		}
+	}
+	for i := range all {
+		number++
+		all[i].No, all[i].Pass = number, PassSweep
+	}
+	return all, nil
+}
+
+// outwait waits for every other transaction that has written to the table until now, as
+// CREATE INDEX CONCURRENTLY does: a writer holds its lock on the table to its end, so that
+// the locks name all of them, whatever they have written, prepared transactions included.
+func (w *worker) outwait(ctx context.Context) error {
+	var first []string
+	defer w.observe(Waiting{})
+	for {
+		answers, err := exchange(ctx, w.conn.PgConn(), pgsql.Begin, pgsql.SetLocal(append(pgsql.KeyPins(), w.limits(Segment{})...)...),
+			pgsql.Writers(w.plan.Table.OID), pgsql.Commit)
+		if err != nil {
+			return err
+		}
+		var open []string
+		reason := ""
+		for _, row := range answers[2].rows { // transaction, description
+			if first == nil || slices.Contains(first, row[0]) {
+				open = append(open, row[0])
+				reason = row[1]
+			}
+		}
+		if len(open) == 0 {
+			return nil
+		}
+		first = open
+		w.observe(Waiting{Reason: fmt.Sprintf("the closing sweep waits for %d open transactions that have written to the table, among them %s", len(open), reason)})
+		timer := time.NewTimer(writersPoll)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
+
+// ask runs one question of the engine's over a connection of its own, again where the
+// connection fails.
+func (e *engine) ask(ctx context.Context, question func(*worker) error) error {
+	w := &worker{engine: e}
+	defer w.close(ctx)
+	try := newAttempts(Segment{})
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if w.conn == nil || w.conn.IsClosed() {
+			if err := w.reconnect(ctx); err != nil {
+				return err
+			}
+		}
+		err := question(w)
+		if err == nil {
+			return nil
+		}
+		rollback(context.WithoutCancel(ctx), w.conn.PgConn())
+		if err = w.failed(ctx, Chunk{size: 1}, try, err); err != nil {
+			return err
+		}
+	}
+}
+
+// finish ends the run, once the ledger alone says that everything is covered.
+func (e *engine) finish(ctx context.Context) error {
+	from := e.ordersNow().State
+	if err := e.control.Finish(ctx, e.summary(ctx, nil)); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	e.orders.State = StateFinished
+	e.mu.Unlock()
+	e.observe(StateChanged{From: from, To: StateFinished})
+	return nil
+}

@@ -1,0 +1,244 @@
+package backfill
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+const (
+	// queuePoll is how often a worker with nothing to do looks whether there is something.
+	queuePoll = 300 * time.Millisecond
+	// stalledAfter is how long another process may be silent on a segment before a worker with
+	// nothing else to do takes it over. It is about speed alone: the ledger keeps two that work
+	// the same segment apart.
+	stalledAfter = 2 * time.Second
+	// splitChunks is how many chunks a straggler must still have to be worth dividing, and
+	// splitRows bounds how far ahead its middle is looked for.
+	splitChunks = 8
+	splitRows   = 1_000_000
+)
+
+// errPassDone says that every segment of the pass is closed.
+var errPassDone = errors.New("the pass is done")
+
+// queue is this process's view of a pass's segments.
+type queue struct {
+	pass Pass
+	mu   sync.Mutex
+	list []SegmentState
+	// holder is the worker that has a segment, by number.
+	holder map[int]int
+	// moved is when a segment's last ledger row was seen to change.
+	moved map[int]time.Time
+	// whole holds the segments that could not be divided, with the mark they had then.
+	whole map[int]int
+}
+
+func newQueue(pass Pass, list []SegmentState) queue {
+	return queue{pass: pass, list: list, holder: map[int]int{}, moved: map[int]time.Time{}, whole: map[int]int{}}
+}
+
+// take gives the worker a segment: the first that nobody has; where there is none, a part of
+// the longest that somebody has; else it waits.
+func (w *worker) take(ctx context.Context) (SegmentState, error) {
+	for fresh := false; ; {
+		if err := w.mayWork(ctx, w.id); err != nil {
+			return SegmentState{}, err
+		}
+		seg, open := w.pick()
+		switch {
+		case seg != nil:
+			return *seg, nil
+		case !fresh:
+			if err := w.refresh(ctx); err != nil {
+				if err = w.failed(ctx, Chunk{}, newAttempts(Segment{}), err); err != nil {
+					return SegmentState{}, err
+				}
+				continue
+			}
+			fresh = true
+		case !open:
+			return SegmentState{}, errPassDone
+		default:
+			fresh = false
+			if w.split(ctx) {
+				continue
+			}
+			if err := w.wait(ctx, queuePoll/2, ""); err != nil {
+				return SegmentState{}, err
+			}
+		}
+	}
+}
+
+// pick finds a segment to work on and notes that this worker has it. open is whether any
+// segment of the pass is not closed.
+func (w *worker) pick() (seg *SegmentState, open bool) {
+	q := &w.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range q.list {
+		s := &q.list[i]
+		if s.Closed() {
+			continue
+		}
+		open = true
+		if q.holder[s.No] != 0 {
+			continue
+		}
+		if s.Owner != "" && time.Since(q.moved[s.No]) < stalledAfter {
+			continue
+		}
+		q.holder[s.No] = w.id
+		found := *s
+		return &found, true
+	}
+	return nil, open
+}
+
+// refresh reads the segments again: others split and finish them too.
+func (e *engine) refresh(ctx context.Context) error {
+	list, err := e.segments.List(ctx, e.queue.pass)
+	if err != nil {
+		return err
+	}
+	q := &e.queue
+	q.mu.Lock()
+	before := map[int]Mark{}
+	for _, s := range q.list {
+		before[s.No] = s.Mark
+	}
+	for _, s := range list {
+		if old, known := before[s.No]; !known || old.Seq != s.Seq || q.moved[s.No].IsZero() {
+			q.moved[s.No] = time.Now()
+		}
+	}
+	q.list = list
+	q.mu.Unlock()
+	e.synced(list)
+	return nil
+}
+
+// synced tells the observers what the ledger says of the pass, whoever did it.
+func (e *engine) synced(list []SegmentState) {
+	if e.queue.pass == PassSweep {
+		return
+	}
+	var s Synced
+	for _, seg := range list {
+		s.RowsSeen += seg.RowsSeen
+		s.RowsChanged += seg.RowsChanged
+	}
+	s.Pass = e.queue.pass
+	e.observe(s)
+}
+
+// progressed notes how far a segment is.
+func (e *engine) progressed(no int, mark Mark) {
+	q := &e.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range q.list {
+		if q.list[i].No == no {
+			q.list[i].Mark = mark
+		}
+	}
+}
+
+// release gives a segment back, as far as it is. One that another process works on is left
+// to it until it stalls.
+func (e *engine) release(no int, mark Mark, err error) {
+	if mark.Seq > 0 || mark.Closed() {
+		e.progressed(no, mark)
+	}
+	q := &e.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.holder, no)
+	if errors.Is(err, errContested) {
+		q.moved[no] = time.Now()
+		for i := range q.list {
+			if q.list[i].No == no {
+				q.list[i].Owner = "another process"
+			}
+		}
+	}
+}
+
+// held are the numbers of the segments this process works on.
+func (e *engine) held() []int {
+	q := &e.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	held := make([]int, 0, len(q.holder))
+	for no := range q.holder {
+		held = append(held, no)
+	}
+	return held
+}
+
+// split divides the segment with most left to do at the middle of what is left, so that no
+// worker idles at the end. It reports whether there is something new to take.
+func (w *worker) split(ctx context.Context) bool {
+	seg, rows := w.straggler()
+	if rows == 0 {
+		return false
+	}
+	if w.conn == nil || w.conn.IsClosed() {
+		if err := w.reconnect(ctx); err != nil {
+			return false
+		}
+	}
+	after := seg.Watermark
+	if seg.Seq == 0 {
+		after = seg.Range.After
+	}
+	statements := append(w.seek(seg.Segment, after, rows), pgsql.Commit)
+	answers, err := exchange(ctx, w.conn.PgConn(), statements...)
+	if err != nil || len(answers[2].rows) == 0 {
+		rollback(ctx, w.conn.PgConn())
+		w.cannotSplit(seg)
+		return false
+	}
+	at := Key(answers[2].rows[0])
+	done, err := w.segments.Split(ctx, seg, at)
+	if err != nil || !done { // the segment has moved on: look again
+		return false
+	}
+	w.observe(SegmentSplit{Segment: seg.Segment, At: at})
+	return true
+}
+
+// straggler is the open segment with most rows to go, and how far ahead its middle is; 0
+// where none is worth dividing.
+func (w *worker) straggler() (SegmentState, int) {
+	q := &w.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var longest SegmentState
+	var most int64
+	for _, s := range q.list {
+		left := s.EstimatedRows - s.RowsSeen
+		if at, tried := q.whole[s.No]; s.Closed() || s.Nulls || tried && at == s.Seq {
+			continue
+		}
+		if left > most {
+			longest, most = s, left
+		}
+	}
+	if most < int64(splitChunks*w.sizer().next()) {
+		return SegmentState{}, 0
+	}
+	return longest, int(min(most/2, splitRows))
+}
+
+func (w *worker) cannotSplit(s SegmentState) {
+	q := &w.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.whole[s.No] = s.Seq
+}

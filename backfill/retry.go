@@ -1,0 +1,208 @@
+package backfill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgerr"
+)
+
+const (
+	// backoffFirst is the wait before the second try; each later one is twice as long, up to
+	// backoffMost, and half of every wait is chance, so that workers do not come back in step.
+	backoffFirst = 50 * time.Millisecond
+	backoffMost  = 5 * time.Second
+	// failuresLooked is how many of the last chunks are looked at; where more than half of them
+	// failed the run pauses.
+	failuresLooked = 50
+)
+
+// errContested says that another process works on the segment too.
+var errContested = errors.New("another process works on this segment")
+
+// attempts is what is remembered between the tries at one place of a segment.
+type attempts struct {
+	segment Segment
+	// number is 1 for the first try.
+	number int
+	// narrow bounds the chunk's rows while a place that failed is being closed in on, and
+	// ahead is how many rows there are to go until it is behind us; 0 is no bound.
+	narrow, ahead int
+	// dataErrors counts the data errors of the single row that narrowing ended at.
+	dataErrors int
+	// refusedAt is the sequence number that the ledger refused, 0 for none.
+	refusedAt int
+}
+
+func newAttempts(seg Segment) *attempts { return &attempts{segment: seg, number: 1} }
+
+// succeeded forgets the failures, and the narrowing once the place is behind.
+func (a *attempts) succeeded(c Chunk) {
+	a.number, a.dataErrors, a.refusedAt = 1, 0, 0
+	if a.narrow > 0 {
+		if a.ahead -= int(c.RowsSeen); a.ahead <= 0 || c.last {
+			a.narrow, a.ahead = 0, 0
+		}
+	}
+}
+
+// refused remembers that the ledger did not take the chunk after the mark.
+func (a *attempts) refused(mark Mark) { a.refusedAt = mark.Seq + 1 }
+
+// contested reports, once, whether the chunk that was refused is there from somebody else:
+// then the segment is theirs and this worker goes elsewhere.
+func (a *attempts) contested(mark Mark) bool {
+	taken := a.refusedAt > 0 && mark.Seq >= a.refusedAt && !mark.Closed()
+	a.refusedAt = 0
+	return taken
+}
+
+// narrower makes the next tries at this place a tenth as long, down to one row.
+func (a *attempts) narrower(failed Chunk) {
+	if a.narrow == 0 {
+		a.ahead = failed.size
+	}
+	a.narrow = max(failed.size/10, 1)
+}
+
+// failed decides what follows an error: nil is another try, after a wait. It is the
+// failure table of the design.
+func (w *worker) failed(ctx context.Context, chunk Chunk, try *attempts, err error) error {
+	if w.aborted() {
+		return fmt.Errorf("%w: a begun chunk was cancelled and rolled back", ErrInterrupted)
+	}
+	action := pgerr.Class(err)
+	lost := w.conn == nil || w.conn.IsClosed()
+	switch {
+	case errors.Is(err, errNotCommitted):
+		action = pgerr.Retry
+	case lost && action != pgerr.Fatal:
+		action = pgerr.Retry
+	}
+	if lost && w.lost.IsZero() {
+		w.lost = time.Now()
+	}
+	var stop error
+	switch action {
+	case pgerr.Retry, pgerr.Resource, pgerr.Stop:
+	case pgerr.Shrink:
+		w.sizer().shrink(chunk.size)
+		if chunk.size > 1 {
+			try.narrower(chunk)
+		} else {
+			stop = w.broken(chunk, try, err, "a chunk of one row took longer than the statement timeout",
+				"raise timeouts.statement, or find out what makes this row slow: pgbackfill plan shows the statement")
+		}
+	case pgerr.Data:
+		stop = w.dataError(chunk, try, err)
+	default:
+		stop = w.broken(chunk, try, err, "the chunk's statement cannot succeed",
+			"mend the job or the schema, then run it again: what is committed stays")
+	}
+	backoff := time.Duration(0)
+	if stop == nil {
+		backoff = w.backoff(try.number, action)
+	}
+	chunk.Attempt = try.number
+	w.observe(ChunkFailed{Worker: w.id, Chunk: chunk, Err: err, Retry: stop == nil, Backoff: backoff})
+	if stop != nil {
+		return stop
+	}
+	w.retries.Add(1)
+	if !lost && w.failing() {
+		return w.pauseItself(ctx, err)
+	}
+	try.number++
+	return w.wait(ctx, backoff, pgerr.Describe(err))
+}
+
+// dataError closes in on a row that cannot be changed. The rows before it are committed on
+// the way; the row itself stops the run, named by its key.
+func (w *worker) dataError(chunk Chunk, try *attempts, err error) error {
+	if chunk.size > 1 && !try.segment.Nulls {
+		try.narrower(chunk)
+		return nil
+	}
+	if try.dataErrors++; try.dataErrors < 2 {
+		return nil
+	}
+	return w.broken(chunk, try, err, "a row cannot be changed",
+		"mend the row or the job's expression, then run it again: it goes on at this row")
+}
+
+// broken is the error that stops the run at a chunk.
+func (w *worker) broken(chunk Chunk, try *attempts, err error, found, remedy string) error {
+	place := fmt.Sprintf("job %s, table %s, segment %d, rows %s", w.plan.Job.Name, w.walk.Table, try.segment.No, chunk.Range)
+	if try.segment.Nulls {
+		place = fmt.Sprintf("job %s, table %s, the rows with a NULL in the key", w.plan.Job.Name, w.walk.Table)
+	}
+	return &Error{Place: place, Found: found, Remedy: remedy, Err: describedError{err}}
+}
+
+// describedError prints a server's error with its SQLSTATE, detail and hint.
+type describedError struct{ err error }
+
+func (e describedError) Error() string { return pgerr.Describe(e.err) }
+func (e describedError) Unwrap() error { return e.err }
+
+// backoff is how long to wait before the next try. A place that is being closed in on is
+// tried again at once.
+func (w *worker) backoff(number int, action pgerr.Action) time.Duration {
+	if action == pgerr.Data || action == pgerr.Shrink {
+		return 0
+	}
+	d := min(backoffFirst<<min(number-1, 10), backoffMost)
+	return d/2 + rand.N(d/2)
+}
+
+// wait waits, and says why where it is long enough to be seen.
+func (w *worker) wait(ctx context.Context, d time.Duration, reason string) error {
+	if d == 0 {
+		return ctx.Err()
+	}
+	if d >= 200*time.Millisecond {
+		w.observe(Waiting{Worker: w.id, Reason: reason})
+		defer w.observe(Waiting{Worker: w.id})
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// reconnect makes the worker a connection, for as long as it takes. What no second try makes
+// better, as a wrong password, is returned.
+func (w *worker) reconnect(ctx context.Context) error {
+	for number := 1; ; number++ {
+		connecting, cancel := context.WithTimeout(ctx, w.pace().ConnectTimeout)
+		conn, err := w.connect(connecting)
+		cancel()
+		if err == nil {
+			w.conn = conn
+			if !w.lost.IsZero() {
+				w.observe(Reconnected{Worker: w.id, After: time.Since(w.lost)})
+				w.lost = time.Time{}
+			}
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if pgerr.Class(err) == pgerr.Fatal {
+			return err
+		}
+		if w.lost.IsZero() {
+			w.lost = time.Now()
+		}
+		if err := w.wait(ctx, w.backoff(number+2, pgerr.Retry), "no connection: "+pgerr.Describe(err)); err != nil {
+			return err
+		}
+	}
+}

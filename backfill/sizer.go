@@ -1,0 +1,114 @@
+package backfill
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// firstChunkRows is where the servo starts, before it has measured anything.
+	firstChunkRows = 1000
+	// sparseChunkRows bounds how far chunks in which little changed may make it grow: they
+	// say nothing about the dense ones that may come next.
+	sparseChunkRows = 10_000
+	// sizerGrowth bounds one step up, sizerPanic is how far over the target one chunk must be
+	// for the size to drop to a tenth at once, and sizerSamples how many chunks of one size are
+	// looked at together.
+	sizerGrowth  = 1.5
+	sizerPanic   = 5
+	sizerSamples = 10
+	// sizerEnough is how many chunks of a size must have been seen before it grows.
+	sizerEnough = 2
+)
+
+// sizer finds how many rows a chunk should have, as a servo on time: the 90th percentile
+// of recent chunks of the size in use is held at the target. All workers share one.
+type sizer struct {
+	mu     sync.Mutex
+	rows   int
+	target time.Duration
+	most   int
+	fixed  int
+	// sparse lets chunks that changed little count in full: in a sweep they are the rule.
+	sparse  bool
+	samples []time.Duration
+}
+
+func newSizer(p Pace, sparse bool) *sizer {
+	s := &sizer{rows: firstChunkRows, sparse: sparse}
+	if sparse { // a sweep reads much and writes next to nothing
+		s.rows *= 10
+	}
+	s.set(p)
+	return s
+}
+
+// set takes new limits; the size learned so far stays, within them.
+func (s *sizer) set(p Pace) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.target, s.most, s.fixed = p.ChunkTarget, max(p.ChunkMaxRows, 1), p.ChunkRows
+	if s.sparse {
+		s.most *= 20
+	}
+	s.rows = min(s.rows, s.most)
+}
+
+// next is the size to use now.
+func (s *sizer) next() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fixed > 0 {
+		return s.fixed
+	}
+	return s.rows
+}
+
+// took says that a chunk of a size held so many rows, changed so many of them, and took so
+// long, waits for limits and queues not counted.
+func (s *sizer) took(size int, seen, changed int64, d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fixed > 0 || s.target <= 0 {
+		return
+	}
+	if d > sizerPanic*s.target && size <= s.rows {
+		s.resize(size / 10)
+		return
+	}
+	if size != s.rows || seen < int64(size) { // of another size, or the short end of a segment
+		return
+	}
+	s.samples = append(s.samples, d)
+	if len(s.samples) > sizerSamples {
+		s.samples = s.samples[1:]
+	}
+	if len(s.samples) < sizerEnough {
+		return
+	}
+	sorted := slices.Sorted(slices.Values(s.samples))
+	p90 := max(sorted[len(sorted)*9/10], time.Microsecond)
+	ideal := float64(s.rows) * float64(s.target) / float64(p90)
+	want := int(min(ideal, float64(s.rows)*sizerGrowth, float64(s.most)))
+	if !s.sparse && changed*2 < seen {
+		want = min(want, max(s.rows, sparseChunkRows))
+	}
+	if want > s.rows*11/10 || want < s.rows*9/10 {
+		s.resize(want)
+	}
+}
+
+// shrink says that a chunk of a size was too much for the server.
+func (s *sizer) shrink(size int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fixed == 0 && size <= s.rows {
+		s.resize(size / 2)
+	}
+}
+
+func (s *sizer) resize(rows int) {
+	s.rows = min(max(rows, 1), s.most)
+	s.samples = s.samples[:0]
+}

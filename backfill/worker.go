@@ -1,0 +1,262 @@
+package backfill
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+// worker changes chunks, one at a time, over a connection of its own.
+type worker struct {
+	*engine
+	id   int
+	conn *pgx.Conn
+	// lost is when the connection was lost; zero while there is one.
+	lost time.Time
+}
+
+// boundary is where the next chunk ends, found ahead in the round trip that commits the
+// one before.
+type boundary struct {
+	// size is how many rows were asked for.
+	size    int
+	through Key
+	// last is set where the segment holds no further row: the chunk ends where the segment does.
+	last bool
+}
+
+// segment works a segment from its watermark to its end, or until the work is to stop,
+// and returns how far it is. Whoever works the segment, and however often it was begun,
+// this is the one path.
+func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
+	var (
+		mark Mark
+		next *boundary
+		try  = newAttempts(seg)
+	)
+	known := false // whether mark is what the ledger says
+	for {
+		if err := w.mayWork(ctx, w.id); err != nil {
+			return mark, err
+		}
+		// Memory is never trusted over a lost connection: acknowledged commits can vanish
+		// with a crash or a failover.
+		if w.conn == nil || w.conn.IsClosed() {
+			known, next = false, nil
+			if err := w.reconnect(ctx); err != nil {
+				return mark, err
+			}
+		}
+		if !known {
+			var err error
+			if mark, err = w.ledger.Mark(ctx, w.conn, seg.No); err != nil {
+				if err = w.failed(ctx, Chunk{Segment: seg.No}, try, err); err != nil {
+					return mark, err
+				}
+				continue
+			}
+			known, next = true, nil
+			if try.contested(mark) {
+				return mark, errContested
+			}
+		}
+		if mark.Closed() {
+			return mark, nil
+		}
+		if err := w.throttle.Wait(ctx, w.rows(try)); err != nil {
+			return mark, err
+		}
+		chunk, following, err := w.chunk(ctx, seg, mark, next, try)
+		if err != nil {
+			next = nil
+			if w.ledger.Refused(err) {
+				// Somebody else did this chunk, or closed the segment. What is true is in the ledger.
+				known = false
+				try.refused(mark)
+				continue
+			}
+			if err = w.failed(ctx, chunk, try, err); err != nil {
+				return mark, err
+			}
+			continue
+		}
+		mark = mark.after(chunk, seg)
+		next = following
+		try.succeeded(chunk)
+		w.committed(w.id, chunk, seg, mark)
+	}
+}
+
+// after is the mark once the chunk is known to be committed.
+func (m Mark) after(c Chunk, seg Segment) Mark {
+	m.Seq, m.Watermark = c.Seq, c.Range.Through
+	m.Done = seg.Nulls || c.last
+	m.RowsSeen += c.RowsSeen
+	for _, n := range c.RowsChanged {
+		m.RowsChanged += n
+	}
+	return m
+}
+
+// rows is how many rows the next chunk should have.
+func (w *worker) rows(try *attempts) int {
+	size := w.sizer().next()
+	if try.narrow > 0 {
+		size = min(size, try.narrow)
+	}
+	return size
+}
+
+// chunk changes the next chunk of a segment in one transaction and commits it with its
+// ledger row, in two round trips: the change, whose counts the ledger row needs; then the
+// ledger row, the commit and, in a transaction of its own, the next boundary. A begun chunk
+// finishes when the run is asked to stop, unless it takes longer than the grace.
+func (w *worker) chunk(ctx context.Context, seg Segment, mark Mark, next *boundary, try *attempts) (Chunk, *boundary, error) {
+	ctx, cancel := w.grace(ctx)
+	defer cancel()
+	chunk := Chunk{Segment: seg.No, Seq: mark.Seq + 1, Started: time.Now(), Attempt: try.number, Worker: w.name()}
+	if chunk.Range.After = mark.Watermark; mark.Seq == 0 {
+		chunk.Range.After = seg.Range.After
+	}
+	if next == nil || try.narrow > 0 && next.size > try.narrow {
+		var err error
+		if next, err = w.boundary(ctx, seg, chunk.Range.After, w.rows(try)); err != nil {
+			return chunk, nil, err
+		}
+		chunk.Started = time.Now()
+	}
+	chunk.Range.Through, chunk.last, chunk.size = next.through, next.last, next.size
+
+	if err := w.change(ctx, seg, &chunk); err != nil {
+		rollback(ctx, w.conn.PgConn())
+		return chunk, nil, err
+	}
+	chunk.Duration = time.Since(chunk.Started)
+	w.observe(ChunkChanged{Worker: w.id, Chunk: chunk})
+	following, err := w.commit(ctx, seg, &chunk)
+	if err != nil {
+		rollback(ctx, w.conn.PgConn())
+	}
+	return chunk, following, err
+}
+
+// boundary finds where the next chunk ends.
+func (w *worker) boundary(ctx context.Context, seg Segment, after Key, size int) (*boundary, error) {
+	if seg.Nulls {
+		return &boundary{size: size, last: true}, nil
+	}
+	statements := append(w.seek(seg, after, size), pgsql.Commit)
+	answers, err := exchange(ctx, w.conn.PgConn(), statements...)
+	if err != nil {
+		rollback(ctx, w.conn.PgConn())
+		return nil, err
+	}
+	return found(answers[len(answers)-2], seg, size), nil
+}
+
+// seek are the statements that find a boundary, in a transaction that the caller commits.
+func (w *worker) seek(seg Segment, after Key, size int) []pgsql.Statement {
+	return []pgsql.Statement{
+		pgsql.Begin,
+		pgsql.SetLocal(append(pgsql.KeyPins(), w.limits(seg)...)...),
+		w.walk.Boundary(pgsql.Range{After: after, Through: seg.Range.Through}, size),
+	}
+}
+
+func found(a answer, seg Segment, size int) *boundary {
+	if len(a.rows) == 0 {
+		return &boundary{size: size, through: seg.Range.Through, last: true}
+	}
+	return &boundary{size: size, through: a.rows[0]}
+}
+
+// change runs the chunk's statements in a transaction that it leaves open.
+func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
+	rng := pgsql.Range{After: chunk.Range.After, Through: chunk.Range.Through, Nulls: seg.Nulls}
+	statements := []pgsql.Statement{pgsql.Begin, pgsql.SetLocal(append(w.pins, w.limits(seg)...)...)}
+	// A full chunk of a unique key holds as many rows as were asked for; others are counted.
+	counted := chunk.last || !w.plan.Unique
+	if counted {
+		statements = append(statements, w.walk.Count(rng))
+	}
+	work, err := w.changeOf(seg).Statements(rng)
+	if err != nil {
+		return err
+	}
+	answers, err := exchange(ctx, w.conn.PgConn(), append(statements, work...)...)
+	if err != nil {
+		return err
+	}
+	chunk.RowsSeen = int64(chunk.size)
+	if counted {
+		chunk.RowsSeen = number(answers[2].rows[0][0])
+	}
+	update := answers[len(answers)-1]
+	if len(update.rows) == 0 {
+		chunk.RowsChanged = []int64{update.tag.RowsAffected()}
+		return nil
+	}
+	row := update.rows[0] // in scope, met by the join, met more than once, changed
+	chunk.RowsChanged = []int64{number(row[3])}
+	if w.plan.Job.Update.From != nil {
+		chunk.Unmatched, chunk.Multiple = number(row[0])-number(row[1]), number(row[2])
+	}
+	return nil
+}
+
+func number(s string) int64 {
+	n, _ := strconv.ParseInt(s, 10, 64) // a count(*) as the server prints it
+	return n
+}
+
+// commit records the chunk in the ledger, commits, and finds the next boundary. It returns
+// an error only where the chunk is not known to be committed.
+func (w *worker) commit(ctx context.Context, seg Segment, chunk *Chunk) (*boundary, error) {
+	statements := []pgsql.Statement{w.ledger.Append(*chunk), pgsql.Commit}
+	size := w.sizer().next()
+	if !chunk.last {
+		statements = append(statements, append(w.seek(seg, chunk.Range.Through, size), pgsql.Commit)...)
+	}
+	answers, err := exchange(ctx, w.conn.PgConn(), statements...)
+	if len(answers) < 2 {
+		return nil, err
+	}
+	if answers[1].tag.String() != "COMMIT" {
+		return nil, fmt.Errorf("%w (it said %q)", errNotCommitted, answers[1].tag.String())
+	}
+	if err != nil || chunk.last {
+		// The chunk is committed; a boundary that failed is looked for again.
+		rollback(ctx, w.conn.PgConn())
+		return nil, nil
+	}
+	return found(answers[4], seg, size), nil
+}
+
+// limits are the settings that every transaction makes for itself.
+func (w *worker) limits(seg Segment) []pgsql.Setting {
+	p := w.pace()
+	settings := pgsql.Limits{Lock: p.LockTimeout, Statement: p.StatementTimeout, Idle: p.IdleTimeout, SynchronousCommit: p.SynchronousCommit}.Settings()
+	return append(settings, pgsql.Setting{Name: "application_name", Value: applicationName(w.plan.Job.Name, seg.No)})
+}
+
+// applicationName makes our backends recognisable in pg_stat_activity; the server keeps 63 bytes.
+func applicationName(job string, segment int) string {
+	suffix := fmt.Sprintf(" %d", segment)
+	return "pgbackfill " + job[:min(len(job), 63-len("pgbackfill ")-len(suffix))] + suffix
+}
+
+func (w *worker) name() string { return fmt.Sprintf("%s/%d", w.process, w.id) }
+
+// close closes the worker's connection.
+func (w *worker) close(ctx context.Context) {
+	if w.conn != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		_ = w.conn.Close(ctx)
+	}
+}

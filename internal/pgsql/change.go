@@ -1,0 +1,303 @@
+package pgsql
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Compare says how a column's old and new value are told apart.
+type Compare string
+
+// How values are compared.
+const (
+	// CompareIdentity is for types whose = means the same bytes.
+	CompareIdentity Compare = "identity"
+	// CompareCollateC is for text under a collation that calls different bytes equal.
+	CompareCollateC Compare = "collate-c"
+	// CompareImage compares the stored images: for types whose = is not identity (numeric
+	// scale, float -0, jsonb scale, citext, intervals, geometry …) or that have none (json).
+	CompareImage Compare = "image"
+)
+
+// SetColumn is one assignment of a change.
+type SetColumn struct {
+	Name string
+	// Type is the column's full type, as format_type gives it.
+	Type    string
+	Compare Compare
+	// Expr is the new value, an SQL expression over t.
+	Expr string
+}
+
+// Change is an update of the walked table.
+type Change struct {
+	Walk
+	// Where is the scope, an SQL predicate over t; "" is every row.
+	Where string
+	Set   []SetColumn
+	// From and Join bring in other tables; "" is none.
+	From, Join string
+	// SkipUnchanged leaves alone the rows that hold the new values already.
+	SkipUnchanged bool
+	// LockFirst says that the change reads more than the row itself (from, a subquery, a
+	// function that reads tables). An UPDATE that waited for a concurrent writer looks at the
+	// row's new version but at the other tables as they were, and overwrites a newer value
+	// with a stale one; so the rows are locked first, and the change is the next statement,
+	// with a snapshot taken when nobody can change them any more. It also evaluates each
+	// expression once a row, and never outside the scope.
+	LockFirst bool
+	// Sweep is the number of the run whose closing sweep this is: the change is limited to
+	// rows that its walk may have missed. 0 is no sweep.
+	Sweep int64
+}
+
+// Statements are the statements of one chunk. The last is the change itself.
+func (c Change) Statements(r Range) ([]Statement, error) {
+	e, err := c.expand(r)
+	if err != nil {
+		return nil, err
+	}
+	args := r.Args()
+	if c.Sweep != 0 {
+		args = append(args, Int(c.Sweep))
+	}
+	if !c.LockFirst {
+		return []Statement{{Name: "update", SQL: e.update(), Args: args}}, nil
+	}
+	return []Statement{
+		{Name: "lock", SQL: e.lock(), Args: args},
+		{Name: "update", SQL: e.lockedUpdate(), Args: args},
+	}, nil
+}
+
+// Check is the change in the plainest form that PostgreSQL accepts, for preparing: its
+// errors are those of the job's own SQL and not of what the engine puts around it.
+func (c Change) Check() (Statement, error) {
+	e, err := c.expand(Range{})
+	if err != nil {
+		return Statement{}, err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "UPDATE %s AS t\nSET ", c.Table)
+	for i, s := range e.Set {
+		if i > 0 {
+			b.WriteString(",\n    ")
+		}
+		fmt.Fprintf(&b, "%s = (%s\n)", Ident(s.Name), s.Expr)
+	}
+	if c.From != "" {
+		fmt.Fprintf(&b, "\nFROM %s", e.From)
+	}
+	b.WriteString("\nWHERE true")
+	if c.Where != "" {
+		fmt.Fprintf(&b, "\n  AND (%s\n)", e.Where)
+	}
+	if c.From != "" {
+		fmt.Fprintf(&b, "\n  AND (%s\n)", e.Join)
+	}
+	return Statement{Name: "check", SQL: b.String()}, nil
+}
+
+// expanded is a change with its templates filled in for one form of range.
+type expanded struct {
+	Change
+	rng string
+	// run is the parameter that holds the run's number in a sweep.
+	run string
+}
+
+func (c Change) expand(r Range) (expanded, error) {
+	e := expanded{Change: c, rng: r.Where(c.Key, keyColumns(c.Key, "t")), run: fmt.Sprintf("$%d::pg_catalog.int8", len(r.Args())+1)}
+	directive := func(d Directive) (string, error) {
+		switch d.Name {
+		case "range":
+			columns, err := rangeColumns(c.Key, d.Arg)
+			if err != nil {
+				return "", err
+			}
+			return "(" + r.Where(c.Key, columns) + ")", nil
+		case "scope":
+			if c.Where == "" {
+				return "(true)", nil
+			}
+			return "(" + c.Where + "\n)", nil
+		}
+		return "", fmt.Errorf("{{%s}} is not a template of this tool", d.Name)
+	}
+	var err error
+	fill := func(sql string) string {
+		if err != nil || sql == "" {
+			return sql
+		}
+		var out string
+		out, err = Expand(sql, directive)
+		return out
+	}
+	e.Where, e.From, e.Join = fill(c.Where), fill(c.From), fill(c.Join)
+	e.Set = make([]SetColumn, len(c.Set))
+	for i, s := range c.Set {
+		s.Expr = fill(s.Expr)
+		e.Set[i] = s
+	}
+	return e, err
+}
+
+// rangeColumns are the columns that {{range}}, {{range u}} and {{range d.user_id, d.no}} speak of.
+func rangeColumns(key []KeyColumn, arg string) ([]string, error) {
+	switch {
+	case arg == "":
+		return keyColumns(key, "t"), nil
+	case !strings.ContainsAny(arg, ".,"):
+		return keyColumns(key, arg), nil
+	}
+	columns := strings.Split(arg, ",")
+	if len(columns) != len(key) {
+		return nil, fmt.Errorf("{{range %s}} names %d columns; expected %d, one for each column of the key", arg, len(columns), len(key))
+	}
+	for i := range columns {
+		columns[i] = strings.TrimSpace(columns[i])
+	}
+	return columns, nil
+}
+
+// update is a plain update of rows from themselves: it needs no lock of its own, since
+// PostgreSQL evaluates it again on the new row after a wait.
+func (e expanded) update() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "UPDATE %s AS t\nSET ", e.Table)
+	for i, s := range e.Set {
+		if i > 0 {
+			b.WriteString(",\n    ")
+		}
+		fmt.Fprintf(&b, "%s = (%s\n)", Ident(s.Name), s.Expr)
+	}
+	fmt.Fprintf(&b, "\nWHERE %s", e.rng)
+	differs := ""
+	if e.SkipUnchanged || e.Sweep != 0 {
+		differs = e.differs(func(s SetColumn) string { return "(" + s.Expr + "\n)" })
+	}
+	// PostgreSQL may test predicates in any order, and an expression may fail on a row
+	// outside the scope: CASE is what keeps the order.
+	switch scope := e.scope(); {
+	case scope != "" && differs != "":
+		fmt.Fprintf(&b, "\n  AND CASE WHEN %s\n           THEN %s\n           ELSE false END", scope, differs)
+	case scope != "":
+		fmt.Fprintf(&b, "\n  AND %s", scope)
+	case differs != "":
+		fmt.Fprintf(&b, "\n  AND (%s)", differs)
+	}
+	return b.String()
+}
+
+// scope is the job's predicate and, in a sweep, that of the sweep; "" is every row.
+func (e expanded) scope() string {
+	var parts []string
+	if e.Sweep != 0 {
+		parts = append(parts, e.written())
+	}
+	if e.Where != "" {
+		parts = append(parts, "("+e.Where+"\n)")
+	}
+	return strings.Join(parts, "\n       AND ")
+}
+
+// written is true of the rows that the walk may have missed: those written since the run
+// was created, by anybody but a chunk of the run. A row that was there before was seen by
+// its chunk, and one that a chunk wrote is as it should be, until somebody writes it again.
+// Ages are compared as the server compares transaction ids, modulo 2³¹; past 2·10⁹
+// transactions since the run's start every row counts.
+func (e expanded) written() string {
+	return fmt.Sprintf(`pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) (
+         SELECT CASE WHEN pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8
+                          OPERATOR(pg_catalog.-) r.horizon::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.<) 2000000000
+                     THEN pg_catalog.age(r.horizon::pg_catalog.xid) ELSE 2147483647 END
+         FROM pgbackfill.runs AS r WHERE r.id OPERATOR(pg_catalog.=) %[1]s)
+       AND NOT (t.xmin OPERATOR(pg_catalog.=) ANY (
+         SELECT c.xid::pg_catalog.xid FROM pgbackfill.chunks AS c WHERE c.run_id OPERATOR(pg_catalog.=) %[1]s))`, e.run)
+}
+
+// differs is true of the rows that do not hold their new values.
+func (e expanded) differs(value func(SetColumn) string) string {
+	parts := make([]string, len(e.Set))
+	for i, s := range e.Set {
+		old, cast := "t."+Ident(s.Name), fmt.Sprintf("CAST(%s AS %s)", value(s), comparedType(s.Type))
+		switch s.Compare {
+		case CompareIdentity:
+			parts[i] = fmt.Sprintf("%s IS DISTINCT FROM %s", old, cast)
+		case CompareCollateC:
+			parts[i] = fmt.Sprintf(`%s COLLATE "pg_catalog"."C" IS DISTINCT FROM %s COLLATE "pg_catalog"."C"`, old, cast)
+		default:
+			parts[i] = fmt.Sprintf("ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(%s)::pg_catalog.record", old, cast)
+		}
+	}
+	return strings.Join(parts, "\n        OR ")
+}
+
+// comparedType is the type a new value is cast to before it is compared. An explicit cast
+// to varchar(5) cuts where an assignment refuses, and would call a value that does not fit
+// unchanged; without the length the value differs, and the assignment says what is wrong.
+func comparedType(t string) string {
+	for _, prefix := range []string{"character varying(", "bit varying("} {
+		if rest, ok := strings.CutPrefix(t, prefix); ok {
+			if end := strings.IndexByte(rest, ')'); end >= 0 {
+				return strings.TrimSuffix(prefix, "(") + rest[end+1:]
+			}
+		}
+	}
+	return t
+}
+
+// lock takes the chunk's rows, in the key's order, and counts them.
+func (e expanded) lock() string {
+	return fmt.Sprintf("SELECT pg_catalog.count(*) FROM (\n  SELECT FROM %s AS t\n  WHERE %s\n  ORDER BY %s\n  FOR NO KEY UPDATE OF t) AS locked",
+		e.Table, e.scoped(), OrderBy(e.Key, "t", false))
+}
+
+func (e expanded) scoped() string {
+	if scope := e.scope(); scope != "" {
+		return e.rng + "\n    AND " + scope
+	}
+	return e.rng
+}
+
+// lockedUpdate changes rows that are locked already. Its answer is one row: the rows in
+// scope, those that the join met, those it met more than once, and those changed.
+func (e expanded) lockedUpdate() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "WITH scoped AS MATERIALIZED (\n  SELECT t.tableoid AS pgbackfill_table, t.ctid AS pgbackfill_row, t.*\n  FROM %s AS t\n  WHERE %s\n  FOR NO KEY UPDATE OF t\n),", e.Table, e.scoped())
+	b.WriteString(" new AS MATERIALIZED (\n  SELECT t.pgbackfill_table, t.pgbackfill_row")
+	for i, s := range e.Set {
+		fmt.Fprintf(&b, ",\n         CAST((%s\n) AS %s) AS pgbackfill_%d", s.Expr, comparedType(s.Type), i+1)
+	}
+	b.WriteString("\n  FROM scoped AS t")
+	if e.From != "" {
+		fmt.Fprintf(&b, ",\n       %s\n  WHERE (%s\n)", e.From, e.Join)
+	}
+	fmt.Fprintf(&b, "\n), changed AS (\n  UPDATE %s AS t\n  SET ", e.Table)
+	for i, s := range e.Set {
+		if i > 0 {
+			b.WriteString(",\n      ")
+		}
+		fmt.Fprintf(&b, "%s = new.pgbackfill_%d", Ident(s.Name), i+1)
+	}
+	fmt.Fprintf(&b, "\n  FROM new\n  WHERE %s\n    AND t.ctid OPERATOR(pg_catalog.=) new.pgbackfill_row", e.rng)
+	if e.Partitioned {
+		b.WriteString("\n    AND t.tableoid OPERATOR(pg_catalog.=) new.pgbackfill_table")
+	}
+	if e.SkipUnchanged || e.Sweep != 0 {
+		number := 0
+		fmt.Fprintf(&b, "\n    AND (%s)", e.differs(func(SetColumn) string {
+			number++
+			return fmt.Sprintf("new.pgbackfill_%d", number)
+		}))
+	}
+	b.WriteString(`
+  RETURNING 1
+)
+SELECT (SELECT pg_catalog.count(*) FROM scoped),
+       pg_catalog.count(*),
+       pg_catalog.count(*) FILTER (WHERE met.times OPERATOR(pg_catalog.>) 1),
+       (SELECT pg_catalog.count(*) FROM changed)
+FROM (SELECT pg_catalog.count(*) AS times FROM new GROUP BY pgbackfill_table, pgbackfill_row) AS met`)
+	return b.String()
+}

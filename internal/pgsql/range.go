@@ -1,0 +1,116 @@
+package pgsql
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Range is the part of a walk that a statement is about: the keys in (After, Through],
+// each side open where it is nil, or the rows with a NULL in the key.
+type Range struct {
+	After, Through []string
+	Nulls          bool
+}
+
+// Args are the parameters of every statement over the range: the parts of After, then
+// those of Through.
+func (r Range) Args() [][]byte {
+	args := make([][]byte, 0, len(r.After)+len(r.Through))
+	for _, part := range slices.Concat(r.After, r.Through) {
+		args = append(args, Text(part))
+	}
+	return args
+}
+
+// Where is the range as a predicate over the given columns: those of the key itself, or
+// others of the same types in the key's order.
+func (r Range) Where(key []KeyColumn, columns []string) string {
+	var parts []string
+	if r.Nulls {
+		for i, k := range key {
+			if k.Nullable {
+				parts = append(parts, columns[i]+" IS NULL")
+			}
+		}
+		if len(parts) == 0 {
+			return "false"
+		}
+		return "(" + strings.Join(parts, " OR ") + ")"
+	}
+	if r.After != nil {
+		parts = append(parts, compare(key, columns, 1, func(k KeyColumn) string { return k.Greater }, func(k KeyColumn) string { return k.Greater }))
+	}
+	if r.Through != nil {
+		parts = append(parts, compare(key, columns, 1+len(r.After), func(k KeyColumn) string { return k.Less }, func(k KeyColumn) string { return k.LessEqual }))
+	}
+	// A row with a NULL in one part satisfies some row comparisons and loses others, so
+	// that it would be in one chunk, in two, or in none. It belongs to the nulls segment.
+	for i, k := range key {
+		if k.Nullable {
+			parts = append(parts, columns[i]+" IS NOT NULL")
+		}
+	}
+	if len(parts) == 0 {
+		return "true"
+	}
+	return strings.Join(parts, " AND ")
+}
+
+// compare renders "columns op parameters" for a tuple. strict is the operator of the parts
+// before the last and last that of the last. Where all columns have operators of one name a
+// row comparison says it, which an index serves; else it is spelled out.
+func compare(key []KeyColumn, columns []string, first int, strict, last func(KeyColumn) string) string {
+	param := func(i int) string {
+		p := fmt.Sprintf("$%d::%s", first+i, key[i].Type)
+		if key[i].Collation != "" {
+			p += " COLLATE " + key[i].Collation
+		}
+		return p
+	}
+	end := len(key) - 1
+	if end == 0 {
+		return fmt.Sprintf("%s OPERATOR(%s) %s", columns[0], last(key[0]), param(0))
+	}
+	same := !slices.ContainsFunc(key, func(k KeyColumn) bool { return last(k) != last(key[0]) })
+	if same {
+		params := make([]string, len(key))
+		for i := range key {
+			params[i] = param(i)
+		}
+		return fmt.Sprintf("ROW(%s) OPERATOR(%s) ROW(%s)", strings.Join(columns, ", "), last(key[0]), strings.Join(params, ", "))
+	}
+	// a < x OR (a = x AND (b < y OR (b = y AND c <= z)))
+	sql := fmt.Sprintf("%s OPERATOR(%s) %s", columns[end], last(key[end]), param(end))
+	for i := end - 1; i >= 0; i-- {
+		sql = fmt.Sprintf("(%s OPERATOR(%s) %s OR (%s OPERATOR(%s) %s AND %s))",
+			columns[i], strict(key[i]), param(i), columns[i], key[i].Equal, param(i), sql)
+	}
+	return sql
+}
+
+// keyColumns are the key's columns under an alias.
+func keyColumns(key []KeyColumn, alias string) []string {
+	columns := make([]string, len(key))
+	for i, k := range key {
+		columns[i] = alias + "." + Ident(k.Name)
+	}
+	return columns
+}
+
+// OrderBy is the key's order, by the operators of its index. Descending is the same
+// order backwards.
+func OrderBy(key []KeyColumn, alias string, descending bool) string {
+	parts := keyColumns(key, alias)
+	for i, k := range key {
+		op := k.Less
+		if descending {
+			op = k.Greater
+		}
+		if k.Collation != "" {
+			parts[i] += " COLLATE " + k.Collation
+		}
+		parts[i] += fmt.Sprintf(" USING OPERATOR(%s)", op)
+	}
+	return strings.Join(parts, ", ")
+}
