@@ -92,13 +92,14 @@ type Expr struct {
 type Pace struct {
 	// Workers is how many chunks are worked at the same time.
 	Workers int `json:"workers,omitempty"`
-	// ChunkRows fixes the rows of a chunk; 0 lets the servo find them.
+	// ChunkRows fixes the rows of a chunk; 0 lets the servo find them, and so does [Off], said aloud.
 	ChunkRows int `json:"chunk_rows,omitempty"`
 	// ChunkTarget is how long a chunk should take.
 	ChunkTarget time.Duration `json:"chunk_target,omitempty"`
 	// ChunkMaxRows bounds what the servo may choose.
 	ChunkMaxRows int `json:"chunk_max_rows,omitempty"`
-	// Rate bounds the rows walked a second, over all workers of a process; 0 is no limit.
+	// Rate bounds the rows walked a second, over all workers of a process; 0 is no limit,
+	// and so is [Off], said aloud.
 	Rate float64 `json:"rate,omitempty"`
 	// LockTimeout bounds each wait for a lock.
 	LockTimeout time.Duration `json:"lock_timeout,omitempty"`
@@ -110,6 +111,19 @@ type Pace struct {
 	ConnectTimeout time.Duration `json:"connect_timeout,omitempty"`
 	// SynchronousCommit is the setting of that name for chunk transactions; "" keeps the server's.
 	SynchronousCommit string `json:"synchronous_commit,omitempty"`
+}
+
+// Off in Pace.Rate or Pace.ChunkRows says "none" aloud: it stands against what a place of
+// lower precedence says, where zero would let it through. [Pace.Settled] turns it into zero
+// when every place has been heard.
+const Off = -1
+
+// Settled returns p, after the last [Pace.Over], with [Off] turned into the zero that the
+// engine works by.
+func (p Pace) Settled() Pace {
+	p.Rate = max(p.Rate, 0)
+	p.ChunkRows = max(p.ChunkRows, 0)
+	return p
 }
 
 // Over returns p with every field it leaves at zero taken from base.
