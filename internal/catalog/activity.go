@@ -1,0 +1,177 @@
+package catalog
+
+import (
+	"context"
+	"time"
+)
+
+// Activity is what goes on on the server now: what a long series of updates would meet.
+type Activity struct {
+	// Oldest are the oldest transactions of others that this role may see, those that hold back cleaning first.
+	Oldest []Transaction
+	// Prepared are the prepared transactions of two-phase commit.
+	Prepared []Prepared
+	Standbys []Standby
+	Slots    []Slot
+	// ArchiveFailing is the last failure to archive, where none has succeeded since; "" is none.
+	ArchiveFailing string
+	// ArchiveBacklog counts the log files that wait to be archived; -1 where the role may not see it.
+	ArchiveBacklog int64
+	// Schema is set where the engine's own schema is there, and AllTables names the publications that would
+	// publish its tables.
+	Schema    bool
+	AllTables []string
+}
+
+// Transaction is one open transaction.
+type Transaction struct {
+	PID              int32
+	Role, App, State string
+	Age              time.Duration
+	// Held is the age of the oldest snapshot it holds, in transactions.
+	Held int64
+}
+
+// Prepared is one prepared transaction.
+type Prepared struct {
+	GID, Owner string
+	Age        time.Duration
+}
+
+// Standby is one replica, seen from the primary.
+type Standby struct {
+	Name, State, Sync string
+	// Lag is by how much of the log it is behind in replay, in bytes, and LagTime the same in time; -1 where unknown.
+	Lag     int64
+	LagTime time.Duration
+}
+
+// Slot is one replication slot.
+type Slot struct {
+	Name, Kind string
+	Active     bool
+	// Retained is how much of the log it keeps from being removed, in bytes.
+	Retained int64
+	// WALStatus is "reserved", "extended", "unreserved" or "lost".
+	WALStatus string
+}
+
+const oldestSQL = `
+SELECT a.pid, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), coalesce(a.state, ''),
+       extract(epoch FROM clock_timestamp() - a.xact_start)::float8, coalesce(greatest(age(a.backend_xmin), age(a.backend_xid)), 0)::int8
+FROM pg_catalog.pg_stat_activity AS a
+WHERE a.xact_start < clock_timestamp() - make_interval(secs => $1) AND a.pid <> pg_backend_pid() AND a.backend_type = 'client backend'
+  AND a.datname = current_database()
+ORDER BY a.xact_start
+LIMIT 5`
+
+const preparedSQL = `
+SELECT gid, owner::text, extract(epoch FROM clock_timestamp() - prepared)::float8
+FROM pg_catalog.pg_prepared_xacts WHERE database = current_database() ORDER BY prepared LIMIT 5`
+
+const standbysSQL = `
+SELECT coalesce(application_name, ''), coalesce(state, ''), coalesce(sync_state, ''),
+       CASE WHEN pg_is_in_recovery() THEN -1 ELSE coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn), -1) END::int8,
+       coalesce(extract(epoch FROM replay_lag), -1)::float8
+FROM pg_catalog.pg_stat_replication ORDER BY pid`
+
+const slotsSQL = `
+SELECT slot_name::text, slot_type, active,
+       CASE WHEN pg_is_in_recovery() THEN 0 ELSE coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0) END::int8,
+       coalesce(wal_status, '')
+FROM pg_catalog.pg_replication_slots ORDER BY slot_name`
+
+const archiverSQL = `
+SELECT coalesce(CASE WHEN last_failed_time > coalesce(last_archived_time, '-infinity') THEN last_failed_wal || ' at ' || last_failed_time END, '')
+FROM pg_catalog.pg_stat_archiver`
+
+const schemaSQL = `
+SELECT to_regnamespace('pgbackfill') IS NOT NULL,
+       ARRAY(SELECT pubname::text FROM pg_catalog.pg_publication WHERE puballtables ORDER BY pubname)`
+
+// ReadActivity reads what goes on. Transactions younger than old are left out. What the role may not see is missing:
+// [Server].Monitor says whether that can be.
+func ReadActivity(ctx context.Context, q Querier, s Server, old time.Duration) (Activity, error) {
+	a := Activity{ArchiveBacklog: -1}
+	if err := pin(ctx, q); err != nil {
+		return a, err
+	}
+	for _, read := range []func(context.Context, Querier) error{a.readTransactions(old), a.readReplication} {
+		if err := read(ctx, q); err != nil {
+			return a, err
+		}
+	}
+	if s.Archiving {
+		if err := a.readArchiver(ctx, q, s.Monitor); err != nil {
+			return a, err
+		}
+	}
+	type row struct {
+		Schema    bool
+		AllTables []string
+	}
+	r, err := one[row](ctx, q, "the engine's schema", schemaSQL)
+	a.Schema, a.AllTables = r.Schema, r.AllTables
+	return a, err
+}
+
+func (a *Activity) readTransactions(old time.Duration) func(context.Context, Querier) error {
+	return func(ctx context.Context, q Querier) error {
+		type openRow struct {
+			PID              int32
+			Role, App, State string
+			Seconds          float64
+			Held             int64
+		}
+		open, err := collect[openRow](ctx, q, "the open transactions", oldestSQL, old.Seconds())
+		if err != nil {
+			return err
+		}
+		for _, r := range open {
+			a.Oldest = append(a.Oldest, Transaction{r.PID, r.Role, r.App, r.State, seconds(r.Seconds), r.Held})
+		}
+		type preparedRow struct {
+			GID, Owner string
+			Seconds    float64
+		}
+		prepared, err := collect[preparedRow](ctx, q, "the prepared transactions", preparedSQL)
+		for _, r := range prepared {
+			a.Prepared = append(a.Prepared, Prepared{r.GID, r.Owner, seconds(r.Seconds)})
+		}
+		return err
+	}
+}
+
+func (a *Activity) readReplication(ctx context.Context, q Querier) error {
+	type row struct {
+		Name, State, Sync string
+		Lag               int64
+		Seconds           float64
+	}
+	rows, err := collect[row](ctx, q, "the standbys", standbysSQL)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		a.Standbys = append(a.Standbys, Standby{r.Name, r.State, r.Sync, r.Lag, seconds(r.Seconds)})
+	}
+	a.Slots, err = collect[Slot](ctx, q, "the replication slots", slotsSQL)
+	return err
+}
+
+func (a *Activity) readArchiver(ctx context.Context, q Querier, monitor bool) error {
+	r, err := one[struct{ Failing string }](ctx, q, "the archiver", archiverSQL)
+	if err != nil {
+		return err
+	}
+	a.ArchiveFailing = r.Failing
+	if !monitor {
+		return nil
+	}
+	n, err := one[struct{ Waiting int64 }](ctx, q, "the archive's backlog",
+		`SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'`)
+	a.ArchiveBacklog = n.Waiting
+	return err
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -1,0 +1,96 @@
+package catalog
+
+import "context"
+
+// operators are the five operators of the btree operator class oc, in the order of their strategies.
+const operators = `(
+  SELECT array_agg(quote_ident(n.nspname) || '.' || o.oprname ORDER BY a.amopstrategy)
+  FROM pg_catalog.pg_amop AS a
+       JOIN pg_catalog.pg_operator AS o ON o.oid = a.amopopr
+       JOIN pg_catalog.pg_namespace AS n ON n.oid = o.oprnamespace
+  WHERE a.amopfamily = oc.opcfamily AND a.amoplefttype = oc.opcintype AND a.amoprighttype = oc.opcintype AND a.amoppurpose = 's')`
+
+// base follows domains down to the type they are made of; class is that type's default btree operator class, by the
+// rules of GetDefaultOpClass: the type's own, else one of a type it is the same bytes as, the preferred one first,
+// else the one for all of its kind.
+const columnsSQL = `
+SELECT a.attnum, a.attname::text, format_type(a.atttypid, a.atttypmod), a.atttypid, base.oid, a.atttypmod,
+       base.oid IN ('bool'::regtype, '"char"'::regtype, 'int8'::regtype, 'int2'::regtype, 'int4'::regtype, 'oid'::regtype,
+                    'bytea'::regtype, 'uuid'::regtype, 'date'::regtype, 'time'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype)
+         OR base.typtype = 'e',
+       base.oid IN ('text'::regtype, 'varchar'::regtype, 'name'::regtype),
+       coalesce(l.collisdeterministic, true),
+       coalesce(quote_ident(ln.nspname) || '.' || quote_ident(l.collname), ''),
+       a.attnotnull, a.attgenerated = 's', a.attidentity = 'd', a.attidentity = 'a',
+       coalesce(pg_get_expr(d.adbin, d.adrelid), ''),
+       coalesce(class.operators, '{}'),
+       CASE WHEN base.typlen > 0 THEN base.typlen ELSE coalesce(st.avg_width, 32) END::int8,
+       coalesce(st.null_frac, -1)::float8,
+       has_column_privilege(a.attrelid, a.attnum, 'SELECT'), has_column_privilege(a.attrelid, a.attnum, 'UPDATE')
+FROM pg_catalog.pg_attribute AS a
+     JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
+     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+     CROSS JOIN LATERAL (
+       WITH RECURSIVE down(oid, depth) AS (
+         SELECT a.atttypid, 0
+         UNION ALL
+         SELECT y.typbasetype, depth + 1 FROM down JOIN pg_catalog.pg_type AS y ON y.oid = down.oid AND y.typtype = 'd'
+       )
+       SELECT y.oid, y.typtype, y.typcategory, y.typelem, y.typlen
+       FROM down JOIN pg_catalog.pg_type AS y ON y.oid = down.oid ORDER BY depth DESC LIMIT 1) AS base
+     LEFT JOIN LATERAL (
+       SELECT ` + operators + ` AS operators
+       FROM pg_catalog.pg_opclass AS oc JOIN pg_catalog.pg_type AS y ON y.oid = oc.opcintype
+       WHERE oc.opcmethod = 403 AND oc.opcdefault
+         AND (oc.opcintype = base.oid
+              OR oc.opcintype = 'anyenum'::regtype AND base.typtype = 'e'
+              OR oc.opcintype = 'anyarray'::regtype AND base.typcategory = 'A' AND base.typelem <> 0
+              OR oc.opcintype = 'anyrange'::regtype AND base.typtype = 'r'
+              OR oc.opcintype = 'anymultirange'::regtype AND base.typtype = 'm'
+              OR oc.opcintype = 'record'::regtype AND base.typtype = 'c'
+              OR EXISTS (SELECT FROM pg_catalog.pg_cast AS k
+                         WHERE k.castsource = base.oid AND k.casttarget = oc.opcintype AND k.castmethod = 'b' AND k.castcontext = 'i'))
+       ORDER BY oc.opcintype = base.oid DESC, y.typispreferred DESC
+       LIMIT 1) AS class ON true
+     LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+     LEFT JOIN pg_catalog.pg_collation AS l ON l.oid = a.attcollation
+     LEFT JOIN pg_catalog.pg_namespace AS ln ON ln.oid = l.collnamespace
+     LEFT JOIN pg_catalog.pg_stats AS st
+       ON st.schemaname = n.nspname AND st.tablename = c.relname AND st.attname = a.attname AND st.inherited = (c.relkind = 'p')
+WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum`
+
+func (t *Table) readColumns(ctx context.Context, q Querier, _ Server) error {
+	type row struct {
+		Number                              int16
+		Name, Type                          string
+		TypeOID, BaseType                   uint32
+		Typmod                              int32
+		Identical, Text, Deterministic      bool
+		Collation                           string
+		NotNull                             bool
+		Generated, Identity, IdentityAlways bool
+		Default                             string
+		Operators                           []string
+		Width                               int64
+		NullFraction                        float64
+		MaySelect, MayUpdate                bool
+	}
+	rows, err := collect[row](ctx, q, "the columns", columnsSQL, t.OID)
+	for _, r := range rows {
+		c := Column{
+			Number: r.Number, Name: r.Name, Type: r.Type, TypeOID: r.TypeOID, BaseType: r.BaseType, Typmod: r.Typmod,
+			Compare: CompareImage, Collation: r.Collation, NotNull: r.NotNull, Generated: r.Generated, Identity: r.Identity,
+			IdentityAlways: r.IdentityAlways, Default: r.Default, Operators: r.Operators, Width: r.Width,
+			NullFraction: r.NullFraction, MaySelect: r.MaySelect, MayUpdate: r.MayUpdate,
+		}
+		switch {
+		case r.Identical || r.Text && r.Deterministic:
+			c.Compare = CompareIdentity
+		case r.Text:
+			c.Compare = CompareCollateC
+		}
+		t.Columns = append(t.Columns, c)
+	}
+	return err
+}
