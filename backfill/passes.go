@@ -3,6 +3,7 @@ package backfill
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -11,6 +12,11 @@ import (
 
 // writersPoll is how often it is looked whether the transactions that may hide a row are gone.
 const writersPoll = 250 * time.Millisecond
+
+// sweepRows is how many rows one statement of the closing sweep looks at. It reads a range in
+// one go, by bitmap or, on a table that is not much larger, in physical order: row by row along
+// an index that points at old and new versions alike, the sweep would cost a quarter of the walk.
+const sweepRows = 1_000_000
 
 // following plans the pass after one that is done; where it returns that same pass the walk
 // is at its end.
@@ -82,25 +88,63 @@ func (e *engine) sweep(ctx context.Context) ([]Segment, error) {
 	if err := e.ask(ctx, func(w *worker) error { return w.outwait(ctx) }); err != nil {
 		return nil, err
 	}
-	var all []Segment
-	number := 0
+	var list []SegmentState
+	cuts := map[int][]Cut{}
 	for _, pass := range []Pass{PassWalk, PassTail} {
-		list, err := e.segments.List(ctx, pass)
+		states, err := e.segments.List(ctx, pass)
 		if err != nil {
 			return nil, err
 		}
-		for _, s := range list {
-			number = max(number, s.No)
-			if s.Parent == 0 {
-				all = append(all, s.Segment)
+		list = append(list, states...)
+		of, err := e.segments.Cuts(ctx, pass, sweepRows)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(cuts, of)
+	}
+	return sweepSegments(list, cuts), nil
+}
+
+// sweepSegments cuts everything that was walked into segments of about sweepRows rows, at keys
+// where chunks ended. Such a segment is one chunk: nothing needs to be counted, since next to
+// nothing is changed.
+func sweepSegments(list []SegmentState, cuts map[int][]Cut) []Segment {
+	children := map[int][]SegmentState{}
+	number := 0
+	var swept []Segment
+	for _, s := range list {
+		number = max(number, s.No)
+		if s.Nulls {
+			swept = append(swept, Segment{Pass: PassSweep, Nulls: true})
+			continue
+		}
+		children[s.Parent] = append(children[s.Parent], s)
+	}
+	// A segment's chunks come before those of the two it was split into, and those in their order.
+	next := Segment{Pass: PassSweep}
+	var follow func(s SegmentState)
+	follow = func(s SegmentState) {
+		for _, cut := range cuts[s.No] {
+			next.Range.Through = cut.Through
+			if next.EstimatedRows += cut.Rows; next.EstimatedRows >= sweepRows {
+				swept = append(swept, next)
+				next = Segment{Pass: PassSweep, Range: KeyRange{After: cut.Through}}
 			}
 		}
+		for _, child := range children[s.No] {
+			follow(child)
+		}
 	}
-	for i := range all {
-		number++
-		all[i].No, all[i].Pass = number, PassSweep
+	for _, root := range children[0] {
+		follow(root)
 	}
-	return all, nil
+	if next.Range.Through != nil {
+		swept = append(swept, next)
+	}
+	for i := range swept {
+		swept[i].No = number + 1 + i
+	}
+	return swept
 }
 
 // outwait waits for every other transaction that has written to the table until now, as

@@ -85,6 +85,9 @@ type Ledger interface {
 type Segments interface {
 	// List returns the segments of a pass with their marks, in the order of their numbers.
 	List(ctx context.Context, pass Pass) ([]SegmentState, error)
+	// Cuts returns, for each segment of a pass that has chunks, keys at which the ledger's chunks
+	// end, about every so many rows, in the segment's order; the last one is its watermark.
+	Cuts(ctx context.Context, pass Pass, rows int64) (map[int][]Cut, error)
 	// Split closes a segment with a fence row after its watermark and adds two children:
 	// (watermark, at] and (at, through]. It returns false, and changes nothing, where the
 	// watermark is no longer the one given: the segment has moved on.
@@ -92,6 +95,12 @@ type Segments interface {
 	// Advance ends the pass from and adds the segments of the next. It returns false, and
 	// changes nothing, where the run is not in that pass any more: another process was first.
 	Advance(ctx context.Context, from, to Pass, segments []Segment) (bool, error)
+}
+
+// Cut is a key at which a chunk ended, and the rows since the cut before it.
+type Cut struct {
+	Through Key
+	Rows    int64
 }
 
 // Control is how the processes of a run and the people around it meet.

@@ -30,7 +30,8 @@ type sizer struct {
 	target time.Duration
 	most   int
 	fixed  int
-	// sparse lets chunks that changed little count in full: in a sweep they are the rule.
+	// sparse is set in a sweep, whose chunks read much and change next to nothing: their size is
+	// not measured, and only what fails makes it smaller.
 	sparse  bool
 	samples []time.Duration
 }
@@ -38,7 +39,7 @@ type sizer struct {
 func newSizer(p Pace, sparse bool) *sizer {
 	s := &sizer{rows: firstChunkRows, sparse: sparse}
 	if sparse { // a sweep reads much and writes next to nothing
-		s.rows *= 10
+		s.rows = sweepRows
 	}
 	s.set(p)
 	return s
@@ -50,7 +51,7 @@ func (s *sizer) set(p Pace) {
 	defer s.mu.Unlock()
 	s.target, s.most, s.fixed = p.ChunkTarget, max(p.ChunkMaxRows, 1), p.ChunkRows
 	if s.sparse {
-		s.most *= 20
+		s.most = sweepRows
 	}
 	s.rows = min(s.rows, s.most)
 }
@@ -59,7 +60,7 @@ func (s *sizer) set(p Pace) {
 func (s *sizer) next() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fixed > 0 {
+	if s.fixed > 0 && !s.sparse {
 		return s.fixed
 	}
 	return s.rows
@@ -70,7 +71,7 @@ func (s *sizer) next() int {
 func (s *sizer) took(size int, seen, changed int64, d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fixed > 0 || s.target <= 0 {
+	if s.fixed > 0 || s.target <= 0 || s.sparse {
 		return
 	}
 	if d > sizerPanic*s.target && size <= s.rows {
@@ -91,7 +92,7 @@ func (s *sizer) took(size int, seen, changed int64, d time.Duration) {
 	p90 := max(sorted[len(sorted)*9/10], time.Microsecond)
 	ideal := float64(s.rows) * float64(s.target) / float64(p90)
 	want := int(min(ideal, float64(s.rows)*sizerGrowth, float64(s.most)))
-	if !s.sparse && changed*2 < seen {
+	if changed*2 < seen {
 		want = min(want, max(s.rows, sparseChunkRows))
 	}
 	if want > s.rows*11/10 || want < s.rows*9/10 {

@@ -3,6 +3,7 @@ package backfill
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -147,8 +148,8 @@ func (w *worker) chunk(ctx context.Context, seg Segment, mark Mark, next *bounda
 
 // boundary finds where the next chunk ends.
 func (w *worker) boundary(ctx context.Context, seg Segment, after Key, size int) (*boundary, error) {
-	if seg.Nulls {
-		return &boundary{size: size, last: true}, nil
+	if seg.Nulls || seg.Pass == PassSweep && size >= w.sizer().next() {
+		return &boundary{size: size, through: seg.Range.Through, last: true}, nil
 	}
 	statements := append(w.seek(seg, after, size), pgsql.Commit)
 	answers, err := exchange(ctx, w.conn.PgConn(), statements...)
@@ -178,9 +179,9 @@ func found(a answer, seg Segment, size int) *boundary {
 // change runs the chunk's statements in a transaction that it leaves open.
 func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 	rng := pgsql.Range{After: chunk.Range.After, Through: chunk.Range.Through, Nulls: seg.Nulls}
-	statements := []pgsql.Statement{pgsql.Begin, pgsql.SetLocal(append(w.pins, w.limits(seg)...)...)}
+	statements := []pgsql.Statement{pgsql.Begin, pgsql.SetLocal(slices.Concat(w.pins, w.scanPins(seg), w.limits(seg))...)}
 	// A full chunk of a unique key holds as many rows as were asked for; others are counted.
-	counted := chunk.last || !w.plan.Unique
+	counted := (chunk.last || !w.plan.Unique) && seg.Pass != PassSweep
 	if counted {
 		statements = append(statements, w.walk.Count(rng))
 	}
@@ -193,6 +194,9 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 		return err
 	}
 	chunk.RowsSeen = int64(chunk.size)
+	if seg.Pass == PassSweep && chunk.last {
+		chunk.RowsSeen = seg.EstimatedRows
+	}
 	if counted {
 		chunk.RowsSeen = number(answers[2].rows[0][0])
 	}
@@ -207,6 +211,18 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 		chunk.Unmatched, chunk.Multiple = number(row[0])-number(row[1]), number(row[2])
 	}
 	return nil
+}
+
+// scanPins keep stale statistics from choosing how a range is read, where the range is all
+// that is read: by the index, but in a sweep not row by row.
+func (w *worker) scanPins(seg Segment) []pgsql.Setting {
+	switch {
+	case w.plan.LockFirst:
+		return nil
+	case seg.Pass == PassSweep:
+		return []pgsql.Setting{{Name: "enable_indexscan", Value: "off"}}
+	}
+	return []pgsql.Setting{{Name: "enable_seqscan", Value: "off"}}
 }
 
 func number(s string) int64 {

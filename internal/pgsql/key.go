@@ -10,12 +10,13 @@ type KeyColumn struct {
 	Type string `json:"type"`
 	// Collation is the index's collation, quoted and qualified; "" where the type has none.
 	Collation string `json:"collation,omitempty"`
-	// Less, LessEqual, Equal, Greater are the operators of the index's operator class,
+	// Less, LessEqual, Equal, GreaterEqual, Greater are the operators of the index's operator class,
 	// qualified: "pg_catalog.<".
-	Less      string `json:"less"`
-	LessEqual string `json:"less_equal"`
-	Equal     string `json:"equal"`
-	Greater   string `json:"greater"`
+	Less         string `json:"less"`
+	LessEqual    string `json:"less_equal"`
+	Equal        string `json:"equal"`
+	GreaterEqual string `json:"greater_equal"`
+	Greater      string `json:"greater"`
 	// Nullable is set where the column may hold NULL.
 	Nullable bool `json:"nullable,omitempty"`
 }

@@ -39,10 +39,12 @@ func (r Range) Where(key []KeyColumn, columns []string) string {
 		return "(" + strings.Join(parts, " OR ") + ")"
 	}
 	if r.After != nil {
-		parts = append(parts, compare(key, columns, 1, func(k KeyColumn) string { return k.Greater }, func(k KeyColumn) string { return k.Greater }))
+		parts = append(parts, compare(key, columns, 1,
+			func(k KeyColumn) string { return k.Greater }, func(k KeyColumn) string { return k.Greater }, func(k KeyColumn) string { return k.GreaterEqual }))
 	}
 	if r.Through != nil {
-		parts = append(parts, compare(key, columns, 1+len(r.After), func(k KeyColumn) string { return k.Less }, func(k KeyColumn) string { return k.LessEqual }))
+		parts = append(parts, compare(key, columns, 1+len(r.After),
+			func(k KeyColumn) string { return k.Less }, func(k KeyColumn) string { return k.LessEqual }, func(k KeyColumn) string { return k.LessEqual }))
 	}
 	// A row with a NULL in one part satisfies some row comparisons and loses others, so
 	// that it would be in one chunk, in two, or in none. It belongs to the nulls segment.
@@ -58,9 +60,10 @@ func (r Range) Where(key []KeyColumn, columns []string) string {
 }
 
 // compare renders "columns op parameters" for a tuple. strict is the operator of the parts
-// before the last and last that of the last. Where all columns have operators of one name a
-// row comparison says it, which an index serves; else it is spelled out.
-func compare(key []KeyColumn, columns []string, first int, strict, last func(KeyColumn) string) string {
+// before the last, last that of the last, and weak what holds of the first part in any case.
+// Where all columns have operators of one name a row comparison says it, which an index serves;
+// else it is spelled out, and an index serves what is said of the first part.
+func compare(key []KeyColumn, columns []string, first int, strict, last, weak func(KeyColumn) string) string {
 	param := func(i int) string {
 		p := fmt.Sprintf("$%d::%s", first+i, key[i].Type)
 		if key[i].Collation != "" {
@@ -86,7 +89,7 @@ func compare(key []KeyColumn, columns []string, first int, strict, last func(Key
 		sql = fmt.Sprintf("(%s OPERATOR(%s) %s OR (%s OPERATOR(%s) %s AND %s))",
 			columns[i], strict(key[i]), param(i), columns[i], key[i].Equal, param(i), sql)
 	}
-	return sql
+	return fmt.Sprintf("%s OPERATOR(%s) %s AND %s", columns[0], weak(key[0]), param(0), sql)
 }
 
 // keyColumns are the key's columns under an alias.

@@ -1,0 +1,4 @@
+-- count
+SELECT pg_catalog.count(*)
+FROM "public"."users" AS t
+WHERE (t."Co""de" IS NULL);
