@@ -60,6 +60,15 @@ func aptInstall(ctx context.Context, progress io.Writer) (Installation, error) {
 	if err != nil {
 		return Installation{}, fmt.Errorf("apt-get install postgresql: %w", err)
 	}
+	// Packages of one `go test ./...` come here at once; apt-get waits for some of its locks, not for all.
+	unlock, err := lock(ctx, filepath.Join(os.TempDir(), "pgbackfill-apt.lock"))
+	if err != nil {
+		return Installation{}, fmt.Errorf("apt-get install postgresql: %w", err)
+	}
+	defer unlock()
+	if inst, err := Find(ctx); err == nil {
+		return inst, nil // another process was faster
+	}
 	allow, err := forbidMainCluster()
 	if err != nil {
 		return Installation{}, err
@@ -67,7 +76,7 @@ func aptInstall(ctx context.Context, progress io.Writer) (Installation, error) {
 	defer allow()
 	run := func(args ...string) error {
 		fmt.Fprintf(progress, "localpg: apt-get %s\n", strings.Join(args, " "))
-		// Another apt-get may be at work: packages of one `go test ./...` start at once.
+		// An apt-get that is not ours may be at work.
 		cmd := exec.CommandContext(ctx, apt, append([]string{"-o", "DPkg::Lock::Timeout=300", "-q"}, args...)...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
 		out, err := cmd.CombinedOutput()

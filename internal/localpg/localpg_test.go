@@ -165,8 +165,10 @@ func expectGone(t *testing.T, dir string) {
 		if p := using(t, dir); len(p) > 0 {
 			return fmt.Errorf("processes: %v", p)
 		}
-		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s: %v", dir, err)
+		if _, err := os.Stat(dir); err == nil {
+			return fmt.Errorf("%s is there", dir)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 		return nil
 	})
@@ -177,13 +179,13 @@ func TestStartAndClose(t *testing.T) {
 	c := start(t, Options{Name: "mine", Settings: map[string]string{"work_mem": "7MB", "search_path": `"a'b", public`}})
 	conn := connect(t, c)
 	for sql, want := range map[string]string{
-		"SHOW cluster_name":                        "mine",
-		"SHOW work_mem":                            "7MB",
-		"SHOW search_path":                         `"a'b", public`,
-		"SHOW fsync":                               "off",
-		"SHOW server_encoding":                     "UTF8",
-		"SELECT current_setting('data_directory')": c.data(),
-		"SELECT inet_server_port()::text":          strconv.Itoa(c.Port()),
+		"SHOW cluster_name":    "mine",
+		"SHOW work_mem":        "7MB",
+		"SHOW search_path":     `"a'b", public`,
+		"SHOW fsync":           "off",
+		"SHOW server_encoding": "UTF8",
+		"SELECT current_setting('data_directory')":                                        c.data(),
+		"SELECT inet_server_port()::text":                                                 strconv.Itoa(c.Port()),
 		"SELECT rolpassword ~ '^SCRAM' || '' FROM pg_authid WHERE rolname = current_user": "true",
 	} {
 		if got := query[string](t, conn, sql); got != want {
@@ -463,8 +465,7 @@ func TestBadOptions(t *testing.T) {
 		{Settings: map[string]string{"work_mem": "1MB'\nfsync = 'on"}},
 	} {
 		if c, err := Start(t.Context(), opts); err == nil {
-			t.Errorf("%+v was accepted", opts)
-			c.Close()
+			t.Errorf("%+v was accepted; %v", opts, c.Close())
 		}
 	}
 	// What only the server knows is wrong comes with its log, and leaves nothing.
@@ -601,8 +602,11 @@ func TestNothingOutlivesInitdb(t *testing.T) {
 			_ = cmd.Wait() // it was killed
 			within(t, 20*time.Second, func() error {
 				left, err := os.ReadDir(dir)
-				if err != nil || len(left) > 0 || len(using(t, dir)) > 0 {
-					return fmt.Errorf("left: %v, %v, %v", err, left, using(t, dir))
+				if err != nil {
+					return err
+				}
+				if len(left) > 0 || len(using(t, dir)) > 0 {
+					return fmt.Errorf("left: %v, %v", left, using(t, dir))
 				}
 				return nil
 			})

@@ -217,7 +217,7 @@ func (c *Cluster) tool(ctx context.Context, env []string, name string, args ...s
 	case <-ctx.Done():
 		children, listErr := descendants(context.WithoutCancel(ctx), cmd.Process.Pid)
 		err = errors.Join(ctx.Err(), listErr, signalAll(append(children, cmd.Process.Pid), sigKill))
-		<-done
+		err = errors.Join(err, <-done)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", name, err, lastLines(said.String(), 10))

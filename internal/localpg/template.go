@@ -83,12 +83,12 @@ func (c *Cluster) fromTemplate(cache string) (password string, err error) {
 func (c *Cluster) keepTemplate(cache, password string) error {
 	parent := filepath.Dir(cache)
 	if err := os.MkdirAll(parent, 0o700); err != nil {
-		return nil //nolint:nilerr // a cache that cannot be written costs time only
+		return nil // a cache that cannot be written costs time only
 	}
 	sweep(parent)
 	tmp, err := os.MkdirTemp(parent, "tmp-")
 	if err != nil {
-		return nil //nolint:nilerr // as above
+		return nil
 	}
 	defer os.RemoveAll(tmp)
 	if err := copyTree(filepath.Join(tmp, "data"), c.data()); err != nil {

@@ -108,7 +108,7 @@ func (p *Proxy) receive(ctx context.Context, l *link, from Side, out chan<- parc
 func (p *Proxy) deliver(ctx context.Context, l *link, in <-chan parcel, to net.Conn) {
 	// Without this, a sender whose link is gone would wait for room.
 	defer func() {
-		for range in { //nolint:revive // emptied on purpose
+		for range in {
 		}
 	}()
 	for m := range in {

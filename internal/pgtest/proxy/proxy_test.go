@@ -372,7 +372,11 @@ func TestGarbage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer dead.Close()
+	defer func() {
+		if err := dead.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	if _, err := pgx.Connect(t.Context(), strings.Replace(dsn, p.Addr(), dead.Addr(), 1)); err == nil {
 		t.Error("a connection to no server")
 	}

@@ -1,0 +1,45 @@
+# `make help` lists what can be done here. Nothing needs installing by hand but Go and make: the linter is built from
+# the versions pinned in tools/go.mod, and the tests find, or obtain, PostgreSQL themselves.
+
+GO ?= go
+# Tests that take minutes rather than seconds ask for this variable; `make long` sets it.
+LONG = PGBACKFILL_TEST_LONG=1
+# The race detector needs cgo, and so a C compiler that works.
+RACE := $(shell [ "$$($(GO) env CGO_ENABLED)" = 1 ] && \
+	printf 'int main(void){return 0;}' | $$($(GO) env CC) -x c -o /dev/null - >/dev/null 2>&1 && echo -race)
+LINTER = bin/golangci-lint
+
+.DEFAULT_GOAL := help
+.PHONY: help build test long lint fmt demo bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/pgbackfill
+	$(GO) build -o bin/pgbackfill ./cmd/pgbackfill
+
+test: ## all tests but the long ones, with the race detector where there is a C compiler
+	$(GO) test $(RACE) -timeout 20m ./...
+
+long: ## all tests, also those that take minutes
+	$(LONG) $(GO) test $(RACE) -count=1 -timeout 120m ./...
+
+lint: $(LINTER) ## go vet, the linters of .golangci.yml, and the formatting
+	$(GO) vet ./...
+	$(LINTER) run ./...
+
+fmt: $(LINTER) ## format the source
+	$(LINTER) fmt ./...
+
+demo: ## the whole story on a throwaway PostgreSQL
+	$(GO) run ./cmd/pgbackfill demo
+
+bench: ## the side-by-side benchmark
+	$(GO) run ./bench
+
+clean: ## remove what was built
+	rm -rf bin
+
+# Built once for each pinned version: some two minutes on two cores.
+$(LINTER): tools/go.mod tools/go.sum
+	$(GO) build -C tools -o ../$(LINTER) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
