@@ -1,0 +1,136 @@
+package checkpoint
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+)
+
+// Difference is one thing that is not as it was when a run began.
+type Difference struct {
+	// What names it: "job: update.set[0].value.sql", "table: column email", "tool".
+	What string `json:"what"`
+	// Was and Is are "(none)" where it was not there, or is not there now.
+	Was string `json:"was"`
+	Is  string `json:"is"`
+}
+
+func (d Difference) String() string { return d.What + " was " + d.Was + " and is " + d.Is }
+
+const none = "(none)"
+
+// Compare says what differs between a run and a plan of the same job made now by this version of
+// the tool. A run may be gone on with only where nothing does. Pace is never compared. Of the
+// versions the patch level does not count, and "dev" is like any other.
+func Compare(info RunInfo, plan *backfill.Plan, version string) []Difference {
+	var list []Difference
+	if info.SpecHash != plan.Job.Hash() {
+		list = append(list, compareSpecs(info, plan.Job)...)
+	}
+	if info.TableOID != plan.Table.OID {
+		list = append(list, Difference{"table: identity", fmt.Sprintf("%s with OID %d", info.Table, info.TableOID),
+			fmt.Sprintf("%s with OID %d", tableText(backfill.TableName{Schema: plan.Table.Schema, Name: plan.Table.Name}), plan.Table.OID)})
+	}
+	list = append(list, compareLines("table: ", info.Fingerprint, plan.Fingerprint)...)
+	if was, is := series(info.ToolVersion), series(version); was != is && was != "dev" && is != "dev" {
+		list = append(list, Difference{"tool", info.ToolVersion, version})
+	}
+	return list
+}
+
+// Changed is the error of a run that may not be gone on with; nil where nothing differs.
+func Changed(info RunInfo, differences []Difference) error {
+	if len(differences) == 0 {
+		return nil
+	}
+	lines := make([]string, len(differences))
+	for i, d := range differences {
+		lines[i] = d.String()
+	}
+	return &backfill.Error{
+		Place: fmt.Sprintf("run %d of %s", info.ID, info.Job),
+		Found: "changed since the run began: " + strings.Join(lines, "; "),
+		Remedy: "change it back and run again, or start over with: pgbackfill run --again\n" +
+			"    (the old run is closed, and what it has done stays as it is)",
+		Kind: backfill.ErrChanged,
+	}
+}
+
+func compareSpecs(info RunInfo, job backfill.Job) []Difference {
+	text, err := json.Marshal(job)
+	if err == nil {
+		var was, is any
+		if json.Unmarshal(info.Spec, &was) == nil && json.Unmarshal(text, &is) == nil {
+			list := compareLines("job: ", flatten(was), flatten(is))
+			if len(list) > 0 {
+				return list
+			}
+		}
+	}
+	return []Difference{{"job: hash", info.SpecHash, job.Hash()}}
+}
+
+func compareLines(prefix string, was, is map[string]string) []Difference {
+	names := map[string]bool{}
+	for name := range was {
+		names[name] = true
+	}
+	for name := range is {
+		names[name] = true
+	}
+	var list []Difference
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		before, had := was[name]
+		now, has := is[name]
+		if had == has && before == now {
+			continue
+		}
+		if !had {
+			before = none
+		}
+		if !has {
+			now = none
+		}
+		list = append(list, Difference{prefix + name, before, now})
+	}
+	return list
+}
+
+// flatten gives each value in a JSON document its path: {"a":[{"b":1}]} is a[0].b: 1.
+func flatten(v any) map[string]string {
+	flat := map[string]string{}
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for name, member := range v {
+				walk(strings.TrimPrefix(path+"."+name, "."), member)
+			}
+		case []any:
+			for i, member := range v {
+				walk(fmt.Sprintf("%s[%d]", path, i), member)
+			}
+		case string:
+			flat[path] = v
+		default:
+			text, _ := json.Marshal(v) // what was read from JSON can be written as JSON
+			flat[path] = string(text)
+		}
+	}
+	walk("", v)
+	return flat
+}
+
+// series is the part of a version that decides whether two versions can work on one run.
+func series(version string) string {
+	version = strings.TrimPrefix(version, "v")
+	if version == "" || strings.HasPrefix(version, "dev") {
+		return "dev"
+	}
+	parts := strings.SplitN(version, ".", 3)
+	return strings.Join(parts[:min(len(parts), 2)], ".")
+}

@@ -1,0 +1,99 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+// Fences: why a segment was closed before its end.
+const (
+	fenceSplit      = "split"
+	fenceCancelled  = "cancelled"
+	fenceSuperseded = "superseded"
+)
+
+// Append is the statement that records c. The server refuses it, see [Run.Refused], where c
+// does not begin where the chunk before it ended, where its segment is closed, and where its
+// number is taken.
+func (r *Run) Append(c backfill.Chunk) pgsql.Statement { return r.ledgerRow(c, "") }
+
+func (r *Run) ledgerRow(c backfill.Chunk, fence string) pgsql.Statement {
+	var changed int64
+	for _, n := range c.RowsChanged {
+		changed += n
+	}
+	var why []byte
+	if fence != "" {
+		why = pgsql.Text(fence)
+	}
+	return pgsql.Statement{Name: "ledger", SQL: appendChunk, Args: [][]byte{
+		pgsql.Int(r.id), pgsql.Int(c.Segment), pgsql.Int(c.Seq), why,
+		keyParam(c.Range.After), keyParam(c.Range.Through),
+		pgsql.Int(c.RowsSeen), intsParam(c.RowsChanged), pgsql.Int(changed),
+		pgsql.Int(c.Unmatched), pgsql.Int(c.Multiple),
+		timeParam(c.Started), durationParam(c.Duration), pgsql.Int(c.Attempt), pgsql.Text(c.Worker),
+	}}
+}
+
+// Refused reports whether err is the ledger's own refusal of a chunk. A job's step can violate
+// constraints of the same names on tables of its own: schema, table and constraint must be ours.
+func (r *Run) Refused(err error) bool {
+	var refusal *pgconn.PgError
+	return errors.As(err, &refusal) &&
+		refusal.SchemaName == "pgbackfill" && refusal.TableName == "chunks" &&
+		(refusal.ConstraintName == "chunks_pkey" || refusal.ConstraintName == "chunk_follows_its_predecessor")
+}
+
+// Mark reads a segment's mark over conn: from the segment's last ledger row, however many it has.
+// The error is a [backfill.ErrNotFound] where the run has no such segment.
+func (r *Run) Mark(ctx context.Context, conn *pgx.Conn, segment int) (backfill.Mark, error) {
+	var mark backfill.Mark
+	found := false
+	err := send(ctx, conn, step{
+		Statement: pgsql.Statement{Name: "mark", SQL: readMark, Args: [][]byte{pgsql.Int(r.id), pgsql.Int(segment)}},
+		read: func(rows pgx.Rows) error {
+			found = true
+			return rows.Scan(markFields(&mark)...)
+		},
+	})
+	if err != nil {
+		return backfill.Mark{}, fmt.Errorf("reading the mark of segment %d of run %d: %w", segment, r.id, translate(err))
+	}
+	if !found {
+		return backfill.Mark{}, &backfill.Error{
+			Place: fmt.Sprintf("run %d", r.id), Found: fmt.Sprintf("it has no segment %d", segment),
+			Remedy: "see what is left of it with: pgbackfill status", Kind: backfill.ErrNotFound,
+		}
+	}
+	return mark, nil
+}
+
+// markFields are where markColumns go.
+func markFields(m *backfill.Mark) []any {
+	return []any{&m.Seq, (*[]string)(&m.Watermark), &m.Fence, &m.Done, &m.RowsSeen, &m.RowsChanged}
+}
+
+// fenceRow is the ledger row that closes s after its mark.
+func (r *Run) fenceRow(s backfill.SegmentState, fence string) pgsql.Statement {
+	at := watermark(s)
+	return r.ledgerRow(backfill.Chunk{
+		Segment: s.No, Seq: s.Seq + 1, Range: backfill.KeyRange{After: at, Through: at},
+		Started: time.Now(), Attempt: 1, Worker: r.store.process,
+	}, fence)
+}
+
+// watermark is the key through which s is committed; where nothing is, where it begins.
+func watermark(s backfill.SegmentState) backfill.Key {
+	if s.Seq == 0 {
+		return s.Range.After
+	}
+	return s.Watermark
+}

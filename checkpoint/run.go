@@ -1,0 +1,126 @@
+package checkpoint
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+// Run is this process's part in a run. It satisfies [backfill.Ledger], [backfill.Segments]
+// and [backfill.Control], and may be used by many goroutines at once.
+type Run struct {
+	store *Store
+	id    backfill.RunID
+	job   string
+}
+
+var (
+	_ backfill.Ledger   = (*Run)(nil)
+	_ backfill.Segments = (*Run)(nil)
+	_ backfill.Control  = (*Run)(nil)
+)
+
+// ID is the run's number.
+func (r *Run) ID() backfill.RunID { return r.id }
+
+// Job is the name of the run's job.
+func (r *Run) Job() string { return r.job }
+
+// Process is the name under which this process is known to the others.
+func (r *Run) Process() string { return r.store.process }
+
+func (r *Run) place() string { return fmt.Sprintf("run %d of %s", r.id, r.job) }
+
+// failed says what was being done when err came.
+func (r *Run) failed(doing string, err error) error {
+	return fmt.Errorf("%s: %s: %w", r.place(), doing, translate(err))
+}
+
+// runRow is a run's row as far as a change of it depends on it.
+type runRow struct {
+	state   backfill.State
+	reason  string
+	desired backfill.Desired
+	pass    backfill.Pass
+	walk    Walk
+}
+
+// lock reads the run's row and keeps others from changing it until the transaction ends.
+func (r *Run) lock(t *tx) (runRow, error) { return lockRow(t, r.id) }
+
+func lockRow(t *tx, id backfill.RunID) (runRow, error) {
+	var row runRow
+	var plan []byte
+	found := false
+	err := t.send(step{
+		Statement: pgsql.Statement{Name: "lock run", SQL: lockRun, Args: [][]byte{pgsql.Int(id)}},
+		read: func(rows pgx.Rows) error {
+			found = true
+			return rows.Scan(&row.state, &row.reason, &row.desired, &row.pass, &plan)
+		},
+	})
+	if err != nil {
+		return row, err
+	}
+	if !found {
+		return row, gone(id)
+	}
+	if err := json.Unmarshal(plan, &row.walk); err != nil {
+		return row, unreadable(id, "plan", err)
+	}
+	return row, nil
+}
+
+func gone(id backfill.RunID) error {
+	return &backfill.Error{
+		Place: fmt.Sprintf("run %d", id), Found: "it is not in the database any more",
+		Remedy: "see what is there with: pgbackfill status", Kind: backfill.ErrNotFound,
+	}
+}
+
+func unreadable(id backfill.RunID, column string, err error) error {
+	return &backfill.Error{
+		Place: fmt.Sprintf("run %d", id), Found: fmt.Sprintf("pgbackfill.runs.%s cannot be read", column), Err: err,
+		Remedy: "restore the schema pgbackfill from a backup, or start over with --again", Kind: backfill.ErrUnreadable,
+	}
+}
+
+// over is the error of what cannot be done to a run that has ended.
+func (r *Run) over(row runRow) error {
+	e := &backfill.Error{Place: r.place(), Found: "it is " + string(row.state), Remedy: "start a new run with: pgbackfill run --again"}
+	if row.reason != "" {
+		e.Found += " (" + row.reason + ")"
+	}
+	if row.state != backfill.StateFinished {
+		e.Kind = backfill.ErrCancelled
+	}
+	return e
+}
+
+// Event writes down that something happened to the run; detail becomes a JSON object and may be nil.
+func (r *Run) Event(ctx context.Context, what string, detail map[string]any) error {
+	if detail == nil {
+		detail = map[string]any{}
+	}
+	b, err := jsonParam(detail)
+	if err != nil {
+		return err
+	}
+	if err := r.store.once(ctx, settings, step{Statement: r.event(what, b)}); err != nil {
+		return r.failed("writing the event "+what, err)
+	}
+	return nil
+}
+
+func (r *Run) event(what string, detail []byte) pgsql.Statement {
+	return event(r.id, r.store.who, what, detail)
+}
+
+func event(id backfill.RunID, who, what string, detail []byte) pgsql.Statement {
+	return pgsql.Statement{Name: "event", SQL: insertEvent, Args: [][]byte{pgsql.Int(id), pgsql.Text(who), pgsql.Text(what), detail}}
+}

@@ -1,0 +1,49 @@
+package checkpoint
+
+import (
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+// Statements lists every statement that a run sends through a store, as it is sent, for plan to
+// print. Those of [Install] are printed by [SQL].
+func Statements() []backfill.PlannedStatement {
+	var list []backfill.PlannedStatement
+	add := func(name, when, sql string) {
+		list = append(list, backfill.PlannedStatement{Name: name, When: when, SQL: sql})
+	}
+	add("store: begin", "before each of the store's transactions", pgsql.Begin.SQL)
+	add("store: settings", "at the beginning of each of the store's transactions", settings.SQL)
+	add("store: settings with commit", "at the beginning of each heartbeat and of the finish", beatSettings.SQL)
+	add("store: commit", "after each of the store's transactions", pgsql.Commit.SQL)
+	add("store: rollback", "where one of them failed", pgsql.Rollback.SQL)
+	add("store: schema", "at the start", readPresent)
+	add("store: migrations", "at the start", readMigrations)
+	add("store: find run", "at the start", readUnfinished)
+	add("store: newest run", "at the start", readNewest)
+	add("store: processes", "with each reading of a run", readProcesses)
+	add("store: new run", "at the start of a new run", insertRun)
+	add("store: new segment", "once a segment that is planned", insertSegment)
+	add("store: event", "when something happens to the run", insertEvent)
+	add("store: heartbeat", "once a second", beat)
+	add("store: lock run", "before each change of the run", lockRun)
+	add("store: other processes", "before the run becomes paused", otherLive)
+	add("store: state", "when the run's state changes", updateState)
+	add("store: desired", "when the run pauses by itself, and on pause, resume and cancel", updateDesired)
+	add("store: overrides", "on set", updateOverrides)
+	add("store: segments", "at the start of a pass, after a lost connection and at the end", listSegments)
+	add("store: mark", "when a worker takes a segment, and after a refused chunk or a lost connection", readMark)
+	add("store: ledger", "each chunk, and each split", appendChunk)
+	add("store: children", "each split", insertChildren)
+	add("store: open segments", "at the end of a pass, and on cancel", openSegments)
+	add("store: last segment", "at the end of a pass", lastSegment)
+	add("store: cuts", "before the closing sweep, once a pass", readCuts)
+	add("store: pass", "at the end of a pass", updatePass)
+	add("store: broken chain", "once, before the run is finished", brokenChain)
+	add("store: finished", "once", updateFinished)
+	add("store: fences", "on cancel", fenceOpen)
+	add("store: holders", "where cancel waits too long", holders)
+	add("store: cancelled", "on cancel", updateCancelled)
+	add("store: leave", "when a process ends", leave)
+	return list
+}
