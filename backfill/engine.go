@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pgbackfill/pgbackfill/internal/pgerr"
-	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
 const (
@@ -61,9 +60,8 @@ type engine struct {
 	clamp    func(Pace) Pace
 	abort    context.Context
 
-	walk   pgsql.Walk
-	change pgsql.Change
-	pins   []pgsql.Setting
+	// sql makes the statements about the table.
+	sql statements
 
 	retries    atomic.Int64
 	chunks     atomic.Int64
@@ -106,7 +104,7 @@ func Work(ctx context.Context, o Options) (Summary, error) {
 }
 
 func newEngine(o Options) (*engine, error) {
-	change, err := o.Plan.change()
+	sql, err := statementsOf(o.Plan)
 	if err != nil {
 		return nil, err
 	}
@@ -114,8 +112,7 @@ func newEngine(o Options) (*engine, error) {
 		plan: o.Plan, run: o.Run, process: o.Process,
 		connect: o.Connect, ledger: o.Ledger, segments: o.Segments, control: o.Control, throttle: o.Throttle,
 		observe: Tee(o.Observer), clamp: o.Clamp, abort: o.Abort, maxChunks: o.MaxChunks,
-		walk: change.Walk, change: change, pins: pgsql.JobPins(o.Plan.SearchPath, o.Plan.Job.Settings),
-		changed: make(chan struct{}),
+		sql: sql, changed: make(chan struct{}),
 	}
 	if e.clamp == nil {
 		e.clamp = func(p Pace) Pace { return p }
@@ -333,15 +330,6 @@ func (e *engine) aborted() bool { return e.abort.Err() != nil }
 func (e *engine) pace() Pace { return *e.paceNow.Load() }
 
 func (e *engine) sizer() *sizer { return e.sizerNow.Load() }
-
-// changeOf is the change for a segment: in the sweep only what the walk may have missed.
-func (e *engine) changeOf(seg Segment) pgsql.Change {
-	change := e.change
-	if seg.Pass == PassSweep {
-		change.Sweep = int64(e.run)
-	}
-	return change
-}
 
 // committed tells of a chunk that is known to be committed.
 func (e *engine) committed(worker int, c Chunk, seg Segment, mark Mark) {

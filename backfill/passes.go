@@ -53,8 +53,8 @@ func (e *engine) tail(ctx context.Context) ([]Segment, error) {
 	}
 	var last Key
 	err = e.ask(ctx, func(w *worker) error {
-		answers, err := exchange(ctx, w.conn.PgConn(), pgsql.Begin, pgsql.SetLocal(append(pgsql.KeyPins(), w.limits(Segment{})...)...),
-			w.walk.Last(pgsql.Range{After: upper}), pgsql.Commit)
+		answers, err := exchange(ctx, w.conn.PgConn(), pgsql.Begin, w.sql.keySettings(Segment{}, w.pace()),
+			w.sql.walk.Last(pgsql.Range{After: upper}), pgsql.Commit)
 		if err == nil && len(answers[2].rows) > 0 {
 			last = answers[2].rows[0]
 		}
@@ -154,7 +154,7 @@ func (w *worker) outwait(ctx context.Context) error {
 	var first []string
 	defer w.observe(Waiting{})
 	for {
-		answers, err := exchange(ctx, w.conn.PgConn(), pgsql.Begin, pgsql.SetLocal(append(pgsql.KeyPins(), w.limits(Segment{})...)...),
+		answers, err := exchange(ctx, w.conn.PgConn(), pgsql.Begin, w.sql.keySettings(Segment{}, w.pace()),
 			pgsql.Writers(w.plan.Table.OID), pgsql.Commit)
 		if err != nil {
 			return err

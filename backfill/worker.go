@@ -3,7 +3,6 @@ package backfill
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -164,8 +163,8 @@ func (w *worker) boundary(ctx context.Context, seg Segment, after Key, size int)
 func (w *worker) seek(seg Segment, after Key, size int) []pgsql.Statement {
 	return []pgsql.Statement{
 		pgsql.Begin,
-		pgsql.SetLocal(append(pgsql.KeyPins(), w.limits(seg)...)...),
-		w.walk.Boundary(pgsql.Range{After: after, Through: seg.Range.Through}, size),
+		w.sql.keySettings(seg, w.pace()),
+		w.sql.walk.Boundary(pgsql.Range{After: after, Through: seg.Range.Through}, size),
 	}
 }
 
@@ -179,13 +178,13 @@ func found(a answer, seg Segment, size int) *boundary {
 // change runs the chunk's statements in a transaction that it leaves open.
 func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 	rng := pgsql.Range{After: chunk.Range.After, Through: chunk.Range.Through, Nulls: seg.Nulls}
-	statements := []pgsql.Statement{pgsql.Begin, pgsql.SetLocal(slices.Concat(w.pins, w.scanPins(seg), w.limits(seg))...)}
+	statements := []pgsql.Statement{pgsql.Begin, w.sql.jobSettings(seg, w.pace())}
 	// A full chunk of a unique key holds as many rows as were asked for; others are counted.
 	counted := (chunk.last || !w.plan.Unique) && seg.Pass != PassSweep
 	if counted {
-		statements = append(statements, w.walk.Count(rng))
+		statements = append(statements, w.sql.walk.Count(rng))
 	}
-	work, err := w.changeOf(seg).Statements(rng)
+	work, err := w.sql.changes(seg, rng, w.run)
 	if err != nil {
 		return err
 	}
@@ -211,18 +210,6 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 		chunk.Unmatched, chunk.Multiple = number(row[0])-number(row[1]), number(row[2])
 	}
 	return nil
-}
-
-// scanPins keep stale statistics from choosing how a range is read, where the range is all
-// that is read: by the index, but in a sweep not row by row.
-func (w *worker) scanPins(seg Segment) []pgsql.Setting {
-	switch {
-	case w.plan.LockFirst:
-		return nil
-	case seg.Pass == PassSweep:
-		return []pgsql.Setting{{Name: "enable_indexscan", Value: "off"}}
-	}
-	return []pgsql.Setting{{Name: "enable_seqscan", Value: "off"}}
 }
 
 func number(s string) int64 {
@@ -251,19 +238,6 @@ func (w *worker) commit(ctx context.Context, seg Segment, chunk *Chunk) (*bounda
 		return nil, nil
 	}
 	return found(answers[4], seg, size), nil
-}
-
-// limits are the settings that every transaction makes for itself.
-func (w *worker) limits(seg Segment) []pgsql.Setting {
-	p := w.pace()
-	settings := pgsql.Limits{Lock: p.LockTimeout, Statement: p.StatementTimeout, Idle: p.IdleTimeout, SynchronousCommit: p.SynchronousCommit}.Settings()
-	return append(settings, pgsql.Setting{Name: "application_name", Value: applicationName(w.plan.Job.Name, seg.No)})
-}
-
-// applicationName makes our backends recognisable in pg_stat_activity; the server keeps 63 bytes.
-func applicationName(job string, segment int) string {
-	suffix := fmt.Sprintf(" %d", segment)
-	return "pgbackfill " + job[:min(len(job), 63-len("pgbackfill ")-len(suffix))] + suffix
 }
 
 func (w *worker) name() string { return fmt.Sprintf("%s/%d", w.process, w.id) }
