@@ -63,12 +63,13 @@ type engine struct {
 	// sql makes the statements about the table.
 	sql statements
 
-	retries    atomic.Int64
-	chunks     atomic.Int64
-	maxChunks  int64
-	paceNow    atomic.Pointer[Pace]
-	sizerNow   atomic.Pointer[sizer]
-	lastBeatAt atomic.Int64
+	progress *Progress
+
+	retries   atomic.Int64
+	chunks    atomic.Int64
+	maxChunks int64
+	paceNow   atomic.Pointer[Pace]
+	sizerNow  atomic.Pointer[sizer]
 
 	mu sync.Mutex
 	// orders are the last ones heard; changed is closed, and made anew, when they change.
@@ -111,9 +112,11 @@ func newEngine(o Options) (*engine, error) {
 	e := &engine{
 		plan: o.Plan, run: o.Run, process: o.Process,
 		connect: o.Connect, ledger: o.Ledger, segments: o.Segments, control: o.Control, throttle: o.Throttle,
-		observe: Tee(o.Observer), clamp: o.Clamp, abort: o.Abort, maxChunks: o.MaxChunks,
+		clamp: o.Clamp, abort: o.Abort, maxChunks: o.MaxChunks,
 		sql: sql, changed: make(chan struct{}),
 	}
+	e.progress = NewProgress(nil)
+	e.observe = Tee(e.progress.Observe, o.Observer)
 	if e.clamp == nil {
 		e.clamp = func(p Pace) Pace { return p }
 	}

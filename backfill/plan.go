@@ -1,6 +1,7 @@
 package backfill
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pgbackfill/pgbackfill/internal/catalog"
@@ -75,4 +76,24 @@ type Finding struct {
 	Remedy   string `json:"remedy"`
 	// Accepted is who accepted it, where somebody did.
 	Accepted string `json:"accepted,omitempty"`
+}
+
+// Accept marks the findings that somebody accepted in writing, by their ids.
+func (p *Plan) Accept(ids []string, who string) {
+	for i := range p.Findings {
+		if slices.Contains(ids, p.Findings[i].ID) {
+			p.Findings[i].Accepted = who
+		}
+	}
+}
+
+// Blocking are the findings that keep the plan from being run: errors that nobody accepted.
+func (p *Plan) Blocking() []Finding {
+	var list []Finding
+	for _, f := range p.Findings {
+		if f.Severity == SeverityError && f.Accepted == "" {
+			list = append(list, f)
+		}
+	}
+	return list
 }
