@@ -41,10 +41,13 @@ type Verdict int
 
 // What can be done with a message.
 const (
-	Forward        Verdict = iota // deliver it
-	Drop                          // do not deliver it; the connection goes on
-	Cut                           // do not deliver it, and cut the connection on both sides
-	ForwardThenCut                // deliver it, and cut the connection before anything else passes to the client
+	Forward Verdict = iota // deliver it
+	Drop                   // do not deliver it; the connection goes on
+	Cut                    // do not deliver it, and cut the connection on both sides
+	// ForwardThenCut delivers it and cuts the connection before anything else passes to the client. What the server makes of
+	// it is open: pgx, for one, then sends a cancel request over a new connection, which may be in time. A hook that wants none
+	// calls [Proxy.Refuse] first.
+	ForwardThenCut
 )
 
 // Hook is asked about every message before it is delivered. It is called from several goroutines, one for each

@@ -120,17 +120,18 @@ func TestCommitBreaks(t *testing.T) {
 	}
 	for way, send := range ways {
 		for name, c := range map[string]struct {
-			hook proxy.Hook
-			rows int
+			hook   proxy.Hook
+			refuse bool // keep the client's cancel request from deciding the outcome
+			rows   int
 		}{
-			"request lost": {proxy.LoseCommitRequest(1), 0},
-			"answer lost":  {proxy.LoseCommitAnswer(1), 1},
+			"request lost": {proxy.LoseCommitRequest(1), false, 0},
+			"answer lost":  {proxy.LoseCommitAnswer(1), false, 1},
 			"asked, then cut": {func(m proxy.Message) proxy.Verdict {
 				if m.Type == 'Q' && strings.EqualFold(m.SQL(), "COMMIT") || m.From == proxy.Frontend && m.Type == 'S' && way == "pipeline" {
 					return proxy.ForwardThenCut
 				}
 				return proxy.Forward
-			}, 1},
+			}, true, 1},
 		} {
 			t.Run(way+"/"+name, func(t *testing.T) {
 				t.Parallel()
@@ -147,6 +148,7 @@ func TestCommitBreaks(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				p.Refuse(c.refuse)
 				p.Hook(c.hook)
 				if err := send(ctx, conn); err == nil || errors.Is(err, context.DeadlineExceeded) {
 					t.Fatalf("the client was told %v", err)
