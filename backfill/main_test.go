@@ -1,0 +1,9 @@
+package backfill
+
+import (
+	"testing"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }

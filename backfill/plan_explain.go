@@ -1,0 +1,189 @@
+package backfill
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgerr"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+// planNode is one node of a plan of the server's.
+type planNode struct {
+	Type     string     `json:"Node Type"`
+	Schema   string     `json:"Schema"`
+	Relation string     `json:"Relation Name"`
+	Index    string     `json:"Index Name"`
+	Rows     float64    `json:"Plan Rows"`
+	Width    int64      `json:"Plan Width"`
+	Plans    []planNode `json:"Plans"`
+}
+
+// explainOne asks the server how it would run a statement: its own text, and the nodes, outermost first.
+func (pl *planning) explainOne(ctx context.Context, settings, s pgsql.Statement) (string, []planNode, error) {
+	as := func(format string) pgsql.Statement {
+		return pgsql.Statement{Name: "explain " + s.Name, SQL: "EXPLAIN (VERBOSE, FORMAT " + format + ") " + s.SQL, Args: s.Args}
+	}
+	answers, err := pl.ask(ctx, settings, as("TEXT"), as("JSON"))
+	if err != nil {
+		return "", nil, err
+	}
+	var lines []string
+	for _, row := range answers[0].rows {
+		lines = append(lines, row[0])
+	}
+	var plans []struct{ Plan planNode }
+	if err := json.Unmarshal([]byte(answers[1].rows[0][0]), &plans); err != nil {
+		return "", nil, fmt.Errorf("reading the server's plan: %w", err)
+	}
+	var nodes []planNode
+	var flatten func(planNode)
+	flatten = func(n planNode) {
+		children := n.Plans
+		n.Plans = nil
+		nodes = append(nodes, n)
+		for _, c := range children {
+			flatten(c)
+		}
+	}
+	for _, p := range plans {
+		flatten(p.Plan)
+	}
+	return strings.Join(lines, "\n"), nodes, nil
+}
+
+// explain lists every statement that a run sends, and asks the server how it would run those that touch the user's
+// tables, for a chunk that is there. The sweep reads the engine's own tables, which need not be there yet, so it is
+// not explained.
+func (pl *planning) explain(ctx context.Context) error {
+	p := pl.plan
+	var err error
+	if p.Statements, err = p.Planned(); err != nil {
+		return err
+	}
+	if err := pl.findProbe(ctx); err != nil {
+		return err
+	}
+	changes, err := pl.sql.changes(Segment{Pass: PassWalk}, pl.probe, 0)
+	if err != nil {
+		return err
+	}
+	pl.nodes = map[string][]planNode{}
+	for _, e := range []struct {
+		settings   pgsql.Statement
+		statements []pgsql.Statement
+	}{
+		{pl.keySettings(), []pgsql.Statement{pl.sql.walk.Boundary(pl.probe, pl.chunkRows()), pl.sql.walk.Last(pgsql.Range{After: pl.probe.After})}},
+		{pl.jobSettings(), append([]pgsql.Statement{pl.sql.walk.Count(pl.probe)}, changes...)},
+	} {
+		for _, s := range e.statements {
+			text, nodes, err := pl.explainOne(ctx, e.settings, s)
+			if err != nil {
+				return pl.unexplained(s, err)
+			}
+			pl.nodes[s.Name] = nodes
+			for i := range p.Statements {
+				if p.Statements[i].SQL == s.SQL {
+					p.Statements[i].Explain = text
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// findProbe looks for a chunk in the middle of the table, so that the statements are explained with values that
+// are there.
+func (pl *planning) findProbe(ctx context.Context) error {
+	p := pl.plan
+	var walked []Segment
+	for _, s := range p.Segments {
+		if !s.Nulls {
+			walked = append(walked, s)
+		}
+	}
+	if len(walked) == 0 { // there is no key to name
+		return nil
+	}
+	middle := walked[len(walked)/2].Range
+	pl.probe = pgsql.Range{After: middle.After, Through: middle.Through}
+	answers, err := pl.ask(ctx, pl.keySettings(), pl.sql.walk.Boundary(pl.probe, pl.chunkRows()))
+	if err != nil {
+		return err
+	}
+	if rows := answers[0].rows; len(rows) > 0 {
+		pl.probe.Through, pl.probed = rows[0], int64(pl.chunkRows())
+	} else {
+		pl.probed = walked[len(walked)/2].EstimatedRows
+	}
+	return nil
+}
+
+// chunkRows is the size of chunk that the plan reckons with.
+func (pl *planning) chunkRows() int {
+	if n := pl.plan.Pace.ChunkRows; n > 0 {
+		return n
+	}
+	return firstChunkRows
+}
+
+// unexplained is a statement that the server does not run although it accepts the job's own SQL: a privilege on
+// another table, most of all.
+func (pl *planning) unexplained(s pgsql.Statement, err error) error {
+	if pgerr.Class(err) != pgerr.Fatal {
+		return err
+	}
+	remedy := "mend the job: pgbackfill plan shows the statement"
+	if pgerr.Code(err) == "42501" {
+		remedy = "grant what is missing to role " + pl.plan.Server.Role
+	}
+	return &Error{Place: pl.place(), Found: "the statement " + s.Name + " cannot be run", Err: describedError{err}, Remedy: remedy, Kind: ErrInput}
+}
+
+const (
+	// guessedRate is how many rows a second one worker is thought to change before any was measured.
+	guessedRate = 100_000
+	// tupleBytes and entryBytes are what the write-ahead log takes for a new row version and for an index entry,
+	// apart from what is in them.
+	tupleBytes = 70
+	entryBytes = 70
+)
+
+// estimateWork guesses chunks, time and write-ahead log.
+func (pl *planning) estimateWork() {
+	p := pl.plan
+	chunk := float64(p.Pace.ChunkRows)
+	if chunk == 0 {
+		chunk = max(1, min(guessedRate*p.Pace.ChunkTarget.Seconds(), float64(p.Pace.ChunkMaxRows)))
+	}
+	for _, s := range p.Segments {
+		p.EstimatedChunks += int64(max(1, math.Ceil(float64(s.EstimatedRows)/chunk)))
+	}
+	workers := max(p.Pace.Workers, 1)
+	rate := float64(guessedRate * workers)
+	if p.Pace.Rate > 0 {
+		rate = min(rate, p.Pace.Rate)
+	}
+	p.EstimatedTime = secondsOf(float64(p.EstimatedRows) / rate)
+	changed := float64(min(pl.scope, p.EstimatedRows))
+	if p.EstimatedRows == 0 {
+		return
+	}
+	wal := changed * (float64(pl.rowWidth()) + tupleBytes + float64(len(p.Table.Indexes))*entryBytes)
+	if p.Server.FullPageWrites {
+		wal += float64(p.Table.CurrentPages*p.Server.BlockSize) * changed / float64(p.EstimatedRows)
+	}
+	p.EstimatedWAL = int64(wal)
+}
+
+// rowWidth is about how many bytes a row has, TOASTed values apart.
+func (pl *planning) rowWidth() int64 {
+	var sum int64
+	for _, c := range pl.plan.Table.Columns {
+		sum += min(c.Width, 2000)
+	}
+	return sum
+}

@@ -1,0 +1,80 @@
+package backfill
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pgbackfill/pgbackfill/internal/catalog"
+)
+
+// fingerprint records what the run depends on and what must not change under it: the columns that it reads and
+// writes, how its key is ordered, the triggers that fire and the functions that it calls. What changes by itself, as
+// statistics do, is left out; so are columns that it has nothing to do with.
+func (pl *planning) fingerprint() {
+	p := pl.plan
+	f := map[string]string{"table": fmt.Sprintf("%s, oid %d", p.Table.Quoted, p.Table.OID)}
+	used := pl.usedColumns()
+	for _, c := range p.Table.Columns {
+		if used == nil || slices.Contains(used, c.Name) {
+			f["column "+c.Name] = describeColumn(c)
+		}
+	}
+	for i, k := range pl.key.Parts {
+		line := fmt.Sprintf("%s ordered by %s", k.Name, k.Less)
+		if k.Collation != "" {
+			line += fmt.Sprintf(" collation %s version %s", k.Collation, k.CollationVersion)
+		}
+		f[fmt.Sprintf("key %d", i+1)] = line
+	}
+	if pl.key.Index != nil {
+		f["key index"] = pl.key.Index.Definition
+	}
+	for _, fn := range pl.functions {
+		if !fn.BuiltIn {
+			f["function "+fn.Name] = strings.TrimSpace(fn.Volatility + " " + fn.Hash)
+		}
+	}
+	for _, t := range pl.firing() {
+		f["trigger "+t.Name+" on "+t.Table] = t.Definition
+	}
+	p.Fingerprint = f
+}
+
+func describeColumn(c catalog.Column) string {
+	text := c.Type
+	if c.Collation != "" && c.Collation != `pg_catalog."default"` {
+		text += " COLLATE " + c.Collation
+	}
+	if c.NotNull {
+		text += " NOT NULL"
+	}
+	if c.Generated {
+		text += " GENERATED AS " + c.Default
+	}
+	return text
+}
+
+// usedColumns are the columns of the walked table that the job may mention; nil is all of them.
+func (pl *planning) usedColumns() []string {
+	var used []string
+	for _, k := range pl.plan.Key {
+		used = append(used, k.Name)
+	}
+	for _, a := range pl.plan.Job.Update.Set {
+		used = append(used, a.Column)
+	}
+	for _, e := range pl.plan.Job.exprs() {
+		for _, ref := range e.Columns {
+			parts := strings.Split(ref, ".")
+			last := parts[len(parts)-1]
+			switch {
+			case last == "*" || ref == "t": // the whole row
+				return nil
+			case len(parts) == 1 || parts[0] == "t":
+				used = append(used, parts[len(parts)-1])
+			}
+		}
+	}
+	return used
+}

@@ -1,0 +1,243 @@
+package backfill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbackfill/pgbackfill/internal/catalog"
+	"github.com/pgbackfill/pgbackfill/internal/pgerr"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+// Planner resolves jobs against a database. The zero value works.
+type Planner struct{}
+
+// Plan resolves a job without a write, in one read-only transaction whose reads do not grow with the table.
+// pace is what holds where the job says nothing.
+//
+// What cannot be run at all is an [ErrInput] that names the place: a table or column that is not there, an
+// expression of the wrong type, a missing privilege. What can be run but should be known first is in the plan's
+// findings.
+func (Planner) Plan(ctx context.Context, conn *pgx.Conn, job Job, pace Pace) (*Plan, error) {
+	pl := &planning{conn: conn, plan: &Plan{Job: job, Pace: job.Pace.Over(pace).Over(DefaultPace).Settled(), Walk: "key"}}
+	if err := pl.begin(ctx); err != nil {
+		return nil, pl.wrap(err)
+	}
+	defer rollback(context.WithoutCancel(ctx), conn.PgConn())
+	for _, step := range []func(context.Context) error{
+		pl.readServer, pl.readTable, pl.readFunctions, pl.refuse, pl.prepare, pl.estimate, pl.cut, pl.explain, pl.look,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, pl.wrap(err)
+		}
+	}
+	pl.fingerprint()
+	return pl.plan, nil
+}
+
+// planning is one plan in the making.
+type planning struct {
+	conn *pgx.Conn
+	plan *Plan
+
+	key       catalog.Key
+	sql       statements
+	functions []catalog.Function
+	activity  catalog.Activity
+	// other is the one plain table that the job's from names, or nil.
+	other *catalog.Table
+	// scope is how many rows the job's where is thought to leave.
+	scope int64
+	// nodes are the parts of the server's plans, by statement.
+	nodes map[string][]planNode
+	// probe is the chunk that the statements were explained for, and probed how many rows it holds.
+	probe  pgsql.Range
+	probed int64
+}
+
+// begin opens the transaction that everything is read in. It waits for locks no longer than a chunk would.
+func (pl *planning) begin(ctx context.Context) error {
+	p := pl.plan.Pace
+	_, err := exchange(ctx, pl.conn.PgConn(),
+		pgsql.Statement{Name: "begin", SQL: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
+		pgsql.SetLocal(pgsql.Limits{Lock: p.LockTimeout, Statement: p.StatementTimeout}.Settings()...))
+	return err
+}
+
+// ask sends statements under settings that hold for them alone.
+func (pl *planning) ask(ctx context.Context, settings pgsql.Statement, statements ...pgsql.Statement) ([]answer, error) {
+	all := append([]pgsql.Statement{{Name: "savepoint", SQL: "SAVEPOINT pgbackfill"}, settings}, statements...)
+	answers, err := exchange(ctx, pl.conn.PgConn(), all...)
+	if pl.conn.IsClosed() {
+		return nil, err
+	}
+	_, undone := exchange(ctx, pl.conn.PgConn(), pgsql.Statement{Name: "rollback", SQL: "ROLLBACK TO SAVEPOINT pgbackfill"})
+	if err != nil || undone != nil {
+		return nil, errors.Join(err, undone)
+	}
+	return answers[2:], nil
+}
+
+// readServer reads the server, with the search_path that the job's statements will run under.
+func (pl *planning) readServer(ctx context.Context) error {
+	conn := pl.conn.PgConn()
+	if _, err := exchange(ctx, conn, pgsql.Statement{Name: "savepoint", SQL: "SAVEPOINT pgbackfill"}); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(pl.plan.Job.Settings)) {
+		setting := pgsql.Setting{Name: name, Value: pl.plan.Job.Settings[name]}
+		if _, err := exchange(ctx, conn, pgsql.SetLocal(setting)); err != nil {
+			return pl.badSetting(setting, err)
+		}
+	}
+	s, err := catalog.ReadServer(ctx, pl.conn)
+	if err != nil {
+		return err
+	}
+	pl.plan.Server = s
+	if s.InRecovery {
+		return Inputf("database "+s.Database, "connect to the primary: name its host, or all hosts with target_session_attrs=read-write",
+			"the server is a standby, which cannot be written to")
+	}
+	quoted := make([]string, len(s.SearchPath))
+	for i, schema := range s.SearchPath {
+		quoted[i] = pgsql.Ident(schema)
+	}
+	pl.plan.SearchPath = strings.Join(quoted, ", ")
+	// The job's settings were only tried: the planner's own questions are asked under the engine's.
+	_, err = exchange(ctx, conn, pgsql.Statement{Name: "rollback", SQL: "ROLLBACK TO SAVEPOINT pgbackfill"}, pgsql.SetLocal(pgsql.KeyPins()...))
+	return err
+}
+
+func (pl *planning) badSetting(s pgsql.Setting, err error) error {
+	remedy := "mend it under settings:"
+	if pgerr.Code(err) == "42501" {
+		remedy = "leave it out, or run as a role that may set it"
+	}
+	return &Error{
+		Place: pl.plan.Job.Origin, Found: fmt.Sprintf("the setting %s: %q is refused", s.Name, s.Value), Err: describedError{err},
+		Remedy: remedy, Kind: ErrInput,
+	}
+}
+
+// readTable reads the table and decides what it is walked by.
+func (pl *planning) readTable(ctx context.Context) error {
+	job, p := pl.plan.Job, pl.plan
+	var err error
+	if p.Table, err = catalog.ReadTable(ctx, pl.conn, p.Server, job.Table.Schema, job.Table.Name); err != nil {
+		return pl.problem("table", err)
+	}
+	if pl.key, err = p.Table.ResolveKey(job.Key); err != nil {
+		return pl.problem("key", err)
+	}
+	p.Unique, p.WalkReason = pl.key.Unique, pl.key.Reason
+	if pl.key.Index != nil {
+		p.Index = pl.key.Index.Name
+	} else {
+		p.WalkReason += "; " + pl.key.NoIndex
+	}
+	for _, k := range pl.key.Parts {
+		p.Key = append(p.Key, pgsql.KeyColumn{
+			Name: k.Name, Type: k.Type, Collation: k.Collation, Nullable: k.Nullable,
+			Less: k.Less, LessEqual: k.LessEqual, Equal: k.Equal, GreaterEqual: k.GreaterEqual, Greater: k.Greater,
+		})
+	}
+	return nil
+}
+
+// readFunctions reads the functions that the job's expressions may call. One of the user's that is not immutable
+// may read tables, as a subquery does.
+func (pl *planning) readFunctions(ctx context.Context) error {
+	var names []string
+	var text strings.Builder
+	subquery := false
+	for _, e := range pl.plan.Job.exprs() {
+		names = append(names, e.Functions...)
+		text.WriteString(e.SQL + "\n")
+		subquery = subquery || e.Subquery
+	}
+	var err error
+	pl.functions, err = catalog.ReadFunctions(ctx, pl.conn, names, pl.plan.Server.SearchPath, text.String())
+	if err != nil {
+		return err
+	}
+	pl.plan.LockFirst = subquery || pl.plan.Job.Update.From != nil || len(pl.readers()) > 0
+	if err := pl.readOther(ctx); err != nil {
+		return err
+	}
+	pl.activity, err = catalog.ReadActivity(ctx, pl.conn, pl.plan.Server, oldTransaction)
+	return err
+}
+
+// readers are the functions that may read tables.
+func (pl *planning) readers() []catalog.Function {
+	var list []catalog.Function
+	for _, f := range pl.functions {
+		if !f.BuiltIn && f.Volatility != "immutable" {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// exprs are all SQL fragments of a job, in the order in which its statement has them.
+func (j Job) exprs() []Expr {
+	var list []Expr
+	for _, a := range j.Update.Set {
+		list = append(list, a.Value)
+	}
+	for _, e := range []*Expr{j.Update.From, j.Where, j.Update.Join} {
+		if e != nil {
+			list = append(list, *e)
+		}
+	}
+	return list
+}
+
+// problem turns what the catalogue says about a part of the job into an error that names its place.
+func (pl *planning) problem(part string, err error) error {
+	var p *catalog.Problem
+	if !errors.As(err, &p) {
+		return err
+	}
+	place := part
+	if pl.plan.Job.Origin != "" {
+		place = pl.plan.Job.Origin + ": " + part
+	}
+	return &Error{Place: place, Found: p.Found, Expected: p.Expected, Remedy: p.Remedy, Kind: ErrInput}
+}
+
+// wrap says which job was being planned when the server refused something that has no better explanation.
+func (pl *planning) wrap(err error) error {
+	var ours *Error
+	if errors.As(err, &ours) {
+		return err
+	}
+	e := &Error{Place: pl.place(), Found: "it could not be planned", Err: describedError{err}}
+	switch code := pgerr.Code(err); {
+	case code == "42501":
+		e.Kind, e.Remedy = ErrInput, "grant what is missing to role "+pl.plan.Server.Role
+	case code == "55P03":
+		e.Remedy = "somebody holds a lock on the table that keeps even readers out (a schema change?): try again when it is done"
+	case code == pgerr.CodeQueryCanceled:
+		e.Remedy = fmt.Sprintf("planning took longer than the statement timeout of %s: raise timeouts.statement, or look at what the server is doing", pl.plan.Pace.StatementTimeout)
+	}
+	return e
+}
+
+func (pl *planning) place() string {
+	if pl.plan.Job.Origin != "" {
+		return pl.plan.Job.Origin
+	}
+	return "job " + pl.plan.Job.Name
+}
+
+// oldTransaction is how long a transaction must be open to be worth a word.
+const oldTransaction = 5 * time.Minute
