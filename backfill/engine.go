@@ -78,7 +78,7 @@ type engine struct {
 	// active counts the workers, parked those that wait for the run to go on.
 	active, parked int
 	outcomes       []bool
-	queue          queue
+	queue          *queue
 }
 
 // Work takes part in a run until it is over, and returns what the run came to. When ctx is
@@ -113,7 +113,7 @@ func newEngine(o Options) (*engine, error) {
 		plan: o.Plan, run: o.Run, process: o.Process,
 		connect: o.Connect, ledger: o.Ledger, segments: o.Segments, control: o.Control, throttle: o.Throttle,
 		clamp: o.Clamp, abort: o.Abort, maxChunks: o.MaxChunks,
-		sql: sql, changed: make(chan struct{}),
+		sql: sql, changed: make(chan struct{}), queue: newQueue(0, nil),
 	}
 	e.progress = NewProgress(nil)
 	e.observe = Tee(e.progress.Observe, o.Observer)
@@ -135,7 +135,7 @@ func (e *engine) begin(ctx context.Context, o Options) error {
 	}
 	e.observe(RunStarted{Run: e.run, Job: e.plan.Job.Name, Process: e.process, Resumed: o.Resumed, Joined: o.Joined,
 		EstimatedRows: e.plan.EstimatedRows})
-	if e.ordersNow().Desired == DesiredRunning {
+	if orders := e.ordersNow(); orders.Desired == DesiredRunning && !orders.State.Over() && orders.State != StateFinishing {
 		return e.setState(ctx, StateRunning, "")
 	}
 	return nil
@@ -177,34 +177,50 @@ func (e *engine) goOver(ctx context.Context, pass Pass) error {
 	e.synced(list)
 
 	g, working := errgroup.WithContext(ctx)
-	done := make(chan struct{}) // closed when the last worker is gone
-	var workers sync.WaitGroup
-	running := map[int]bool{}
-	var mu sync.Mutex
+	c := &crew{running: map[int]bool{}, gone: make(chan struct{})}
 	staff := func() {
-		mu.Lock()
-		defer mu.Unlock()
-		for id := 1; id <= e.pace().Workers; id++ {
-			if running[id] {
-				continue
-			}
-			running[id] = true
-			workers.Add(1)
+		for _, id := range c.missing(e.pace().Workers) {
 			g.Go(func() error {
-				defer func() {
-					mu.Lock()
-					defer mu.Unlock()
-					running[id] = false
-					workers.Done()
-				}()
+				defer c.leave(id)
 				return e.workerLoop(working, id)
 			})
 		}
 	}
 	staff()
-	go func() { workers.Wait(); close(done) }()
-	g.Go(func() error { return e.mind(working, done, staff) })
+	g.Go(func() error { return e.mind(working, c.gone, staff) })
 	return g.Wait()
+}
+
+// crew is the workers of a pass. Once the last one is gone nobody comes any more.
+type crew struct {
+	mu      sync.Mutex
+	running map[int]bool
+	// gone is closed when the last worker has left.
+	gone chan struct{}
+	over bool
+}
+
+// missing takes on those of the first workers who are not there, and returns their numbers.
+func (c *crew) missing(workers int) []int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []int
+	for id := 1; id <= workers && !c.over; id++ {
+		if !c.running[id] {
+			c.running[id] = true
+			list = append(list, id)
+		}
+	}
+	return list
+}
+
+func (c *crew) leave(id int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if delete(c.running, id); len(c.running) == 0 {
+		c.over = true
+		close(c.gone)
+	}
 }
 
 // workerLoop is one worker's life in a pass: a segment at a time.
@@ -322,10 +338,14 @@ func (s *Summary) add(seg SegmentState) {
 	}
 }
 
-// grace is the context of a begun chunk: it outlives a request to stop, but not an abort
-// and not for ever.
-func (e *engine) grace(context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(e.abort, 3*e.pace().StatementTimeout+graceMost)
+// grace is the context of a begun chunk: it outlives a request to stop, but not an abort, and
+// not for ever where statements are bounded.
+func (e *engine) grace() (context.Context, context.CancelFunc) {
+	bound := e.pace().StatementTimeout
+	if bound <= 0 {
+		return context.WithCancel(e.abort)
+	}
+	return context.WithTimeout(e.abort, 3*bound+graceMost)
 }
 
 func (e *engine) aborted() bool { return e.abort.Err() != nil }

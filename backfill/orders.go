@@ -47,7 +47,7 @@ func (e *engine) ordersNow() Orders {
 
 // setPace takes a pace, within what the operator allows, at once.
 func (e *engine) setPace(p Pace) {
-	p = e.clamp(p.Over(DefaultPace))
+	p = e.clamp(p.Over(DefaultPace)).Settled()
 	p.Workers = max(p.Workers, 1)
 	old := e.paceNow.Swap(&p)
 	if s := e.sizerNow.Load(); s != nil {
@@ -65,7 +65,7 @@ func (e *engine) obey(ctx context.Context) error {
 	orders, parked := e.orders, e.parked >= e.active
 	e.mu.Unlock()
 	working := StateRunning
-	if orders.Pass == PassSweep {
+	if orders.Pass == PassSweep || orders.State == StateFinishing {
 		working = StateFinishing
 	}
 	want := working

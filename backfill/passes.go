@@ -202,7 +202,7 @@ func (e *engine) ask(ctx context.Context, question func(*worker) error) error {
 			return nil
 		}
 		rollback(context.WithoutCancel(ctx), w.conn.PgConn())
-		if err = w.failed(ctx, Chunk{size: 1}, try, err); err != nil {
+		if err = w.passing(ctx, try, err); err != nil {
 			return err
 		}
 	}

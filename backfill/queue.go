@@ -38,13 +38,18 @@ type queue struct {
 	whole map[int]int
 }
 
-func newQueue(pass Pass, list []SegmentState) queue {
-	return queue{pass: pass, list: list, holder: map[int]int{}, moved: map[int]time.Time{}, whole: map[int]int{}}
+func newQueue(pass Pass, list []SegmentState) *queue {
+	q := &queue{pass: pass, list: list, holder: map[int]int{}, moved: map[int]time.Time{}, whole: map[int]int{}}
+	for _, s := range list {
+		q.moved[s.No] = time.Now()
+	}
+	return q
 }
 
 // take gives the worker a segment: the first that nobody has; where there is none, a part of
 // the longest that somebody has; else it waits.
 func (w *worker) take(ctx context.Context) (SegmentState, error) {
+	try := newAttempts(Segment{})
 	for fresh := false; ; {
 		if err := w.mayWork(ctx, w.id); err != nil {
 			return SegmentState{}, err
@@ -55,7 +60,7 @@ func (w *worker) take(ctx context.Context) (SegmentState, error) {
 			return *seg, nil
 		case !fresh:
 			if err := w.refresh(ctx); err != nil {
-				if err = w.failed(ctx, Chunk{}, newAttempts(Segment{}), err); err != nil {
+				if err = w.passing(ctx, try, err); err != nil {
 					return SegmentState{}, err
 				}
 				continue
@@ -78,7 +83,7 @@ func (w *worker) take(ctx context.Context) (SegmentState, error) {
 // pick finds a segment to work on and notes that this worker has it. open is whether any
 // segment of the pass is not closed.
 func (w *worker) pick() (seg *SegmentState, open bool) {
-	q := &w.queue
+	q := w.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i := range q.list {
@@ -106,7 +111,7 @@ func (e *engine) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	q := &e.queue
+	q := e.queue
 	q.mu.Lock()
 	before := map[int]Mark{}
 	for _, s := range q.list {
@@ -139,7 +144,7 @@ func (e *engine) synced(list []SegmentState) {
 
 // progressed notes how far a segment is.
 func (e *engine) progressed(no int, mark Mark) {
-	q := &e.queue
+	q := e.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i := range q.list {
@@ -155,7 +160,7 @@ func (e *engine) release(no int, mark Mark, err error) {
 	if mark.Seq > 0 || mark.Closed() {
 		e.progressed(no, mark)
 	}
-	q := &e.queue
+	q := e.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.holder, no)
@@ -171,7 +176,7 @@ func (e *engine) release(no int, mark Mark, err error) {
 
 // held are the numbers of the segments this process works on.
 func (e *engine) held() []int {
-	q := &e.queue
+	q := e.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	held := make([]int, 0, len(q.holder))
@@ -216,7 +221,7 @@ func (w *worker) split(ctx context.Context) bool {
 // straggler is the open segment with most rows to go, and how far ahead its middle is; 0
 // where none is worth dividing.
 func (w *worker) straggler() (SegmentState, int) {
-	q := &w.queue
+	q := w.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var longest SegmentState
@@ -237,7 +242,7 @@ func (w *worker) straggler() (SegmentState, int) {
 }
 
 func (w *worker) cannotSplit(s SegmentState) {
-	q := &w.queue
+	q := w.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.whole[s.No] = s.Seq

@@ -119,6 +119,20 @@ func (w *worker) failed(ctx context.Context, chunk Chunk, try *attempts, err err
 	return w.wait(ctx, backoff, pgerr.Describe(err))
 }
 
+// passing decides about an error in reading what is so: it waits where the error is of the
+// passing kind, and returns it where it is not.
+func (w *worker) passing(ctx context.Context, try *attempts, err error) error {
+	lost := w.conn != nil && w.conn.IsClosed()
+	if action := pgerr.Class(err); action != pgerr.Retry && action != pgerr.Resource && !(lost && action != pgerr.Fatal) {
+		return err
+	}
+	if lost && w.lost.IsZero() {
+		w.lost = time.Now()
+	}
+	try.number++
+	return w.wait(ctx, w.backoff(try.number, pgerr.Retry), pgerr.Describe(err))
+}
+
 // dataError closes in on a row that cannot be changed. The rows before it are committed on
 // the way; the row itself stops the run, named by its key.
 func (w *worker) dataError(chunk Chunk, try *attempts, err error) error {

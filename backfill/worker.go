@@ -55,7 +55,7 @@ func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 		if !known {
 			var err error
 			if mark, err = w.ledger.Mark(ctx, w.conn, seg.No); err != nil {
-				if err = w.failed(ctx, Chunk{Segment: seg.No}, try, err); err != nil {
+				if err = w.passing(ctx, try, err); err != nil {
 					return mark, err
 				}
 				continue
@@ -68,10 +68,10 @@ func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 		if mark.Closed() {
 			return mark, nil
 		}
-		if err := w.throttle.Wait(ctx, w.rows(try)); err != nil {
+		if err := w.throttle.Wait(ctx, w.paced(seg, try)); err != nil {
 			return mark, err
 		}
-		chunk, following, err := w.chunk(ctx, seg, mark, next, try)
+		chunk, following, err := w.chunk(seg, mark, next, try)
 		if err != nil {
 			next = nil
 			if w.ledger.Refused(err) {
@@ -112,12 +112,21 @@ func (w *worker) rows(try *attempts) int {
 	return size
 }
 
+// paced is how many rows the next chunk counts for under the rate: that is about what is
+// written, of which a sweep has next to nothing.
+func (w *worker) paced(seg Segment, try *attempts) int {
+	if seg.Pass == PassSweep {
+		return 1
+	}
+	return w.rows(try)
+}
+
 // chunk changes the next chunk of a segment in one transaction and commits it with its
 // ledger row, in two round trips: the change, whose counts the ledger row needs; then the
 // ledger row, the commit and, in a transaction of its own, the next boundary. A begun chunk
 // finishes when the run is asked to stop, unless it takes longer than the grace.
-func (w *worker) chunk(ctx context.Context, seg Segment, mark Mark, next *boundary, try *attempts) (Chunk, *boundary, error) {
-	ctx, cancel := w.grace(ctx)
+func (w *worker) chunk(seg Segment, mark Mark, next *boundary, try *attempts) (Chunk, *boundary, error) {
+	ctx, cancel := w.grace()
 	defer cancel()
 	chunk := Chunk{Segment: seg.No, Seq: mark.Seq + 1, Started: time.Now(), Attempt: try.number, Worker: w.name()}
 	if chunk.Range.After = mark.Watermark; mark.Seq == 0 {
