@@ -1,0 +1,109 @@
+package checkpoint
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/localpg"
+	"github.com/pgbackfill/pgbackfill/internal/pgtest"
+)
+
+var spaces = regexp.MustCompile(`\s+`)
+
+// sent are the statements in a server's log, by the role that sent them.
+func sent(t *testing.T, log, role string) map[string]bool {
+	t.Helper()
+	text, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	statements := map[string]bool{}
+	// An entry goes over several lines; those after the first begin with a tab.
+	for _, entry := range strings.Split(strings.ReplaceAll(string(text), "\n\t", " "), "\n") {
+		_, statement, ok := strings.Cut(entry, "LOG:  execute <unnamed>: ")
+		if !ok {
+			_, statement, ok = strings.Cut(entry, "LOG:  statement: ")
+		}
+		if ok && strings.Contains(entry, " "+role+"@") {
+			statements[strings.TrimSpace(spaces.ReplaceAllString(statement, " "))] = true
+		}
+	}
+	return statements
+}
+
+// Promise 5: what plan prints is what run sends. Every statement that a store sends is in the
+// list, and every one in the list is sent.
+func TestEveryStatementIsListed(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Cluster(t, localpg.Options{Settings: map[string]string{"log_statement": "all"}})
+	db := pgtest.NewOn(t, server)
+	if err := Install(t.Context(), db.Conn(), InstallOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	role, dsn := db.Role("")
+	db.Exec(Grants(role))
+	s, err := Open(t.Context(), connecting(dsn), Options{CancelPatience: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(t.Context())
+	conn := pgtest.Connect(t, dsn)
+	run := create(t, s, planned("listed", 100, 200))
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = run.Beat(t.Context(), backfill.Beat{})
+	must(err)
+	must(run.SetState(t.Context(), backfill.StateRunning, ""))
+	must(run.SetState(t.Context(), backfill.StatePaused, ""))
+	_, err = run.Mark(t.Context(), conn, 1)
+	must(err)
+	before := segmentsOf(t, run, backfill.PassWalk)[1]
+	appendTo(t, conn, run, chunk(1, 1, -1, 50), chunk(2, 1, 100, 200))
+	_, err = run.Split(t.Context(), before, key(70)) // too late: rolled back
+	must(err)
+	_, err = run.Split(t.Context(), segmentsOf(t, run, backfill.PassWalk)[1], key(70))
+	must(err)
+	appendTo(t, conn, run, chunk(3, 1, 50, 70), chunk(4, 1, 70, 100))
+	_, err = run.Cuts(t.Context(), backfill.PassWalk, 100)
+	must(err)
+	_, err = run.Advance(t.Context(), backfill.PassWalk, backfill.PassTail, nil)
+	must(err)
+	_, err = s.SetOverrides(t.Context(), "listed", backfill.Pace{Workers: 3}, "ann")
+	must(err)
+	must(run.Pause(t.Context(), "trouble"))
+	must(run.Finish(t.Context(), backfill.Summary{}))
+	must(run.Leave(t.Context()))
+
+	again := create(t, s, planned("listed", 100))
+	asleep := sleepingTransaction(t, db, again.Append(chunk(1, 1, -1, 50)))
+	if err := again.Cancel(t.Context()); err == nil {
+		t.Fatal("it was cancelled under a chunk in flight")
+	}
+	must(asleep.Close(t.Context()))
+	pgtest.Eventually(t, 10*time.Second, func() error { return again.Cancel(t.Context()) })
+
+	listed := map[string]bool{}
+	for _, p := range Statements() {
+		listed[strings.TrimSpace(spaces.ReplaceAllString(p.SQL, " "))] = true
+	}
+	inTest := regexp.MustCompile(`'lc_monetary'|^;?$`) // the settings of this test's own chunks
+	logged := sent(t, server.Log(), role)
+	for statement := range logged {
+		if !listed[statement] && !inTest.MatchString(statement) {
+			t.Errorf("sent, and not listed:\n%s", statement)
+		}
+	}
+	for statement := range listed {
+		if !logged[statement] {
+			t.Errorf("listed, and not sent:\n%s", statement)
+		}
+	}
+}

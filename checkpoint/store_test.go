@@ -1,0 +1,413 @@
+package checkpoint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/catalog"
+	"github.com/pgbackfill/pgbackfill/internal/localpg"
+	"github.com/pgbackfill/pgbackfill/internal/pgtest"
+)
+
+func TestOfManyWhoStartAJobAtOnceOneMakesTheRun(t *testing.T) {
+	t.Parallel()
+	db := installed(t)
+	var mu sync.Mutex
+	made, ids := 0, map[backfill.RunID]bool{}
+	var wg sync.WaitGroup
+	for range 8 {
+		s := open(t, db, Options{})
+		wg.Go(func() {
+			run, created, err := s.Create(t.Context(), planned("same", 100, 200))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			ids[run.ID()] = true
+			if created {
+				made++
+			}
+		})
+	}
+	wg.Wait()
+	if made != 1 || len(ids) != 1 {
+		t.Errorf("%d runs were made, and the processes are in %v", made, ids)
+	}
+	if n := pgtest.One[int](db, `SELECT count(*) FROM pgbackfill.segments`); n != 2 {
+		t.Errorf("there are %d segments", n)
+	}
+}
+
+func TestRunIsFoundAsItWasMade(t *testing.T) {
+	t.Parallel()
+	db := installed(t)
+	s := open(t, db, Options{Version: "1.4.2", Who: "ann@laptop"})
+	if _, err := s.Newest(t.Context(), "kept"); !errors.Is(err, backfill.ErrNotFound) {
+		t.Errorf("before: %v", err)
+	}
+	plan := withNulls(planned("kept", 100, 200))
+	plan.Job.Origin = "users.yaml#2"
+	plan.Job.Where = &backfill.Expr{SQL: "t.a < 1 AND t.b > 'x & y'"}
+	run := create(t, s, plan)
+	info, err := s.Find(t.Context(), "kept")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := RunInfo{
+		ID: run.ID(), Job: "kept", SpecHash: plan.Job.Hash(), TableOID: 16384, Table: "public.users",
+		Walk:        Walk{Walk: "key", Key: plan.Key, Unique: true, SearchPath: `"$user", public`, Origin: "users.yaml#2", Segments: 3, Nulls: true},
+		Fingerprint: plan.Fingerprint, State: backfill.StatePlanned, Desired: backfill.DesiredRunning, Pass: backfill.PassWalk,
+		EstimatedRows: 2000, ToolVersion: "1.4.2", CreatedBy: "ann@laptop", Totals: Totals{Segments: 3, PassExpected: 2000},
+	}
+	got := info
+	got.Spec, got.Params, got.CreatedAt = nil, nil, time.Time{}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	var job backfill.Job
+	if err := json.Unmarshal(info.Spec, &job); err != nil || job.Where.SQL != plan.Job.Where.SQL {
+		t.Errorf("%+v, %v", job, err)
+	}
+	later := planned("kept", 100, 300, 400)
+	later.Key, later.SearchPath = nil, "other"
+	info.Resume(later)
+	if later.SearchPath != plan.SearchPath || len(later.Key) != 1 || later.Segments != nil {
+		t.Errorf("%+v", later)
+	}
+	if len(Compare(info, later, "1.4.9")) == 0 {
+		t.Error("the changed job went unnoticed")
+	}
+
+	if err := run.Supersede(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Find(t.Context(), "kept"); !errors.Is(err, backfill.ErrNotFound) {
+		t.Errorf("no run is unfinished: %v", err)
+	}
+	again := create(t, s, plan)
+	if newest := state(t, s, "kept"); newest.ID != again.ID() {
+		t.Errorf("the newest run is %d, want %d", newest.ID, again.ID())
+	}
+	if all, err := s.Runs(t.Context()); err != nil || len(all) != 2 || all[0].ID != run.ID() {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
+func TestUnreadableIsNotNotFound(t *testing.T) {
+	t.Parallel()
+	db := installed(t)
+	s := open(t, db, Options{})
+	run := create(t, s, planned("torn", 100))
+	db.Exec(`UPDATE pgbackfill.runs SET plan = '[1]'`)
+	_, err := s.Find(t.Context(), "torn")
+	wants(t, err, "run 1", "pgbackfill.runs.plan cannot be read", "backup")
+	if !errors.Is(err, backfill.ErrUnreadable) || errors.Is(err, backfill.ErrNotFound) {
+		t.Error(err)
+	}
+	if err := run.Finish(t.Context(), backfill.Summary{}); !errors.Is(err, backfill.ErrUnreadable) {
+		t.Error(err)
+	}
+	db.Exec(`DELETE FROM pgbackfill.runs`)
+	if _, err := run.Beat(t.Context(), backfill.Beat{}); !errors.Is(err, backfill.ErrNotFound) {
+		t.Error(err)
+	}
+}
+
+func TestHeartbeatTellsTheOthersAndBringsOrders(t *testing.T) {
+	t.Parallel()
+	db := installed(t)
+	ann, bob := open(t, db, Options{Process: "ann"}), open(t, db, Options{Process: "bob"})
+	run := create(t, ann, planned("beats", 100, 200, 300))
+	other := bob.Attach(state(t, bob, "beats"))
+	if _, err := run.Beat(t.Context(), backfill.Beat{Segments: []int{1, 3}, Workers: 2, ChunkRows: 500, RowsPerSecond: 1500, Waiting: "replica lag 4s"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := segmentsOf(t, other, backfill.PassWalk); got[1].Owner != "ann" || got[2].Owner != "" || got[3].Owner != "ann" {
+		t.Errorf("what bob sees: %+v", got)
+	}
+	if got := segmentsOf(t, run, backfill.PassWalk); got[1].Owner != "" {
+		t.Errorf("ann is told to leave %q alone", got[1].Owner)
+	}
+	p := state(t, bob, "beats").Processes
+	if len(p) != 1 || !p[0].Live || p[0].Waiting != "replica lag 4s" || p[0].RowsPerSecond != 1500 || !cmp.Equal(p[0].Segments, []int{1, 3}) {
+		t.Errorf("%+v", p)
+	}
+
+	if _, err := bob.SetOverrides(t.Context(), "beats", backfill.Pace{Rate: 5000, LockTimeout: time.Second}, "bob"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bob.SetOverrides(t.Context(), "beats", backfill.Pace{Rate: backfill.Off, Workers: 8}, "bob"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bob.SetDesired(t.Context(), "beats", backfill.DesiredPaused, "bob", "replica rebuild"); err != nil {
+		t.Fatal(err)
+	}
+	orders, err := run.Beat(t.Context(), backfill.Beat{})
+	want := backfill.Orders{State: backfill.StatePlanned, Desired: backfill.DesiredPaused, Reason: "paused by bob: replica rebuild",
+		Pass: backfill.PassWalk, Overrides: backfill.Pace{Rate: backfill.Off, Workers: 8, LockTimeout: time.Second}}
+	if diff := cmp.Diff(want, orders); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+
+	db.Exec(`UPDATE pgbackfill.processes SET heartbeat_at = heartbeat_at - interval '11 s', segments = '{1}'`)
+	if got := segmentsOf(t, other, backfill.PassWalk); got[1].Owner != "" {
+		t.Error("a silent process still owns a segment")
+	}
+	if err := run.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if p := state(t, bob, "beats").Processes; len(p) != 0 {
+		t.Errorf("%+v", p)
+	}
+	events, err := bob.Events(t.Context(), run.ID())
+	var what []string
+	for _, e := range events {
+		what = append(what, e.What)
+	}
+	if diff := cmp.Diff([]string{"created", "limits changed", "limits changed", "paused asked for", "left"}, what); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+}
+
+// Hundreds of heartbeats leave the table of processes as small as one does. On a server of its
+// own: a long transaction anywhere, such as another test's, keeps the server from pruning.
+func TestHeartbeatsDoNotBloat(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewOn(t, pgtest.Cluster(t, localpg.Options{}))
+	if err := Install(t.Context(), db.Conn(), InstallOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	run := create(t, open(t, db, Options{}), planned("hot", 100))
+	for range 300 {
+		if _, err := run.Beat(t.Context(), backfill.Beat{Segments: []int{1, 2, 3}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if pages := pgtest.One[int](db, `SELECT pg_relation_size('pgbackfill.processes') / 8192`); pages > 1 {
+		t.Errorf("the table has %d pages", pages)
+	}
+}
+
+func TestStatesOfSeveralProcesses(t *testing.T) {
+	t.Parallel()
+	db := installed(t)
+	ann, bob := open(t, db, Options{}), open(t, db, Options{})
+	run := create(t, ann, planned("states", 100))
+	other := bob.Attach(state(t, bob, "states"))
+	set := func(r *Run, to, want backfill.State) {
+		t.Helper()
+		if err := r.SetState(t.Context(), to, "because"); err != nil {
+			t.Fatal(err)
+		}
+		if got := state(t, ann, "states").State; got != want {
+			t.Errorf("after %q it is %q, want %q", to, got, want)
+		}
+	}
+	desire := func(d backfill.Desired) {
+		t.Helper()
+		if _, err := ann.SetDesired(t.Context(), "states", d, "ann", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range []*Run{run, other} {
+		if _, err := r.Beat(t.Context(), backfill.Beat{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(run, backfill.StateRunning, backfill.StateRunning)
+	if state(t, ann, "states").StartedAt == nil {
+		t.Error("it has not started")
+	}
+	set(other, backfill.StatePaused, backfill.StateRunning) // what bob thought before somebody resumed it
+	desire(backfill.DesiredPaused)
+	set(run, backfill.StateRunning, backfill.StateRunning)
+	set(run, backfill.StatePaused, backfill.StatePaused)
+	set(other, backfill.StateRunning, backfill.StatePaused) // what bob thought before it was paused
+	desire(backfill.DesiredRunning)
+	set(other, backfill.StateRunning, backfill.StateRunning)
+	if err := other.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	set(run, backfill.StatePaused, backfill.StatePaused) // nobody else is at work
+	set(run, backfill.StateFailed, backfill.StateFailed)
+	set(run, backfill.StateRunning, backfill.StateRunning)
+	if err := run.Pause(t.Context(), "half of the chunks fail"); err != nil {
+		t.Fatal(err)
+	}
+	if o, err := run.Beat(t.Context(), backfill.Beat{}); err != nil || o.Desired != backfill.DesiredPaused || o.Reason != "half of the chunks fail" {
+		t.Errorf("%+v, %v", o, err)
+	}
+	wants(t, run.SetState(t.Context(), backfill.StateFinished, ""), "Finish")
+	desire(backfill.DesiredCancelled)
+	_, err := bob.SetDesired(t.Context(), "states", backfill.DesiredRunning, "bob", "")
+	wants(t, err, "asked for it to be cancelled", "pgbackfill cancel states")
+	if err := run.Cancel(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	err = other.SetState(t.Context(), backfill.StateFailed, "late")
+	wants(t, err, "it is cancelled")
+	if _, err := bob.SetDesired(t.Context(), "states", backfill.DesiredPaused, "bob", ""); !errors.Is(err, backfill.ErrNotFound) {
+		t.Errorf("pausing what is over: %v", err)
+	}
+}
+
+func TestStoreFindsItsWayBackToTheServer(t *testing.T) {
+	t.Parallel()
+	db := installed(t)
+	s := open(t, db, Options{})
+	run := create(t, s, planned("lost", 100))
+	for range 3 {
+		db.Exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+		if _, err := run.Beat(t.Context(), backfill.Beat{}); err != nil {
+			t.Fatal(err)
+		}
+		db.Exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+		if err := run.SetState(t.Context(), backfill.StateRunning, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A call that is given up leaves the store usable.
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := run.Beat(gone, backfill.Beat{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a call given up: %v", err)
+	}
+	if _, err := run.Beat(t.Context(), backfill.Beat{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestServerThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := nobody.Addr().String()
+	nobody.Close()
+	began := time.Now()
+	if _, err := Open(t.Context(), connecting("postgres://u:secret@"+address+"/d"), Options{}); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("at the start: %v", err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s to say so", took)
+	}
+
+	db := installed(t)
+	tries := 0
+	s, err := Open(t.Context(), func(ctx context.Context) (*pgx.Conn, error) {
+		if tries++; tries == 1 {
+			return pgx.Connect(ctx, db.DSN())
+		}
+		return pgx.Connect(ctx, "postgres://u:secret@"+address+"/d")
+	}, Options{Patience: 300 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := create(t, s, planned("away", 100))
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := run.Beat(t.Context(), backfill.Beat{}); err == nil || tries < 3 {
+		t.Errorf("after %d tries: %v", tries, err)
+	}
+}
+
+func TestCompare(t *testing.T) {
+	t.Parallel()
+	db := installed(t)
+	s := open(t, db, Options{Version: "v1.2.3"})
+	create(t, s, planned("same", 100))
+	info := state(t, s, "same")
+	for name, tc := range map[string]struct {
+		change  func(*backfill.Plan)
+		version string
+		want    []Difference
+	}{
+		"nothing": {version: "1.2.9"},
+		"pace and prose": {version: "dev", change: func(p *backfill.Plan) {
+			p.Job.Pace.Workers, p.Job.Description, p.Pace.Rate = 9, "other", 5
+		}},
+		"version": {version: "1.3.0", want: []Difference{{"tool", "v1.2.3", "1.3.0"}}},
+		"job": {version: "1.2.3", change: func(p *backfill.Plan) {
+			p.Job.Update.Set[0].Value.SQL = "upper(t.name)"
+			p.Job.Where = &backfill.Expr{SQL: "t.id > 5"}
+			p.Job.Idempotent = false
+		}, want: []Difference{
+			{"job: idempotent", "true", "false"},
+			{"job: update.set[0].value.sql", "initcap(t.name)", "upper(t.name)"},
+			{"job: where.sql", "(none)", "t.id > 5"},
+		}},
+		"table": {version: "1.2.3", change: func(p *backfill.Plan) {
+			p.Fingerprint = map[string]string{"column id": "integer", "column email": "text"}
+		}, want: []Difference{{"table: column email", "(none)", "text"}, {"table: column id", "bigint", "integer"}}},
+		"another table of that name": {version: "1.2.3", change: func(p *backfill.Plan) { p.Table = catalog.Table{OID: 17000, Schema: "public", Name: "users"} },
+			want: []Difference{{"table: identity", "public.users with OID 16384", "public.users with OID 17000"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan := planned("same", 100)
+			if tc.change != nil {
+				tc.change(plan)
+			}
+			got := Compare(info, plan, tc.version)
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Error(diff)
+			}
+			err := Changed(info, got)
+			if (err == nil) != (len(tc.want) == 0) {
+				t.Fatal(err)
+			}
+			if err != nil {
+				wants(t, err, "run 1 of same", got[0].What, got[0].Was, got[0].Is, "--again")
+				if !errors.Is(err, backfill.ErrChanged) {
+					t.Errorf("%v is not an ErrChanged", err)
+				}
+			}
+		})
+	}
+}
+
+func TestProgressAndRate(t *testing.T) {
+	t.Parallel()
+	live := func(rate float64) []Process {
+		return []Process{{Live: true, Workers: 4, RowsPerSecond: rate}, {Live: false, Workers: 9, RowsPerSecond: 1e9}}
+	}
+	for name, tc := range map[string]struct {
+		info      RunInfo
+		progress  float64
+		rate      float64
+		remaining time.Duration
+	}{
+		"in the middle": {RunInfo{Totals: Totals{Segments: 2, PassSeen: 500, PassExpected: 1000}, Processes: live(100)}, 0.5, 100, 5 * time.Second},
+		"paused: what four workers did while they were busy": {
+			RunInfo{Totals: Totals{Segments: 2, RowsSeen: 500, PassSeen: 500, PassExpected: 1000, Busy: 10 * time.Second}, Processes: live(0)}, 0.5, 200, 2500 * time.Millisecond},
+		"more rows than estimated, and not done":    {RunInfo{Totals: Totals{Segments: 2, SegmentsDone: 1, PassSeen: 1000, PassExpected: 1000}, Processes: live(100)}, 0.999, 100, 0},
+		"fewer rows than estimated, and done":       {RunInfo{Totals: Totals{Segments: 2, SegmentsDone: 2, PassSeen: 10, PassExpected: 10}, Processes: live(100)}, 1, 100, 0},
+		"nothing is known":                          {RunInfo{}, 0, 0, 0},
+		"a table without rows, when it is finished": {RunInfo{State: backfill.StateFinished}, 1, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := tc.info.Progress(); got != tc.progress {
+				t.Errorf("progress %v, want %v", got, tc.progress)
+			}
+			if got := tc.info.RowsPerSecond(); got != tc.rate {
+				t.Errorf("rate %v, want %v", got, tc.rate)
+			}
+			if got, _ := tc.info.Remaining(); got != tc.remaining {
+				t.Errorf("remaining %v, want %v", got, tc.remaining)
+			}
+		})
+	}
+}
