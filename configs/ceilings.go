@@ -74,6 +74,7 @@ func setCeiling(p *backfill.Pace, key string, value any) {
 
 // clamp lowers p; by says who asked for a key, "" is not known.
 func (c ceilings) clamp(p backfill.Pace, by func(name string) string) (backfill.Pace, []string) {
+	unlimited := p.Rate == backfill.Off
 	p = p.Settled()
 	l := lowering{ceilings: c, askedBy: by}
 	p.Workers = lower(&l, "workers", "workers", p.Workers, c.most.Workers, strconv.Itoa)
@@ -87,7 +88,9 @@ func (c ceilings) clamp(p backfill.Pace, by func(name string) string) (backfill.
 	p.IdleTimeout = lower(&l, "timeouts.idle", "timeouts.idle", orMost(p.IdleTimeout, c.most.IdleTimeout), c.most.IdleTimeout, time.Duration.String)
 	if p.Rate == 0 && c.most.Rate > 0 {
 		p.Rate = c.most.Rate
-		l.note("rate", "rate", "no limit", perSecond(c.most.Rate))
+		if unlimited {
+			l.note("rate", "rate", "no limit", perSecond(c.most.Rate))
+		}
 	}
 	p.Rate = lower(&l, "rate", "rate", p.Rate, c.most.Rate, perSecond)
 	return p, l.notes

@@ -64,6 +64,12 @@ func TestCeilingOfTheRateIsTheRateWhereNobodyAsks(t *testing.T) {
 		if got.Rate != 700 {
 			t.Errorf("rate %v", got.Rate)
 		}
+		if rate == 0 {
+			if notes != nil {
+				t.Errorf("nobody asked, and is told %q", notes)
+			}
+			continue
+		}
 		wants(t, strings.Join(notes, "\n"), "rate: no limit asked for, 700 rows/s allowed by "+file+":1: using 700 rows/s")
 	}
 }
@@ -88,4 +94,18 @@ func TestLowestCeilingOfAllPlacesHolds(t *testing.T) {
 		t.Errorf("with %s: %+v", c.File, got)
 	}
 	wants(t, strings.Join(notes, "\n"), "allowed by PGBACKFILL_CEILINGS_WORKERS", "allowed by "+beside+":1")
+}
+
+// `set workers=3` is not refused because a default is above a ceiling.
+func TestClampOfALiveChangeSpeaksOnlyOfWhatItSays(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.write("etc/config.yaml", operators)
+	c := m.load()
+	if _, notes := c.Clamp(backfill.Pace{Workers: 3}); notes != nil {
+		t.Errorf("got %q", notes)
+	}
+	if _, notes := c.Clamp(backfill.Pace{Workers: 5}); len(notes) != 1 {
+		t.Errorf("got %q", notes)
+	}
 }

@@ -130,9 +130,11 @@ func (c Config) Resolve(job backfill.Job) (backfill.Pace, []string) {
 	})
 }
 
-// Clamp lowers a pace, in which every place has been heard, to the operator's ceilings and
-// settles it (see [backfill.Pace.Settled]). Each lowering is a note for people. A job, a flag
-// or a live change can ask for less than a ceiling, never for more.
+// Clamp lowers a pace to the operator's ceilings and settles it (see [backfill.Pace.Settled]).
+// A job, a flag or a live change can ask for less than a ceiling, never for more: each
+// lowering is a note for people. What p leaves unsaid, and would have no bound, is at its
+// ceiling, without a note; so a live change alone may be clamped to see whether it asks for
+// too much.
 func (c Config) Clamp(p backfill.Pace) (backfill.Pace, []string) {
 	return c.ceilings.clamp(p, func(string) string { return "" })
 }

@@ -20,10 +20,20 @@ import (
 	"github.com/pgbackfill/pgbackfill/backfill"
 )
 
-// Connector makes connections as cc says, each with a copy of its own. Its errors name the
-// place (hosts, database, user), what was found and what to do, and show no password; what
-// the server or the network said can still be had by errors.As.
-func Connector(cc *pgx.ConnConfig) backfill.Connect {
+// Connector makes connections as the configuration says (see [Connection] and [Dial]), within
+// its timeouts.connect.
+func Connector(c Config) (backfill.Connect, error) {
+	cc, err := connection(c.DSN, c.asked.Over(c.base).ConnectTimeout)
+	if err != nil {
+		return nil, err
+	}
+	return Dial(cc), nil
+}
+
+// Dial makes connections as cc says, each with a copy of its own. Its errors name the place
+// (hosts, database, user), what was found and what to do, and show no password; what the
+// server or the network said can still be had by errors.As.
+func Dial(cc *pgx.ConnConfig) backfill.Connect {
 	return func(ctx context.Context) (*pgx.Conn, error) {
 		conn, err := pgx.ConnectConfig(ctx, cc.Copy())
 		if err == nil {

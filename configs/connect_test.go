@@ -21,11 +21,11 @@ import (
 // connect tries to connect and checks that no password is shown.
 func connect(t *testing.T, dsn string) (*pgx.Conn, error) {
 	t.Helper()
-	cc, err := configs.Connection(configs.NewDSN(dsn, "--dsn"), 2*time.Second)
+	cc, err := configs.Connection(configs.NewDSN(dsn, "--dsn"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := configs.Connector(cc)(t.Context())
+	conn, err := configs.Dial(cc)(t.Context())
 	if err != nil && strings.Contains(err.Error(), canary) {
 		t.Errorf("the password is shown: %v", err)
 	}
@@ -144,13 +144,13 @@ func deaf(t *testing.T, hangUp bool) string {
 
 func TestCancelledContextIsNotAConnectError(t *testing.T) {
 	t.Parallel()
-	cc, err := configs.Connection(configs.NewDSN("postgres://app@"+deaf(t, false)+"/shop?sslmode=disable", "--dsn"), time.Minute)
+	cc, err := configs.Connection(configs.NewDSN("postgres://app@"+deaf(t, false)+"/shop?sslmode=disable", "--dsn"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	cancel()
-	if _, err = configs.Connector(cc)(ctx); !errors.Is(err, context.Canceled) {
+	if _, err = configs.Dial(cc)(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -216,4 +216,21 @@ func TestOfSeveralHostsThePrimaryIsFound(t *testing.T) {
 		t.Fatal("connected to a server that takes no writes")
 	}
 	wants(t, err.Error(), "it is read-only, a standby", "nothing listens there", "name the primary")
+}
+
+func TestConnectorHasTheConfigurationsTimeout(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, "--dsn", "postgres://app@"+deaf(t, false)+"/shop?sslmode=disable", "--set", "timeouts.connect=50ms")
+	dial, err := configs.Connector(m.load())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = dial(t.Context())
+	if err == nil {
+		t.Fatal("connected")
+	}
+	wants(t, err.Error(), "no answer within 50ms")
+	if _, err = configs.Connector(newMachine(t, "--dsn", "postgres://a:"+canary+"/b@c/d").load()); !errors.Is(err, backfill.ErrInput) {
+		t.Errorf("got %v", err)
+	}
 }

@@ -26,7 +26,8 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interv
 
 // Connection reads how to reach the primary. A zero DSN leaves it to libpq's variables
 // (PGHOST, PGSERVICE, …), and a password that is not in the DSN is taken from PGPASSWORD or
-// .pgpass. connectTimeout bounds making a connection where the DSN has no connect_timeout.
+// .pgpass. Making a connection is bounded by the DSN's connect_timeout, else by
+// [backfill.DefaultPace]'s.
 //
 // The connection works through PgBouncer in transaction mode: it prepares no named
 // statements. A statement whose context ends is cancelled by the connection's own cancel
@@ -34,7 +35,11 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interv
 // for another.
 //
 // An error, of kind [backfill.ErrInput], shows nothing of the DSN.
-func Connection(d DSN, connectTimeout time.Duration) (*pgx.ConnConfig, error) {
+func Connection(d DSN) (*pgx.ConnConfig, error) {
+	return connection(d, backfill.DefaultPace.ConnectTimeout)
+}
+
+func connection(d DSN, connectTimeout time.Duration) (*pgx.ConnConfig, error) {
 	if found := ambiguous(d.Reveal()); found != "" {
 		return nil, malformed(d, found)
 	}

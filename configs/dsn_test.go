@@ -110,7 +110,7 @@ var malformed = []string{
 func TestMalformedDSNShowsNothingOfThePassword(t *testing.T) {
 	t.Parallel()
 	for _, dsn := range malformed {
-		cc, err := configs.Connection(configs.NewDSN(dsn, "--dsn"), time.Second)
+		cc, err := configs.Connection(configs.NewDSN(dsn, "--dsn"))
 		if err == nil {
 			t.Errorf("%s: accepted as user %q on %q database %q", dsn, cc.User, cc.Host, cc.Database)
 			continue
@@ -141,7 +141,7 @@ func TestMalformedDSNSaysWhatIsWrong(t *testing.T) {
 		"service=nope servicefile=/dev/null":              "the service is not in the service file",
 		"host=a sslrootcert=/nowhere sslmode=verify-full": "the file of sslrootcert cannot be read",
 	} {
-		_, err := configs.Connection(configs.NewDSN(dsn, "DATABASE_URL"), 0)
+		_, err := configs.Connection(configs.NewDSN(dsn, "DATABASE_URL"))
 		if err == nil {
 			t.Errorf("%s: accepted", dsn)
 			continue
@@ -153,7 +153,7 @@ func TestMalformedDSNSaysWhatIsWrong(t *testing.T) {
 func TestConnectionIsMadeForPoolersAndFailovers(t *testing.T) {
 	t.Parallel()
 	read := func(dsn string) *pgx.ConnConfig {
-		cc, err := configs.Connection(configs.NewDSN(dsn, "--dsn"), 7*time.Second)
+		cc, err := configs.Connection(configs.NewDSN(dsn, "--dsn"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,7 +163,7 @@ func TestConnectionIsMadeForPoolersAndFailovers(t *testing.T) {
 	if one.DefaultQueryExecMode != pgx.QueryExecModeExec || one.StatementCacheCapacity != 0 || one.DescriptionCacheCapacity != 0 {
 		t.Error("named statements would be prepared, which PgBouncer in transaction mode does not have")
 	}
-	if one.ConnectTimeout != 7*time.Second || one.RuntimeParams["application_name"] != "pgbackfill" || one.ValidateConnect != nil {
+	if one.ConnectTimeout != 10*time.Second || one.RuntimeParams["application_name"] != "pgbackfill" || one.ValidateConnect != nil {
 		t.Errorf("one host: %v, %v, validated %v", one.ConnectTimeout, one.RuntimeParams, one.ValidateConnect != nil)
 	}
 	if cc := read("postgres://app@db/shop?connect_timeout=3&application_name=mine"); cc.ConnectTimeout != 3*time.Second || cc.RuntimeParams["application_name"] != "mine" {

@@ -1,0 +1,185 @@
+package eventlog
+
+import (
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/pgerr"
+)
+
+// Observer writes each event as one record. Every record names the run and the job; the other
+// fields are named as the ledger names them: segment, seq, after, through, rows, changed, ms,
+// attempt, worker; sqlstate and reason where something failed or waits.
+//
+// What a run comes to is at info: its beginning and end, passes, states, limits, the waits of
+// the whole process. Chunks and segments are at debug, chunks before their commit at trace,
+// what is tried again at warn, and what stops the work at error.
+func Observer(logger zerolog.Logger) backfill.Observer {
+	r := &recorder{logger: logger, waits: map[int]string{}}
+	return r.observe
+}
+
+type recorder struct {
+	mu     sync.Mutex
+	logger zerolog.Logger
+	// waits is the last reason of each worker, 0 being the process: one that is repeated is one wait.
+	waits map[int]string
+}
+
+func (r *recorder) observe(e backfill.Event) {
+	switch e := e.(type) {
+	case backfill.RunStarted:
+		r.runStarted(e)
+	case backfill.PassStarted:
+		r.at(zerolog.InfoLevel).Stringer("pass", e.Pass).Int("segments", e.Segments).Msg("pass started")
+	case backfill.Synced:
+		r.at(zerolog.DebugLevel).Stringer("pass", e.Pass).Int64("rows", e.RowsSeen).Int64("changed", e.RowsChanged).Msg("ledger read")
+	case backfill.SegmentStarted:
+		r.segment(e.Worker, e.Segment, e.Mark).Msg("segment started")
+	case backfill.SegmentEnded:
+		r.segment(e.Worker, e.Segment, e.Mark).Msg("segment ended")
+	case backfill.SegmentSplit:
+		r.at(zerolog.DebugLevel).Int("segment", e.Segment.No).Str("at", keyText(e.At)).Msg("segment split")
+	case backfill.ChunkChanged:
+		chunk(r.at(zerolog.TraceLevel), e.Worker, e.Chunk).Msg("chunk changed")
+	case backfill.ChunkCommitted:
+		chunk(r.at(zerolog.DebugLevel), e.Worker, e.Chunk).Stringer("pass", e.Pass).Int("next_rows", e.NextRows).Msg("chunk committed")
+	case backfill.ChunkFailed:
+		r.chunkFailed(e)
+	case backfill.Waiting:
+		r.waiting(e)
+	case backfill.Reconnected:
+		r.at(zerolog.WarnLevel).Int("worker", e.Worker).Float64("ms", milliseconds(e.After)).Msg("connected again")
+	case backfill.StateChanged:
+		withReason(r.at(zerolog.InfoLevel), e.Reason).Str("from", string(e.From)).Str("state", string(e.To)).Msg("state changed")
+	case backfill.LimitsChanged:
+		pace(r.at(zerolog.InfoLevel), e.Pace).Msg("limits changed")
+	case backfill.RunEnded:
+		r.runEnded(e)
+	}
+}
+
+// at begins a record.
+func (r *recorder) at(level zerolog.Level) *zerolog.Event {
+	r.mu.Lock()
+	logger := r.logger
+	r.mu.Unlock()
+	return logger.WithLevel(level)
+}
+
+func (r *recorder) runStarted(e backfill.RunStarted) {
+	r.mu.Lock()
+	r.logger = r.logger.With().Int64("run", int64(e.Run)).Str("job", e.Job).Logger()
+	r.mu.Unlock()
+	what := "run started"
+	switch {
+	case e.Joined:
+		what = "run joined"
+	case e.Resumed:
+		what = "run resumed"
+	}
+	r.at(zerolog.InfoLevel).Str("process", e.Process).Int64("estimated_rows", e.EstimatedRows).Msg(what)
+}
+
+func (r *recorder) segment(worker int, s backfill.Segment, m backfill.Mark) *zerolog.Event {
+	z := r.at(zerolog.DebugLevel).Int("worker", worker).Int("segment", s.No).Stringer("pass", s.Pass).Int("seq", m.Seq).
+		Str("after", keyText(s.Range.After)).Str("through", keyText(s.Range.Through)).Bool("done", m.Done)
+	if m.Watermark != nil {
+		z.Str("watermark", keyText(m.Watermark))
+	}
+	if m.Fence != "" {
+		z.Str("fence", m.Fence)
+	}
+	return z
+}
+
+func chunk(z *zerolog.Event, worker int, c backfill.Chunk) *zerolog.Event {
+	z.Int("worker", worker).Int("segment", c.Segment).Int("seq", c.Seq).
+		Str("after", keyText(c.Range.After)).Str("through", keyText(c.Range.Through)).
+		Int64("rows", c.RowsSeen).Int64("changed", sum(c.RowsChanged)).
+		Float64("ms", milliseconds(c.Duration)).Int("attempt", c.Attempt)
+	if c.Unmatched > 0 {
+		z.Int64("unmatched", c.Unmatched)
+	}
+	if c.Multiple > 0 {
+		z.Int64("multiple", c.Multiple)
+	}
+	return z
+}
+
+func (r *recorder) chunkFailed(e backfill.ChunkFailed) {
+	level, what := zerolog.ErrorLevel, "chunk failed"
+	if e.Retry {
+		level, what = zerolog.WarnLevel, "chunk failed, it will be tried again"
+	}
+	z := r.at(level).Int("worker", e.Worker).Int("segment", e.Chunk.Segment).Int("seq", e.Chunk.Seq).Int("attempt", e.Chunk.Attempt).
+		Str("after", keyText(e.Chunk.Range.After)).Str("through", keyText(e.Chunk.Range.Through))
+	if code := pgerr.Code(e.Err); code != "" {
+		z.Str("sqlstate", code)
+	}
+	if e.Retry {
+		z.Float64("backoff_ms", milliseconds(e.Backoff))
+	}
+	withReason(z, pgerr.Describe(e.Err)).Msg(what)
+}
+
+func (r *recorder) waiting(e backfill.Waiting) {
+	r.mu.Lock()
+	same := r.waits[e.Worker] == e.Reason
+	r.waits[e.Worker] = e.Reason
+	r.mu.Unlock()
+	if same {
+		return
+	}
+	level := zerolog.DebugLevel
+	if e.Worker == 0 {
+		level = zerolog.InfoLevel
+	}
+	z := r.at(level)
+	if e.Worker != 0 {
+		z.Int("worker", e.Worker)
+	}
+	if e.Reason == "" {
+		z.Msg("goes on")
+		return
+	}
+	withReason(z, e.Reason).Msg("waiting")
+}
+
+func pace(z *zerolog.Event, p backfill.Pace) *zerolog.Event {
+	z.Int("workers", p.Workers).Float64("rate", p.Rate).Float64("chunk_target_ms", milliseconds(p.ChunkTarget)).Int("chunk_max_rows", p.ChunkMaxRows)
+	if p.ChunkRows > 0 {
+		z.Int("chunk_rows", p.ChunkRows)
+	}
+	return z
+}
+
+func (r *recorder) runEnded(e backfill.RunEnded) {
+	level, s := zerolog.InfoLevel, e.Summary
+	if e.Err != nil {
+		level = zerolog.ErrorLevel
+		if isStop(e.Err) {
+			level = zerolog.WarnLevel
+		}
+	}
+	z := r.at(level).Str("state", string(s.State)).Int64("chunks", s.Chunks).Int64("rows", s.RowsSeen).Int64("changed", s.RowsChanged).
+		Int64("sweep_changed", s.SweepChanged).Int64("unmatched", s.Unmatched).Int64("multiple", s.Multiple).
+		Int64("retries", s.Retries).Float64("ms", milliseconds(s.Elapsed))
+	reason := s.Reason
+	if e.Err != nil {
+		reason = pgerr.Describe(e.Err)
+		if code := pgerr.Code(e.Err); code != "" {
+			z.Str("sqlstate", code)
+		}
+	}
+	withReason(z, reason).Msg("run ended")
+}
+
+func withReason(z *zerolog.Event, reason string) *zerolog.Event {
+	if reason != "" {
+		z.Str("reason", reason)
+	}
+	return z
+}
