@@ -18,7 +18,7 @@ const noIndexPages = 10_000
 // refuse says everything at once that makes the job impossible on this table, whatever is accepted.
 func (pl *planning) refuse(context.Context) error {
 	var list []error
-	for _, check := range []func() []error{pl.refuseColumns, pl.refusePrivileges, pl.refuseRowSecurity, pl.refuseWithoutIndex} {
+	for _, check := range []func() []error{pl.refuseColumns, pl.refusePrivileges, pl.refuseRowSecurity, pl.refuseWithoutIdentity, pl.refuseWithoutIndex} {
 		list = append(list, check()...)
 	}
 	if len(list) == 1 {
@@ -108,6 +108,15 @@ func (pl *planning) refuseRowSecurity() []error {
 	}
 	return []error{Inputf("table "+t.Quoted, "run as a role with BYPASSRLS (its owner is one, unless row security is forced)",
 		"row security applies to role %s: rows that a policy hides would be left out silently", pl.plan.Server.Role)}
+}
+
+func (pl *planning) refuseWithoutIdentity() []error {
+	t := &pl.plan.Table
+	if len(t.NoIdentity) == 0 {
+		return nil
+	}
+	return []error{Inputf("table "+t.Quoted, "ALTER TABLE "+t.NoIdentity[0]+" REPLICA IDENTITY USING INDEX … (a unique one on NOT NULL columns), or take it out of the publication",
+		"no row of it can be updated: %s has no replica identity, and %s publishes its updates", some(t.NoIdentity), strings.Join(t.Publications, ", "))}
 }
 
 func (pl *planning) refuseWithoutIndex() []error {

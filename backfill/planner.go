@@ -111,8 +111,8 @@ func (pl *planning) readServer(ctx context.Context) error {
 		quoted[i] = pgsql.Ident(schema)
 	}
 	pl.plan.SearchPath = strings.Join(quoted, ", ")
-	// The job's settings were only tried: the planner's own questions are asked under the engine's.
-	_, err = exchange(ctx, conn, pgsql.Statement{Name: "rollback", SQL: "ROLLBACK TO SAVEPOINT pgbackfill"}, pgsql.SetLocal(pgsql.KeyPins()...))
+	// The job's settings were only tried.
+	_, err = exchange(ctx, conn, pgsql.Statement{Name: "rollback", SQL: "ROLLBACK TO SAVEPOINT pgbackfill"})
 	return err
 }
 

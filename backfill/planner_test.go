@@ -204,6 +204,7 @@ func TestPlanRefuses(t *testing.T) {
 		CREATE VIEW v AS SELECT * FROM w;
 		CREATE TABLE other (id int); GRANT SELECT ON w TO ` + role + `; INSERT INTO w VALUES (1);
 		CREATE TABLE secret (id int PRIMARY KEY, v int); ALTER TABLE secret ENABLE ROW LEVEL SECURITY; GRANT ALL ON secret TO ` + role + `;
+		CREATE TABLE anonymous (id int NOT NULL UNIQUE, v text); CREATE PUBLICATION p FOR TABLE anonymous;
 		CREATE TABLE wide (id int, pad text) WITH (fillfactor = 10); INSERT INTO wide SELECT n, repeat('x', 700) FROM generate_series(1, 10100) n`)
 	edit := func(change func(*Job)) Job {
 		job := setJob("full_name", "'x'")
@@ -246,6 +247,7 @@ func TestPlanRefuses(t *testing.T) {
 			},
 		}, dsn, []string{"j.yaml", "permission denied for table other", "grant what is missing"}},
 		{"row security", edit(func(j *Job) { j.Table.Name, j.Update.Set[0].Column = "secret", "v" }), dsn, []string{"row security applies", "BYPASSRLS"}},
+		{"published without replica identity", edit(func(j *Job) { j.Table.Name, j.Update.Set[0].Column = "anonymous", "v" }), "", []string{"table public.anonymous", "no replica identity", "p publishes", "REPLICA IDENTITY USING INDEX"}},
 		{"large and without index", edit(func(j *Job) {
 			j.Table.Name, j.Key, j.Update.Set[0].Column = "wide", []string{"id"}, "pad"
 		}), "", []string{"no index serves a walk", `CREATE INDEX CONCURRENTLY ON public.wide ("id")`}},

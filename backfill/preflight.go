@@ -23,7 +23,6 @@ type noticed struct{ title, evidence, remedy string }
 var preflight = []check{
 	{"schema-missing", SeverityError, (*planning).schemaMissing},
 	{"schema-published", SeverityError, (*planning).schemaPublished},
-	{"no-replica-identity", SeverityError, (*planning).noReplicaIdentity},
 	{"foreign-partition", SeverityError, (*planning).foreignPartition},
 	{"no-index", SeverityError, (*planning).noIndex},
 	{"wraparound", SeverityWarning, (*planning).wraparound},
@@ -90,18 +89,6 @@ func (pl *planning) schemaPublished() *noticed {
 		"a publication of all tables would publish the engine's own tables, and stop a subscriber that lacks them",
 		"publication " + strings.Join(pl.activity.AllTables, ", ") + " is FOR ALL TABLES",
 		"run what  pgbackfill schema sql  prints on the subscriber first, or publish named tables or schemas instead; then --accept schema-published",
-	}
-}
-
-func (pl *planning) noReplicaIdentity() *noticed {
-	t := &pl.plan.Table
-	if len(t.NoIdentity) == 0 {
-		return nil
-	}
-	return &noticed{
-		"every update will fail: the table is published and has no replica identity",
-		fmt.Sprintf("%s, published by %s", some(t.NoIdentity), strings.Join(t.Publications, ", ")),
-		"ALTER TABLE " + t.NoIdentity[0] + " REPLICA IDENTITY USING INDEX …, or take it out of the publication",
 	}
 }
 

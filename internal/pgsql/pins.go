@@ -27,8 +27,12 @@ func KeyPins() []Setting {
 		{"bytea_output", "hex"},
 		{"lc_monetary", "C"},
 		{"row_security", "off"},
-		{"enable_seqscan", "off"}, // the boundary walks an index, whatever stale statistics say
-		{"jit", "off"},            // compiling costs more than a chunk
+		// The boundary walks an index, whatever stale statistics say. A sort would read the
+		// segment to its end, for each chunk.
+		{"enable_seqscan", "off"},
+		{"enable_bitmapscan", "off"},
+		{"enable_sort", "off"},
+		{"jit", "off"}, // compiling costs more than a chunk
 	}
 }
 

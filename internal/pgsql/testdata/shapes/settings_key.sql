@@ -8,7 +8,9 @@ SELECT pg_catalog.set_config('search_path', $1, true),
        pg_catalog.set_config('lc_monetary', $7, true),
        pg_catalog.set_config('row_security', $8, true),
        pg_catalog.set_config('enable_seqscan', $9, true),
-       pg_catalog.set_config('jit', $10, true);
+       pg_catalog.set_config('enable_bitmapscan', $10, true),
+       pg_catalog.set_config('enable_sort', $11, true),
+       pg_catalog.set_config('jit', $12, true);
 -- $1 = "pg_catalog, pg_temp"
 -- $2 = "UTC"
 -- $3 = "ISO, MDY"
@@ -19,3 +21,5 @@ SELECT pg_catalog.set_config('search_path', $1, true),
 -- $8 = "off"
 -- $9 = "off"
 -- $10 = "off"
+-- $11 = "off"
+-- $12 = "off"
