@@ -174,7 +174,9 @@ func TestGrantsAreEnoughForARunner(t *testing.T) {
 	t.Parallel()
 	db := installed(t)
 	role, dsn := db.Role("")
-	if _, err := Open(t.Context(), connecting(dsn), Options{}); !errors.Is(err, backfill.ErrUnreadable) {
+	_, err := Open(t.Context(), connecting(dsn), Options{})
+	wants(t, err, "may not use it", "pgbackfill schema sql --runner ROLE")
+	if !errors.Is(err, backfill.ErrUnreadable) {
 		t.Fatalf("without grants: %v", err)
 	}
 	db.Exec(Grants(role))
