@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/pgbackfill/pgbackfill/internal/human"
+)
+
+const (
+	exitDone        = 0
+	exitInterrupted = 130
+)
+
+// beginning is how soon a process of pgbackfill committed its first chunk. Times are seconds since the process was
+// started, medians of all rounds but Worst.
+type beginning struct {
+	Case string `json:"case"`
+	// Process is what the program needs to start at all: `pgbackfill --version`.
+	Process float64 `json:"process_seconds"`
+	// Planned is when the run was recorded: planning was over, and the schema installed. 0 where a run was resumed.
+	Planned float64 `json:"planned_seconds,omitempty"`
+	// FirstChunk is when the first chunk was committed, Worst the longest of all rounds.
+	FirstChunk float64 `json:"first_chunk_seconds"`
+	Worst      float64 `json:"worst_seconds"`
+}
+
+// starting is what was measured about beginnings.
+type starting struct {
+	Fresh   beginning `json:"fresh"`
+	Resumed beginning `json:"resumed"`
+	// LedgerRows is how many rows the ledger had that was resumed from.
+	LedgerRows int64 `json:"ledger_rows"`
+	// Rest is how long the last process took to the end of the run, over what the ledger left to do: it shows that the
+	// ledger was one that the engine believes.
+	Rest float64 `json:"rest_seconds"`
+}
+
+// starts measures how soon the first chunk is committed: of a new run on a large table, and of a run with a long ledger.
+func (b *workshop) starts(ctx context.Context) (*starting, error) {
+	fmt.Fprintf(b.progress, "making a table of %s rows\n", human.Count(int64(b.rows)))
+	if err := b.createTable(ctx, "users"); err != nil {
+		return nil, err
+	}
+	if err := b.exec(ctx, "CHECKPOINT"); err != nil {
+		return nil, err
+	}
+	process, err := b.processTime(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &starting{}
+	s.Fresh, err = b.beginnings(ctx, "DROP SCHEMA IF EXISTS pgbackfill CASCADE")
+	if err != nil {
+		return nil, err
+	}
+	s.Fresh.Case, s.Fresh.Process = fmt.Sprintf("a new run, %s rows", human.Count(int64(b.rows))), process
+	fmt.Fprintf(b.progress, "making a ledger of %s rows\n", human.Count(int64(b.ledgerRows)))
+	if err := b.lengthenLedger(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.conn.QueryRow(ctx, "SELECT count(*) FROM pgbackfill.chunks").Scan(&s.LedgerRows); err != nil {
+		return nil, err
+	}
+	if s.Resumed, err = b.beginnings(ctx); err != nil {
+		return nil, err
+	}
+	s.Resumed.Case, s.Resumed.Process, s.Resumed.Planned = fmt.Sprintf("resumed, %s ledger rows", human.Count(s.LedgerRows)), process, 0
+	started := time.Now()
+	if _, err := b.call(ctx, exitDone, "run", b.job, "--yes", "--log-format", "json"); err != nil {
+		return nil, fmt.Errorf("finishing the run with the long ledger: %w", err)
+	}
+	s.Rest = time.Since(started).Seconds()
+	return s, nil
+}
+
+func (b *workshop) processTime(ctx context.Context) (float64, error) {
+	var seconds []float64
+	for range b.repeat {
+		started := time.Now()
+		if _, err := b.call(ctx, exitDone, "--version"); err != nil {
+			return 0, err
+		}
+		seconds = append(seconds, time.Since(started).Seconds())
+	}
+	return median(seconds), nil
+}
+
+// beginnings starts the program once a round, each time for one chunk, after the given statements.
+func (b *workshop) beginnings(ctx context.Context, before ...string) (beginning, error) {
+	var at beginning
+	var planned, first []float64
+	for round := range b.repeat {
+		if err := b.exec(ctx, before...); err != nil {
+			return at, err
+		}
+		started := time.Now()
+		if _, err := b.call(ctx, exitInterrupted, "run", b.job, "--yes", "--log-format", "json", "--max-chunks", "1"); err != nil {
+			return at, err
+		}
+		// Server and program have the same clock. Both times are taken by the server, committed_at just before the commit.
+		var p, f float64
+		err := b.conn.QueryRow(ctx, `SELECT extract(epoch FROM max(r.created_at) - $1)::float8,
+		       (SELECT extract(epoch FROM min(c.committed_at) - $1)::float8 FROM pgbackfill.chunks AS c WHERE c.committed_at > $1)
+		  FROM pgbackfill.runs AS r`, started).Scan(&p, &f)
+		if err != nil {
+			return at, err
+		}
+		fmt.Fprintf(b.progress, "round %d of %d: the first chunk after %.3f s\n", round+1, b.repeat, f)
+		planned, first = append(planned, p), append(first, f)
+		at.Worst = max(at.Worst, f)
+	}
+	at.Planned, at.FirstChunk = median(planned), median(first)
+	return at, nil
+}
+
+// lengthenLedger adds ledger rows to the segments of the walk, as if their chunks had been small: each begins where the
+// one before ended, and the totals add up. A tenth of every segment is left to do. The keys are 1, 2, 3, ….
+func (b *workshop) lengthenLedger(ctx context.Context) error {
+	return b.exec(ctx, fmt.Sprintf(`INSERT INTO pgbackfill.chunks
+  (run_id, segment, seq, after, through, follows, rows_seen, rows_changed, unmatched, multiple,
+   total_seen, total_changed, total_unmatched, total_multiple, total_duration, started_at, duration, attempt, worker)
+SELECT s.run_id, s.no, s.seq + i,
+       CASE WHEN s.seq + i = 1 THEN s.after ELSE ARRAY[(s.low + (i - 1) * s.step)::text] END, ARRAY[(s.low + i * s.step)::text], true,
+       s.step, ARRAY[s.step], 0, 0, s.seen + i * s.step, s.changed + i * s.step, 0, 0,
+       s.spent + i * interval '1 ms', clock_timestamp(), '1 ms', 1, 'bench'
+  FROM (SELECT s.*, (s.high - s.low) * 9 / 10 / s.more AS step
+          FROM (SELECT s.run_id, s.no, s.after, COALESCE(m.seq, 0) AS seq, COALESCE(m.total_seen, 0) AS seen,
+                       COALESCE(m.total_changed, 0) AS changed, COALESCE(m.total_duration, '0') AS spent,
+                       (COALESCE(m.through, s.after, '{0}'))[1]::bigint AS low, (s.through)[1]::bigint AS high,
+                       %d / count(*) OVER () AS more
+                  FROM pgbackfill.segments AS s
+                  LEFT JOIN LATERAL (SELECT c.* FROM pgbackfill.chunks AS c
+                                      WHERE c.run_id = s.run_id AND c.segment = s.no ORDER BY c.seq DESC LIMIT 1) AS m ON true
+                 WHERE m.through IS DISTINCT FROM s.through) AS s) AS s,
+       generate_series(1, s.more) AS i
+ ORDER BY s.no, i`, b.ledgerRows), "VACUUM ANALYZE pgbackfill.chunks", "CHECKPOINT")
+}
