@@ -1,0 +1,87 @@
+package jobs
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/pgparse"
+)
+
+var jobName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+
+// job makes a job of what was decoded and checks what a field alone does not show.
+func (r *reader) job(f file) backfill.Job {
+	if f.Name.given() && f.Name.node.Tag == "!!str" && !jobName.MatchString(f.Name.text) {
+		r.refuse(placeOf(f.Name.node), fmt.Sprintf("the name %q", f.Name.text), "1 to 63 lower-case letters, digits, _ and -, beginning with a letter or digit", "")
+	}
+	job := backfill.Job{
+		Name:        f.Name.text,
+		Description: f.Description.text,
+		Table:       f.Table.name,
+		Key:         f.Key.names,
+		Where:       r.expression(f.Where, around{f.Key.names, true}),
+		Idempotent:  f.Idempotent.or(true),
+		Settings:    f.Settings.values,
+		Update:      r.update(f),
+		Pace: backfill.Pace{
+			Workers:          f.Workers.count,
+			ChunkRows:        f.Chunk.Rows.count,
+			ChunkTarget:      f.Chunk.Target.duration,
+			ChunkMaxRows:     f.Chunk.MaxRows.count,
+			Rate:             f.Rate.rate,
+			LockTimeout:      f.Timeouts.Lock.duration,
+			StatementTimeout: f.Timeouts.Statement.duration,
+			IdleTimeout:      f.Timeouts.Idle.duration,
+			ConnectTimeout:   f.Timeouts.Connect.duration,
+		},
+	}
+	if c := f.Chunk; c.Rows.count > 0 && c.MaxRows.count > 0 && c.Rows.count > c.MaxRows.count {
+		r.refuse(placeOf(c.Rows.node), fmt.Sprintf("%d rows in a chunk of at most %d", c.Rows.count, c.MaxRows.count), "`rows` no greater than `max_rows`", "")
+	}
+	return job
+}
+
+// update checks the assignments and what they are joined with.
+func (r *reader) update(f file) backfill.Update {
+	a, u := around{key: f.Key.names}, f.Update
+	out := backfill.Update{SkipUnchanged: u.SkipUnchanged.or(true)}
+	for _, set := range u.Set.list {
+		if slices.Contains(a.key, set.column) {
+			r.refuse(placeOf(set.key), "`"+set.column+"`, a column of the key", "columns outside the key",
+				"a job may not write what its table is walked by: walk it by another key")
+		}
+		if e := r.expression(set.sql, a); e != nil {
+			out.Set = append(out.Set, backfill.Assignment{Column: set.column, Value: *e})
+		}
+	}
+	out.From = r.parse(u.From, a, func(sql string) (pgparse.Facts, error) {
+		facts, err := pgparse.From(sql)
+		if err == nil {
+			err = aliasT(facts)
+		}
+		return facts, err
+	})
+	out.Join = r.expression(u.Join, a)
+	switch {
+	case u.From.given() && !u.Join.given():
+		r.refuse(placeOf(u.From.node), "`from` without `join`", "both", `say how it meets t, as in "join: i.id = t.issue_id"; for every pair of rows, "join: true"`)
+	case u.Join.given() && !u.From.given():
+		r.refuse(placeOf(u.Join.node), "`join` without `from`", "both", "say what is joined in `from`; a condition over t alone goes into `where`")
+	}
+	return out
+}
+
+// aliasT refuses a table of `from` that goes by the walked table's alias.
+func aliasT(facts pgparse.Facts) error {
+	for _, a := range facts.Aliases {
+		if a.Name == "t" {
+			return &pgparse.Error{
+				Offset: a.Offset, Found: "the alias t in `from`", Expected: "another alias: t is the walked table",
+				Remedy: "give it another one, as in `from: teams AS team`",
+			}
+		}
+	}
+	return nil
+}

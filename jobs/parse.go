@@ -1,0 +1,152 @@
+package jobs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+)
+
+// ReadFile reads the jobs of a file. Errors in the file are [Errors].
+func ReadFile(path string) ([]backfill.Job, error) {
+	src, err := os.ReadFile(path)
+	if err != nil {
+		return nil, &backfill.Error{
+			Place: path, Found: "the job file cannot be read", Expected: "a YAML file",
+			Remedy: "check the path; `pgbackfill init TABLE` writes a first job file", Kind: backfill.ErrInput, Err: errors.Unwrap(err),
+		}
+	}
+	return Parse(path, src)
+}
+
+// Parse reads the jobs in src, in order: one for each YAML document. filename is for
+// messages only. All errors are given at once, as [Errors] in the order of the file.
+func Parse(filename string, src []byte) ([]backfill.Job, error) {
+	src = bytes.TrimPrefix(src, []byte("\xef\xbb\xbf"))
+	r := &reader{name: filename, source: newSource(src)}
+	if !r.readable(src) {
+		return nil, r.err()
+	}
+	jobs := r.documents(src)
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return jobs, nil
+}
+
+// readable refuses what is no text at all.
+func (r *reader) readable(src []byte) bool {
+	for i := 0; i < len(src); {
+		c, size := utf8.DecodeRune(src[i:])
+		if c == utf8.RuneError && size == 1 {
+			// The runes before it are those of the source, which has one for each bad byte.
+			r.refuse(r.source.place(utf8.RuneCount(src[:i])), "a byte that is not UTF-8", "a text file in UTF-8", "save the file as UTF-8")
+			return false
+		}
+		// What YAML calls a control character; its own message does not say where.
+		if unicode.IsControl(c) && c != '\t' && c != '\n' && c != '\r' && c != '\u0085' {
+			r.refuse(r.source.place(utf8.RuneCount(src[:i])), fmt.Sprintf("the control character %U", c), "text", "remove it")
+			return false
+		}
+		i += size
+	}
+	return true
+}
+
+// documents reads each YAML document as a job.
+func (r *reader) documents(src []byte) []backfill.Job {
+	var jobs []backfill.Job
+	first := map[string]int{}
+	dec := yaml.NewDecoder(bytes.NewReader(src))
+	for number := 1; ; number++ {
+		var doc yaml.Node
+		err := dec.Decode(&doc)
+		if err == io.EOF {
+			if number == 1 {
+				r.refuse(place{1, 1}, "no job", "at least one YAML document with a job", "`pgbackfill init TABLE` writes a first one")
+			}
+			return jobs
+		}
+		if err != nil {
+			r.syntax(err)
+			return nil
+		}
+		root := doc.Content[0]
+		if root.Tag == "!!null" && root.Value == "" {
+			r.refuse(r.within(placeOf(&doc)), "an empty document", "a job in each document", "remove the --- that begins it")
+			continue
+		}
+		if !r.plain(root) {
+			continue
+		}
+		var f file
+		r.mapping(root, reflect.ValueOf(&f).Elem(), "")
+		job := r.job(f)
+		job.Origin = r.name
+		if number > 1 {
+			job.Origin = fmt.Sprintf("%s#%d", r.name, number)
+		}
+		if line, twice := first[job.Name]; twice && job.Name != "" {
+			r.refuse(placeOf(f.Name.node), fmt.Sprintf("the name %q again", job.Name), "a name of its own for each job", fmt.Sprintf("line %d has it already", line))
+		} else if f.Name.given() {
+			first[job.Name] = f.Name.node.Line
+		}
+		jobs = append(jobs, job)
+	}
+}
+
+// within moves a place into the file.
+func (r *reader) within(p place) place {
+	p.line = min(max(p.line, 1), len(r.source.starts))
+	return place{p.line, min(max(p.column, 1), utf8.RuneCountInString(r.source.line(p.line))+1)}
+}
+
+var (
+	yamlLine   = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+	yamlAnchor = regexp.MustCompile(`unknown anchor '(.*)' referenced`)
+)
+
+// syntax reports what the YAML library could not read. It says a line at most, and counts
+// from 0 in the messages of its parser and from 1 in those of its scanner.
+func (r *reader) syntax(err error) {
+	m := yamlLine.FindStringSubmatch(err.Error())
+	if m == nil {
+		r.refuse(place{1, 1}, err.Error(), "YAML", "")
+		return
+	}
+	line, _ := strconv.Atoi(m[1])
+	if strings.HasPrefix(m[2], "did not find expected") {
+		line++
+	}
+	at := r.within(place{line, 1})
+	if a := yamlAnchor.FindStringSubmatch(m[2]); a != nil {
+		if i := strings.Index(string(r.source.text), "*"+a[1]); i >= 0 {
+			at = r.source.place(utf8.RuneCountInString(string(r.source.text)[:i]))
+		}
+		r.refuse(at, "the alias *"+a[1], "the value itself", "write the value out: a job is reviewed where it is read")
+		return
+	}
+	text := r.source.line(at.line)
+	indent := len(text) - len(strings.TrimLeft(text, " \t"))
+	if tab := strings.IndexByte(text[:indent], '\t'); tab >= 0 {
+		r.refuse(place{at.line, tab + 1}, "a tab in the indentation", "spaces", "indent YAML with spaces")
+		return
+	}
+	at.column = indent + 1
+	remedy := ""
+	if strings.Contains(m[2], "mapping values are not allowed") {
+		remedy = "indent fields of one mapping alike, and write a value that holds `: ` in quotes or after a |"
+	}
+	r.refuse(at, "YAML that cannot be read: "+m[2], "YAML", remedy)
+}

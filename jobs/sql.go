@@ -1,0 +1,248 @@
+package jobs
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/pgparse"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+// sqlText is a fragment of SQL, white space trimmed from both ends.
+type sqlText struct {
+	value
+	sql string
+	// trimmed is how many bytes of the value stood before it.
+	trimmed int
+	// literal is set where it was a YAML number, true, false or null.
+	literal bool
+}
+
+func (s *sqlText) read(r *reader, n *yaml.Node) {
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!bool" {
+		s.sql, s.literal = strings.ToLower(n.Value), true
+		return
+	}
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
+		r.refuse(placeOf(n), describe(n), "SQL", notSQL(n))
+		return
+	}
+	sql := n.Value
+	const space = " \t\r\n\f\v"
+	s.sql = strings.Trim(sql, space)
+	s.trimmed = len(sql) - len(strings.TrimLeft(sql, space))
+	if s.sql == "" {
+		r.refuse(placeOf(n), "nothing", "SQL", "")
+	}
+}
+
+// notSQL says how to write as SQL what YAML took for something else. Quotes alone would
+// make 2020-01-01 a subtraction.
+func notSQL(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.MappingNode && n.Style&yaml.FlowStyle != 0:
+		return "YAML takes braces at the beginning of a value for a mapping: write the value in quotes"
+	case n.Kind != yaml.ScalarNode || n.Value == "":
+		return "for SQL NULL, write null"
+	case n.Tag == "!!timestamp":
+		return fmt.Sprintf(`write an SQL literal: "'%s'"`, n.Value)
+	case n.Tag == "!!float":
+		return `write an SQL literal: "'Infinity'::float8" or "'NaN'::float8"`
+	case leadingZero(n.Value):
+		return fmt.Sprintf(`write the number in decimal, or the text as an SQL literal: "'%s'"`, n.Value)
+	}
+	return fmt.Sprintf("write it in quotes: %q", n.Value)
+}
+
+// at is the place of an offset of the SQL in the file.
+func (s sqlText) at(r *reader, offset int) place {
+	if s.literal {
+		return placeOf(s.node)
+	}
+	return r.source.within(s.node, s.trimmed+offset)
+}
+
+// tableName is a table's name, as SQL writes it.
+type tableName struct {
+	value
+	name backfill.TableName
+}
+
+func (t *tableName) read(r *reader, n *yaml.Node) {
+	sql, ok := r.text(n, "a table's name: name or schema.name")
+	if !ok {
+		return
+	}
+	if strings.Contains(sql, "{{") {
+		r.refuse(placeOf(n), "a template for the table: not supported yet", "a table's name: name or schema.name", "a later version will walk helpers")
+		return
+	}
+	parts, err := pgparse.Name(sql)
+	var e *pgparse.Error
+	switch {
+	case errors.As(err, &e):
+		r.refuse(r.source.within(n, e.Offset), e.Found, e.Expected, e.Remedy)
+	case len(parts) == 2:
+		t.name = backfill.TableName{Schema: parts[0], Name: parts[1]}
+	case len(parts) == 1:
+		t.name = backfill.TableName{Name: parts[0]}
+	}
+}
+
+// assignments are the columns to set, in the order they were written.
+type assignments struct {
+	value
+	list []assignment
+}
+
+type assignment struct {
+	key    *yaml.Node
+	column string
+	sql    sqlText
+}
+
+func (a *assignments) read(r *reader, n *yaml.Node) {
+	if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
+		found := describe(n)
+		if n.Kind == yaml.MappingNode {
+			found = "an empty mapping"
+		}
+		r.refuse(placeOf(n), found, "a mapping of columns to SQL", missingRemedy["set"])
+		return
+	}
+	seen := map[string]*yaml.Node{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, val := n.Content[i], n.Content[i+1]
+		name, ok := r.fieldName(key, seen, "update.set")
+		if !ok || !r.columnName(key, name) {
+			continue
+		}
+		one := assignment{key: key, column: name}
+		one.sql.take(val)
+		if literal, ok := r.literal(val); ok {
+			one.sql.sql, one.sql.literal = literal, true
+		} else {
+			one.sql.read(r, val)
+		}
+		a.list = append(a.list, one)
+	}
+}
+
+// literal is the SQL literal of a YAML number or null. It is false for everything else,
+// and for what has no literal, which read then refuses.
+func (r *reader) literal(n *yaml.Node) (string, bool) {
+	if n.Kind != yaml.ScalarNode || leadingZero(n.Value) {
+		return "", false
+	}
+	switch n.Tag {
+	case "!!null":
+		return "NULL", n.Value != ""
+	case "!!int":
+		v, ok := new(big.Int).SetString(n.Value, 0)
+		if !ok {
+			return "", false
+		}
+		return v.String(), true
+	case "!!float":
+		number := strings.TrimPrefix(strings.ReplaceAll(n.Value, "_", ""), "+")
+		_, err := strconv.ParseFloat(number, 64)
+		if err != nil && !errors.Is(err, strconv.ErrRange) || strings.ContainsAny(number, "nNxX") {
+			return "", false
+		}
+		return number, true
+	}
+	return "", false
+}
+
+// around is what a fragment's templates depend on.
+type around struct {
+	// key is the job's, where it was written.
+	key []string
+	// scope is set for the job's `where` itself.
+	scope bool
+}
+
+// expression checks that a fragment is one expression; nil where it was not given or is wrong.
+func (r *reader) expression(s sqlText, a around) *backfill.Expr {
+	return r.parse(s, a, pgparse.Expression)
+}
+
+// parse checks a fragment and says what the parser saw in it. For the parser a template
+// is (true), filled up with spaces, so that every offset stays what it was.
+func (r *reader) parse(s sqlText, a around, parse func(string) (pgparse.Facts, error)) *backfill.Expr {
+	if !s.given() || s.sql == "" {
+		return nil
+	}
+	before := len(r.errors)
+	plain, err := pgsql.Expand(s.sql, func(d pgsql.Directive) (string, error) {
+		r.directive(s.at(r, d.Offset), d, a)
+		const stand = "(true)"
+		return stand + strings.Repeat(" ", d.End-d.Offset-len(stand)), nil
+	})
+	var te *pgsql.TemplateError
+	if errors.As(err, &te) {
+		r.refuse(s.at(r, te.Offset), te.Found, te.Expected, "")
+	}
+	if len(r.errors) > before {
+		return nil
+	}
+	facts, err := parse(plain)
+	var pe *pgparse.Error
+	if errors.As(err, &pe) {
+		r.refuse(s.at(r, pe.Offset), pe.Found, pe.Expected, pe.Remedy)
+		return nil
+	}
+	return &backfill.Expr{
+		SQL: s.sql, Subquery: facts.Subquery, Functions: facts.Functions, Columns: facts.Columns, Line: s.at(r, 0).line,
+	}
+}
+
+// directive checks one template.
+func (r *reader) directive(at place, d pgsql.Directive, a around) {
+	switch d.Name {
+	case "range":
+		r.rangeColumns(at, d, a.key)
+	case "scope":
+		if d.Arg != "" {
+			r.refuse(at, d.String(), "{{scope}} alone", "")
+		} else if a.scope {
+			r.refuse(at, "{{scope}} in `where`, which is the scope", "SQL over t", "")
+		}
+	case "chunk", "before", "out", "helper":
+		r.refuse(at, d.String()+": not supported yet", "{{range}} or {{scope}}", "a later version will understand it")
+	default:
+		r.refuse(at, "the unknown template "+d.String(), "{{range}} or {{scope}}", "")
+	}
+}
+
+// rangeColumns checks what follows {{range: nothing, an alias, or a column for each of the key's.
+func (r *reader) rangeColumns(at place, d pgsql.Directive, key []string) {
+	if d.Arg == "" {
+		return
+	}
+	const expected = "{{range}}, {{range u}} or {{range u.column, …}} with a column for each of the key's"
+	names, err := pgparse.Columns(d.Arg)
+	var e *pgparse.Error
+	if errors.As(err, &e) {
+		r.refuse(at, d.String()+": "+e.Found, expected, e.Remedy)
+		return
+	}
+	if len(names) == 1 && len(names[0]) == 1 {
+		return
+	}
+	for _, name := range names {
+		if len(name) != 2 || strings.ContainsAny(name[0]+name[1], ".,") {
+			r.refuse(at, d.String(), expected, "write each column with the alias of its table, as in u.id")
+			return
+		}
+	}
+	if len(key) > 0 && len(names) != len(key) {
+		r.refuse(at, fmt.Sprintf("%s with %d columns", d, len(names)), fmt.Sprintf("%d, one for each column of the key", len(key)), "")
+	}
+}
