@@ -50,7 +50,7 @@ func (c *Cluster) stop(ctx context.Context, mode StopMode) error {
 		return nil
 	}
 	// The order matters: a frozen server that first went on would still do some work.
-	if err := errors.Join(c.signal(sig), c.thaw(ctx)); err != nil {
+	if err := errors.Join(c.tell(sig), c.thaw(ctx)); err != nil {
 		return fmt.Errorf("stopping the cluster %s: %w", c.opts.Name, err)
 	}
 	if err := c.server.wait(ctx); err != nil {

@@ -18,7 +18,7 @@ import (
 // Ensure is [Find], and where there is none it obtains one: as root on Debian with apt-get, which is told not to
 // create or start a server of its own; else by downloading the binaries of zonkyio/embedded-postgres-binaries
 // from Maven into the user's cache, once. What it does is told to progress, which may be nil.
-// With [EnvFetch] set to "never" it obtains nothing. The error is a *[NotFoundError].
+// With [EnvFetch] set to "never" it obtains nothing. The error is a *[NotFoundError], or that of ctx.
 func Ensure(ctx context.Context, progress io.Writer) (Installation, error) {
 	inst, err := Find(ctx)
 	var missing *NotFoundError

@@ -114,8 +114,15 @@ func systemFinder() finder {
 // Find looks for PostgreSQL, in this order: the directory in [EnvBin] (alone, when set), the answer of
 // pg_config --bindir, the folder of the postgres or pg_ctl in PATH, and the usual folders of Debian,
 // Red Hat, Alpine, Homebrew and Postgres.app, newest version first. It changes nothing; [Ensure] also
-// obtains one. The error is a *[NotFoundError].
-func Find(ctx context.Context) (Installation, error) { return systemFinder().find(ctx) }
+// obtains one. The error is a *[NotFoundError], or that of ctx.
+func Find(ctx context.Context) (Installation, error) {
+	inst, err := systemFinder().find(ctx)
+	if err != nil && ctx.Err() != nil {
+		// What was not looked at to the end is not known to be absent, and nothing is to be installed for that.
+		return Installation{}, fmt.Errorf("looking for PostgreSQL: %w", ctx.Err())
+	}
+	return inst, err
+}
 
 func (f finder) find(ctx context.Context) (Installation, error) {
 	var looked []string

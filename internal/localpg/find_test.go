@@ -141,3 +141,20 @@ func TestDownload(t *testing.T) {
 		t.Errorf("the standby says %d", got)
 	}
 }
+
+// A look that was cut short has not found that there is none.
+func TestFindCutShort(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, find := range []func() (Installation, error){
+		func() (Installation, error) { return Find(ctx) },
+		func() (Installation, error) { return Ensure(ctx, nil) },
+	} {
+		_, err := find()
+		var missing *NotFoundError
+		if !errors.Is(err, context.Canceled) || errors.As(err, &missing) {
+			t.Errorf("error: %v", err)
+		}
+	}
+}

@@ -178,16 +178,17 @@ func TestStartAndClose(t *testing.T) {
 	t.Parallel()
 	c := start(t, Options{Name: "mine", Settings: map[string]string{"work_mem": "7MB", "search_path": `"a'b", public`}})
 	conn := connect(t, c)
-	for sql, want := range map[string]string{
-		"SHOW cluster_name":    "mine",
-		"SHOW work_mem":        "7MB",
-		"SHOW search_path":     `"a'b", public`,
-		"SHOW fsync":           "off",
-		"SHOW server_encoding": "UTF8",
-		"SELECT current_setting('data_directory')":                                        c.data(),
-		"SELECT inet_server_port()::text":                                                 strconv.Itoa(c.Port()),
-		"SELECT rolpassword ~ '^SCRAM' || '' FROM pg_authid WHERE rolname = current_user": "true",
+	for _, c := range [][2]string{
+		{"SHOW cluster_name", "mine"},
+		{"SHOW work_mem", "7MB"},
+		{"SHOW search_path", `"a'b", public`},
+		{"SHOW fsync", "off"},
+		{"SHOW server_encoding", "UTF8"},
+		{"SELECT current_setting('data_directory')", c.data()},
+		{"SELECT inet_server_port()::text", strconv.Itoa(c.Port())},
+		{"SELECT rolpassword ~ '^SCRAM' || '' FROM pg_authid WHERE rolname = current_user", "true"},
 	} {
+		sql, want := c[0], c[1]
 		if got := query[string](t, conn, sql); got != want {
 			t.Errorf("%s: %q, want %q", sql, got, want)
 		}

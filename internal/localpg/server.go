@@ -215,14 +215,32 @@ func (c *Cluster) tool(ctx context.Context, env []string, name string, args ...s
 	select {
 	case err = <-done:
 	case <-ctx.Done():
-		children, listErr := descendants(context.WithoutCancel(ctx), cmd.Process.Pid)
-		err = errors.Join(ctx.Err(), listErr, signalAll(append(children, cmd.Process.Pid), sigKill))
-		err = errors.Join(err, <-done)
+		err = errors.Join(ctx.Err(), abandon(context.WithoutCancel(ctx), cmd.Process.Pid), <-done)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", name, err, lastLines(said.String(), 10))
 	}
 	return nil
+}
+
+// abandon ends a program and what it started. The servers that initdb runs hear of its end and end by themselves, giving back
+// their shared memory, which they could not if they were killed.
+func abandon(ctx context.Context, pid int) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	children, err := descendants(ctx, pid)
+	if err := errors.Join(err, signalAll([]int{pid}, sigKill)); err != nil {
+		return err
+	}
+	for {
+		alive, err := anyAlive(ctx, children)
+		if !alive {
+			return err
+		}
+		if pause(ctx) != nil {
+			return signalAll(children, sigKill)
+		}
+	}
 }
 
 // write writes a file for the server to read.
@@ -242,7 +260,7 @@ func (c *Cluster) endServer(ctx context.Context) error {
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	if err := errors.Join(c.thaw(ctx), c.signal(sigQuit)); err != nil {
+	if err := errors.Join(c.thaw(ctx), c.tell(sigQuit)); err != nil {
 		return err
 	}
 	// The postmaster itself waits 5 s for its children, and then kills them.
@@ -265,7 +283,7 @@ func (c *Cluster) kill(ctx context.Context) error {
 	shm, hasShm := c.sharedMemory()
 	// A stopped postmaster starts no children while we count them. Each child is in a session of its own, so there is no
 	// process group to kill.
-	if err := c.signal(sigStop); err != nil {
+	if err := c.tell(sigStop); err != nil {
 		return err
 	}
 	var killed []int
@@ -285,7 +303,7 @@ func (c *Cluster) kill(ctx context.Context) error {
 			return fmt.Errorf("killing the children of the postmaster %d: %w", pid, err)
 		}
 	}
-	if err := c.signal(sigKill); err != nil {
+	if err := c.tell(sigKill); err != nil {
 		return err
 	}
 	if err := c.server.wait(ctx); err != nil {
@@ -317,10 +335,18 @@ func (c *Cluster) kill(ctx context.Context) error {
 	return nil
 }
 
-// signal sends a signal to the postmaster. The caller holds mu.
+// signal sends a signal to the postmaster, which must be there. The caller holds mu.
 func (c *Cluster) signal(sig syscall.Signal) error {
 	if !c.server.up() {
 		return fmt.Errorf("the cluster %s is not running", c.opts.Name)
+	}
+	return c.tell(sig)
+}
+
+// tell sends a signal to the postmaster. That it has ended by itself meanwhile is no error. The caller holds mu.
+func (c *Cluster) tell(sig syscall.Signal) error {
+	if !c.server.up() {
+		return nil // its number may be another's by now
 	}
 	return signalAll([]int{c.server.pid}, sig)
 }

@@ -46,7 +46,8 @@ done
 # Whatever has no pid file: initdb, a base backup, a server in its first moments.
 if [ -r /proc/self/cmdline ]; then pids=$(cd /proc && echo [0-9]*); else pids=$(ps -axo pid=); fi
 for pid in $pids; do
-	[ "$pid" != "$$" ] && ours "$pid" && kill -KILL "$pid"
+	# The servers that initdb runs hear of its end, and give back their shared memory if they still have files.
+	[ "$pid" != "$$" ] && ours "$pid" && kill -KILL "$pid" && sleep 0.5
 done
 for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$dir" && break; sleep 0.2; done
 `
