@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/checkpoint"
+	"github.com/pgbackfill/pgbackfill/configs"
+	"github.com/pgbackfill/pgbackfill/internal/eventlog"
+	"github.com/pgbackfill/pgbackfill/jobs"
+)
+
+// app is the process: its streams, its version and, once a command has begun, its configuration.
+type app struct {
+	in       *os.File
+	out, err *os.File
+	version  string
+	// abort ends when begun chunks are to be cancelled.
+	abort context.Context
+	// cfg is set before a command runs.
+	cfg configs.Config
+	// yes answers every question.
+	yes bool
+	// output is "text" or "json".
+	output string
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "pgbackfill",
+		Short: "Changes hundreds of millions of rows of a live PostgreSQL table, and survives being killed",
+		Long: `pgbackfill is the migrate phase of expand-contract: it fills what the expand migration added,
+in small chunks that each happen exactly once, with replicas and application unharmed.
+
+Start with: pgbackfill demo`,
+		Version:       a.version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			var err error
+			a.cfg, err = configs.Load(configs.Sources{Flags: c.Flags(), Environ: os.Environ()})
+			return err
+		},
+	}
+	configs.Flags(root.PersistentFlags())
+	root.PersistentFlags().BoolVar(&a.yes, "yes", false, "ask nothing, go on")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fmt.Errorf("%w: %w\n  → see: %s --help", errUsage, err, c.CommandPath())
+	})
+	root.AddCommand(a.demoCommand(), a.initCommand(), a.lintCommand(), a.planCommand(), a.runCommand(), a.statusCommand(),
+		a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.setCommand(), a.schemaCommand())
+	return root
+}
+
+// args is a cobra argument check whose error says what was expected.
+func args(least, most int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, given []string) error {
+		if len(given) >= least && (most < 0 || len(given) <= most) {
+			return nil
+		}
+		return fmt.Errorf("%w: %s takes %s; found %d arguments\n  → see: %s --help", errUsage, c.CommandPath(), what, len(given), c.CommandPath())
+	}
+}
+
+// jsonFlag defines -o.
+func (a *app) jsonFlag(c *cobra.Command) *cobra.Command {
+	c.Flags().StringVarP(&a.output, "output", "o", "text", "text or json")
+	run := c.RunE
+	c.RunE = func(c *cobra.Command, given []string) error {
+		if a.output != "text" && a.output != "json" {
+			return fmt.Errorf("%w: -o %s; expected text or json", errUsage, a.output)
+		}
+		return run(c, given)
+	}
+	return c
+}
+
+// connect makes a connection to the primary.
+func (a *app) connect() (backfill.Connect, error) {
+	return configs.Connector(a.cfg)
+}
+
+// connected calls f with a connection and closes it.
+func (a *app) connected(ctx context.Context, f func(*pgx.Conn) error) error {
+	connect, err := a.connect()
+	if err != nil {
+		return err
+	}
+	conn, err := connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return f(conn)
+}
+
+// stored calls f with the store of the database and closes it.
+func (a *app) stored(ctx context.Context, f func(*checkpoint.Store) error) error {
+	connect, err := a.connect()
+	if err != nil {
+		return err
+	}
+	store, err := a.open(ctx, connect)
+	if err != nil {
+		return err
+	}
+	defer store.Close(context.WithoutCancel(ctx))
+	return f(store)
+}
+
+func (a *app) open(ctx context.Context, connect backfill.Connect) (*checkpoint.Store, error) {
+	return checkpoint.Open(ctx, connect, checkpoint.Options{Version: a.version, Who: who()})
+}
+
+// who is the person at this process, for people: "ann@laptop".
+func who() string {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return name
+	}
+	return name + "@" + host
+}
+
+// interactive reports whether somebody sits at the terminal who can answer.
+func (a *app) interactive() bool {
+	return term.IsTerminal(int(a.in.Fd())) && term.IsTerminal(int(a.err.Fd()))
+}
+
+// ask asks a question whose answer is no unless it is yes. Where nobody can answer, the
+// answer is yes: what must not go on without a person is an error and not a question.
+func (a *app) ask(question string) bool {
+	if a.yes || !a.interactive() {
+		return true
+	}
+	fmt.Fprintf(a.err, "%s [y/N] ", question)
+	line, err := bufio.NewReader(a.in).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false
+	}
+	answer := strings.ToLower(strings.TrimSpace(line))
+	return answer == "y" || answer == "yes"
+}
+
+// read reads a job file and says what in it may not be what was meant.
+func (a *app) read(file string) ([]backfill.Job, error) {
+	list, err := jobs.ReadFile(file)
+	for _, job := range list {
+		for _, warning := range jobs.Warnings(job) {
+			fmt.Fprintln(a.err, "warning: "+warning)
+		}
+	}
+	return list, err
+}
+
+// logger is the log of the process on w.
+func (a *app) logger(w io.Writer) (zerolog.Logger, error) {
+	return eventlog.New(w, a.cfg.Log.Format, a.cfg.Log.Level)
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgtest"
+)
+
+// corpusDatabase is a fresh database with a case's schema and data.
+func corpusDatabase(t *testing.T, dir string) *pgtest.DB {
+	t.Helper()
+	db := pgtest.New(t)
+	script(t, db, filepath.Join(dir, "setup.sql"))
+	return db
+}
+
+// script runs a file of several statements.
+func script(t *testing.T, db *pgtest.DB, path string) {
+	t.Helper()
+	sql, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Conn().PgConn().Exec(deadline(t, 2*time.Minute), string(sql)).ReadAll(); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+}
+
+// fingerprint is the one line that a case's check.sql gives.
+func fingerprint(t *testing.T, db *pgtest.DB, dir string) string {
+	t.Helper()
+	sql, err := os.ReadFile(filepath.Join(dir, "check.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pgtest.One[string](db, strings.TrimSuffix(strings.TrimSpace(string(sql)), ";"))
+}
+
+// Real backfills that real products shipped. A run on fresh data gives what the reference, one
+// plain transaction, gives on another copy; so do tiny chunks with many workers, in whatever
+// order they come to the segments, a kill in the middle and a resume, and a second run.
+func TestCorpus(t *testing.T) {
+	t.Parallel()
+	cases, err := filepath.Glob("testdata/corpus/*")
+	if err != nil || len(cases) == 0 {
+		t.Fatalf("no cases in testdata/corpus: %v", err)
+	}
+	for _, dir := range cases {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			t.Parallel()
+			dir, err := filepath.Abs(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reference := corpusDatabase(t, dir)
+			script(t, reference, filepath.Join(dir, "reference.sql"))
+			want := fingerprint(t, reference, dir)
+			job := filepath.Join(dir, "job.yaml")
+			ways := map[string]func(*testing.T, *pgtest.DB){
+				"straight": func(t *testing.T, db *pgtest.DB) {
+					must(t, db.DSN(), dir, "run", "--yes", job)
+				},
+				"four workers, tiny chunks": func(t *testing.T, db *pgtest.DB) {
+					must(t, db.DSN(), dir, "run", "--yes", "--workers", "4", "--chunk-rows", "97", job)
+				},
+				"killed and resumed": func(t *testing.T, db *pgtest.DB) {
+					killedAndResumed(t, db, dir, job)
+				},
+				"again": func(t *testing.T, db *pgtest.DB) {
+					must(t, db.DSN(), dir, "run", "--yes", job)
+					must(t, db.DSN(), dir, "run", "--yes", "--again", job)
+				},
+			}
+			for name, way := range ways {
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					db := corpusDatabase(t, dir)
+					way(t, db)
+					if got := fingerprint(t, db, dir); got != want {
+						t.Errorf("the result differs from the reference: fingerprint %s, want %s", got, want)
+					}
+				})
+			}
+			if _, err := os.Stat(filepath.Join(dir, "wrong.sql")); err == nil {
+				t.Run("a wrong engine is seen", func(t *testing.T) {
+					t.Parallel()
+					db := corpusDatabase(t, dir)
+					script(t, db, filepath.Join(dir, "wrong.sql"))
+					if got := fingerprint(t, db, dir); got == want {
+						t.Error("the fingerprint of a wrong result is that of the right one: this test could not fail")
+					}
+				})
+			}
+		})
+	}
+}
+
+// killedAndResumed kills the run when a third of the rows are walked, and runs it again.
+func killedAndResumed(t *testing.T, db *pgtest.DB, dir, job string) {
+	t.Helper()
+	p := start(t, db.DSN(), dir, "run", "--yes", "--workers", "3", "--chunk-rows", "50", "--rate", "15000", job)
+	pgtest.Eventually(t, time.Minute, func() error {
+		if p.ended() {
+			t.Fatalf("the run ended before it was killed:\n%s", p.out)
+		}
+		if !pgtest.One[bool](db, "SELECT to_regclass('pgbackfill.chunks') IS NOT NULL") {
+			return errNotYet
+		}
+		walked := pgtest.One[int64](db, "SELECT coalesce(sum(rows_seen), 0)::bigint FROM pgbackfill.chunks")
+		if want := pgtest.One[int64](db, "SELECT estimated_rows FROM pgbackfill.runs"); walked*3 < want {
+			return fmt.Errorf("%d of %d rows walked", walked, want)
+		}
+		return nil
+	})
+	p.kill(t)
+	if state := pgtest.One[string](db, "SELECT state FROM pgbackfill.runs"); state != "running" {
+		t.Fatalf("killed in mid-run, the run is %s", state)
+	}
+	must(t, db.DSN(), dir, "run", "--yes", "--workers", "2", job)
+}

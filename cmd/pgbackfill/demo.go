@@ -1,0 +1,300 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/checkpoint"
+	"github.com/pgbackfill/pgbackfill/configs"
+	"github.com/pgbackfill/pgbackfill/internal/human"
+	"github.com/pgbackfill/pgbackfill/internal/localpg"
+)
+
+// demoRows is how many rows the demo's table has.
+const demoRows = 1_000_000
+
+const demoJob = `name: users-display-name
+description: Fills users.display_name, which the application writes for new and changed rows already.
+table: public.users
+update:
+  set:
+    display_name: initcap(t.full_name)
+`
+
+const demoTable = `CREATE TABLE users (
+  id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  full_name    text NOT NULL,
+  email        text NOT NULL,
+  note         text,
+  display_name text)`
+
+func (a *app) demoCommand() *cobra.Command {
+	rows := demoRows
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "The whole story on a throwaway PostgreSQL primary with a standby",
+		Args:  args(0, 0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			defer localpg.CloseAll()
+			d := &demo{app: a, rows: rows, began: time.Now()}
+			err := d.play(c.Context())
+			if err != nil && c.Context().Err() != nil {
+				return &backfill.Error{Place: "demo", Found: "stopped; its servers and files are removed", Kind: backfill.ErrInterrupted}
+			}
+			return err
+		},
+	}
+	c.Flags().IntVar(&rows, "rows", demoRows, "the rows of the demo's table")
+	return c
+}
+
+// demo is one telling of the story.
+type demo struct {
+	*app
+	rows     int
+	began    time.Time
+	dir      string
+	primary  *localpg.Cluster
+	standby  *localpg.Cluster
+	store    *checkpoint.Store
+	traffic  *traffic
+	chapters int
+}
+
+func (d *demo) play(ctx context.Context) error {
+	var err error
+	if d.dir, err = os.MkdirTemp("", "pgbackfill-demo-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(d.dir)
+	for _, chapter := range []func(context.Context) error{d.servers, d.expand, d.application, d.plan, d.runAndKill, d.resume, d.truth} {
+		if err := chapter(ctx); err != nil {
+			if d.traffic != nil {
+				d.traffic.stop()
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// chapter begins a part of the story.
+func (d *demo) chapter(title string) {
+	d.chapters++
+	fmt.Fprintf(d.out, "\n%d. %s  [%s]\n", d.chapters, title, human.Duration(time.Since(d.began)))
+}
+
+func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.out, "   "+format+"\n", args...) }
+
+func (d *demo) servers(ctx context.Context) error {
+	d.chapter("A PostgreSQL primary with a streaming standby, made on the spot")
+	if _, err := localpg.Ensure(ctx, d.out); err != nil {
+		return err
+	}
+	var err error
+	if d.primary, err = localpg.Start(ctx, localpg.Options{}); err != nil {
+		return err
+	}
+	if d.standby, err = d.primary.Standby(ctx, localpg.StandbyOptions{}); err != nil {
+		return err
+	}
+	d.say("PostgreSQL %s, primary on port %d, standby on port %d", d.primary.Installation().Version, d.primary.Port(), d.standby.Port())
+	return nil
+}
+
+func (d *demo) expand(ctx context.Context) error {
+	d.chapter("Expand: a table of " + human.Count(int64(d.rows)) + " rows gets a new column, empty")
+	return d.onPrimary(ctx, func(conn *pgx.Conn) error {
+		for _, sql := range []string{
+			demoTable,
+			fmt.Sprintf(`INSERT INTO users (full_name, email, note)
+SELECT 'ada lovelace the ' || g, 'ada' || g || '@example.com', repeat('x', 60) FROM generate_series(1, %d) AS g`, d.rows),
+			"VACUUM ANALYZE users",
+		} {
+			if _, err := conn.Exec(ctx, sql); err != nil {
+				return err
+			}
+		}
+		d.say("users.display_name is NULL in every row; it should be initcap(full_name)")
+		return nil
+	})
+}
+
+func (d *demo) application(ctx context.Context) error {
+	d.chapter("The application goes on writing, and writes both columns from now on")
+	var err error
+	if d.traffic, err = startTraffic(ctx, d.primary.DSN("postgres"), d.rows); err != nil {
+		return err
+	}
+	d.say("inserts, updates and deletes, one after the other, for as long as the demo goes on")
+	return nil
+}
+
+func (d *demo) plan(ctx context.Context) error {
+	d.chapter("The job file, and what it would do")
+	if err := os.WriteFile(d.file(), []byte(demoJob), 0o644); err != nil {
+		return err
+	}
+	fmt.Fprintln(d.out, indent(demoJob, "     "))
+	plan := d.command(ctx, "plan", "users.yaml")
+	text, err := plan.Output()
+	if err != nil {
+		return fmt.Errorf("pgbackfill plan: %w", err)
+	}
+	d.say("$ pgbackfill plan users.yaml   (its first lines; the rest is every statement)")
+	fmt.Fprintln(d.out, indent(head(string(text), 5), "     "))
+	return nil
+}
+
+// runAndKill starts the backfill as a process of its own and kills it in the middle.
+func (d *demo) runAndKill(ctx context.Context) error {
+	d.chapter("The backfill starts, and is killed with SIGKILL in the middle")
+	run := d.command(ctx, "run", "--yes", "users.yaml")
+	run.Stdout, run.Stderr = nil, nil
+	if err := run.Start(); err != nil {
+		return err
+	}
+	killed := make(chan error, 1)
+	go func() { killed <- run.Wait() }()
+	info, err := d.until(ctx, func(i checkpoint.RunInfo) bool { return i.Progress() >= 0.4 }, killed)
+	if err != nil {
+		return err
+	}
+	if err := run.Process.Signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	<-killed
+	d.say("$ kill -9 %d   at %s: no handler ran, nothing was flushed, a chunk was in flight on each worker", run.Process.Pid, human.Percent(info.Progress()))
+	return d.status(ctx)
+}
+
+func (d *demo) resume(ctx context.Context) error {
+	d.chapter("The same command again: it resumes from the ledger")
+	run := d.command(ctx, "run", "--yes", "users.yaml")
+	run.Stdout, run.Stderr = indented{d.out}, indented{d.out}
+	if err := run.Run(); err != nil {
+		return fmt.Errorf("pgbackfill run: %w", err)
+	}
+	return nil
+}
+
+// truth compares every row with what it should be, on both servers.
+func (d *demo) truth(ctx context.Context) error {
+	d.chapter("The truth")
+	writes, worst := d.traffic.stop()
+	d.say("the application made %s writes meanwhile; its slowest took %s, and %d failed", human.Count(writes.done), human.Duration(worst), writes.failed)
+	if writes.failed > 0 {
+		return fmt.Errorf("a write of the application failed: %w", writes.err)
+	}
+	if err := d.standby.CatchUp(ctx, d.primary); err != nil {
+		return err
+	}
+	for _, server := range []struct {
+		name    string
+		cluster *localpg.Cluster
+	}{{"primary", d.primary}, {"standby", d.standby}} {
+		var rows, wrong int64
+		err := d.on(ctx, server.cluster, func(conn *pgx.Conn) error {
+			return conn.QueryRow(ctx, "SELECT count(*), count(*) FILTER (WHERE display_name IS DISTINCT FROM initcap(full_name)) FROM users").Scan(&rows, &wrong)
+		})
+		if err != nil {
+			return err
+		}
+		d.say("%s: %s rows, %d of them wrong", server.name, human.Count(rows), wrong)
+		if wrong != 0 {
+			return errors.New("the demo's result is wrong: this is a bug, please report it")
+		}
+	}
+	d.say("killed in the middle, resumed, and not a value lost.")
+	fmt.Fprintf(d.out, "\n   next, on a database of your own: pgbackfill init TABLE -f job.yaml; pgbackfill plan job.yaml  [%s in all]\n", human.Duration(time.Since(d.began)))
+	return nil
+}
+
+func (d *demo) file() string { return filepath.Join(d.dir, "users.yaml") }
+
+// command is this program once more, as a user would start it. The connection goes through the
+// environment: what is on a command line is for everybody to read.
+func (d *demo) command(ctx context.Context, args ...string) *exec.Cmd {
+	self, err := os.Executable()
+	if err != nil {
+		self = os.Args[0]
+	}
+	c := exec.CommandContext(ctx, self, args...)
+	c.Dir = d.dir
+	c.Env = append(os.Environ(), "DATABASE_URL="+d.primary.DSN("postgres"))
+	return c
+}
+
+// status shows what status says.
+func (d *demo) status(ctx context.Context) error {
+	text, err := d.command(ctx, "status").Output()
+	if err != nil {
+		return fmt.Errorf("pgbackfill status: %w", err)
+	}
+	d.say("$ pgbackfill status")
+	fmt.Fprintln(d.out, indent(string(text), "     "))
+	return nil
+}
+
+// until polls the run until it is as wanted.
+func (d *demo) until(ctx context.Context, wanted func(checkpoint.RunInfo) bool, ended <-chan error) (checkpoint.RunInfo, error) {
+	for {
+		select {
+		case <-ctx.Done():
+			return checkpoint.RunInfo{}, ctx.Err()
+		case err := <-ended:
+			return checkpoint.RunInfo{}, fmt.Errorf("the run ended before it was killed: %v", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+		info, err := d.newest(ctx)
+		if err == nil && wanted(info) {
+			return info, nil
+		}
+		if err != nil && !notFound(err) {
+			return info, err
+		}
+	}
+}
+
+func (d *demo) newest(ctx context.Context) (checkpoint.RunInfo, error) {
+	if d.store == nil {
+		connect := func(ctx context.Context) (*pgx.Conn, error) { return connectTo(ctx, d.primary.DSN("postgres")) }
+		store, err := checkpoint.Open(ctx, connect, checkpoint.Options{Version: d.version, Who: "demo"})
+		if err != nil {
+			return checkpoint.RunInfo{}, err
+		}
+		d.store = store
+	}
+	return d.store.Newest(ctx, "users-display-name")
+}
+
+func (d *demo) onPrimary(ctx context.Context, f func(*pgx.Conn) error) error {
+	return d.on(ctx, d.primary, f)
+}
+
+func (d *demo) on(ctx context.Context, cluster *localpg.Cluster, f func(*pgx.Conn) error) error {
+	conn, err := connectTo(ctx, cluster.DSN("postgres"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return f(conn)
+}
+
+func connectTo(ctx context.Context, dsn string) (*pgx.Conn, error) {
+	config, err := configs.Connection(configs.NewDSN(dsn, "demo"))
+	if err != nil {
+		return nil, err
+	}
+	return pgx.ConnectConfig(ctx, config)
+}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/human"
+)
+
+// dryRun carries out chunks and rolls each of them back.
+func (a *app) dryRun(ctx context.Context, connect backfill.Connect, plan *backfill.Plan, chunks int) error {
+	writeFindings(a.err, plan.Findings)
+	if blocking := plan.Blocking(); len(blocking) > 0 {
+		return refused(plan, blocking)
+	}
+	var rows, changed int64
+	var took time.Duration
+	done := 0
+	err := backfill.DryRun(ctx, connect, plan, chunks, func(c backfill.Chunk) {
+		done++
+		rows += c.RowsSeen
+		changed += c.RowsChanged[0]
+		took += c.Duration
+		fmt.Fprintf(a.out, "chunk %d %s: %s rows, %s would change, %s, rolled back\n",
+			done, c.Range, human.Count(c.RowsSeen), human.Count(c.RowsChanged[0]), c.Duration.Round(time.Millisecond))
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "dry run: %d chunks, %s rows, %s would change, in %s. Everything was rolled back; nothing is recorded.\n",
+		done, human.Count(rows), human.Count(changed), took.Round(time.Millisecond))
+	return nil
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/jobs"
+)
+
+func (a *app) initCommand() *cobra.Command {
+	var file string
+	c := &cobra.Command{Use: "init TABLE", Short: "Writes a job file from a live table", Args: args(1, 1, "one table"),
+		RunE: func(c *cobra.Command, given []string) error {
+			return a.connected(c.Context(), func(conn *pgx.Conn) error {
+				text, err := jobs.Init(c.Context(), conn, given[0])
+				if err != nil {
+					return err
+				}
+				if file == "" {
+					_, err = a.out.Write(text)
+					return err
+				}
+				return writeNew(file, text)
+			})
+		}}
+	c.Flags().StringVarP(&file, "file", "f", "", "write to this file, which must not exist, instead of standard output")
+	return c
+}
+
+// writeNew writes a file that was not there before.
+func writeNew(path string, text []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return &backfill.Error{Place: path, Found: "it cannot be written", Err: err, Remedy: "name a file that does not exist yet", Kind: backfill.ErrInput}
+	}
+	if _, err := f.Write(text); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+func (a *app) lintCommand() *cobra.Command {
+	return &cobra.Command{Use: "lint FILE…", Short: "Checks job files without a database", Args: args(1, -1, "one or more job files"),
+		RunE: func(_ *cobra.Command, given []string) error {
+			var failed error
+			for _, file := range given {
+				list, err := a.read(file)
+				if err != nil {
+					fmt.Fprintln(a.err, err)
+					failed = fmt.Errorf("%w: %w", backfill.ErrInput, errSaid)
+					continue
+				}
+				for _, job := range list {
+					fmt.Fprintf(a.out, "%s: %s is well-formed\n", file, job.Name)
+				}
+			}
+			return failed
+		}}
+}

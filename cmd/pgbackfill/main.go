@@ -1,0 +1,89 @@
+// Command pgbackfill changes hundreds of millions of rows of a live PostgreSQL table in
+// small exactly-once chunks. This package wires the others; each command has a file.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+)
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, version: version()}
+	ctx, stop := a.signals()
+	defer stop()
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err != nil && !errors.Is(err, errSaid) {
+		fmt.Fprintln(a.err, "pgbackfill: "+err.Error())
+	}
+	return exitCode(err)
+}
+
+// The exit codes, as product.md has them.
+const (
+	exitDone        = 0
+	exitError       = 1
+	exitInput       = 2
+	exitInterrupted = 130
+)
+
+// errSaid marks an error that was shown already; errUsage one of the command line's.
+var (
+	errSaid  = errors.New("already said")
+	errUsage = errors.New("usage")
+)
+
+// exitCode is the one place where an error becomes an exit code.
+func exitCode(err error) int {
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, backfill.ErrInterrupted):
+		return exitInterrupted
+	case errors.Is(err, backfill.ErrInput), errors.Is(err, backfill.ErrChanged), errors.Is(err, errUsage):
+		return exitInput
+	}
+	return exitError
+}
+
+// signals returns a context that the first SIGINT or SIGTERM ends: begun chunks finish. The
+// second ends a.abort: they are cancelled. After that a signal does what it does to any program.
+func (a *app) signals() (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithCancel(context.Background())
+	abort, abortNow := context.WithCancel(context.Background())
+	a.abort = abort
+	heard := make(chan os.Signal, 2)
+	signal.Notify(heard, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		defer signal.Stop(heard)
+		for _, act := range []context.CancelFunc{stop, abortNow} {
+			select {
+			case <-heard:
+				act()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return ctx, func() { close(done); stop(); abortNow() }
+}
+
+// version is the module's version, as the Go tool recorded it: "dev" for a build of a work tree.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "dev"
+	}
+	return info.Main.Version
+}

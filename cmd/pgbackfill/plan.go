@@ -1,0 +1,140 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/configs"
+	"github.com/pgbackfill/pgbackfill/internal/human"
+)
+
+func (a *app) planCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "plan FILE",
+		Short: "Shows what run would do: statements, segments, estimates, findings",
+		Long: `plan resolves the jobs of a file against the database, without a write, and prints every
+statement that run will send, how the table is walked, what it will take by the statistics there
+are, and what preflight noticed. The exit code is 2 where run would refuse.`,
+		Args: args(1, 1, "one job file"),
+		RunE: func(c *cobra.Command, given []string) error {
+			list, err := a.read(given[0])
+			if err != nil {
+				return err
+			}
+			connect, err := a.connect()
+			if err != nil {
+				return err
+			}
+			var refusedBy error
+			for _, job := range list {
+				pace, notes := a.cfg.Resolve(job)
+				for _, note := range notes {
+					fmt.Fprintln(a.err, "note: "+note)
+				}
+				plan, err := a.plan(c.Context(), connect, job, pace)
+				if err != nil {
+					return err
+				}
+				if err := a.writePlan(plan); err != nil {
+					return err
+				}
+				if blocking := plan.Blocking(); len(blocking) > 0 && refusedBy == nil {
+					refusedBy = refused(plan, blocking)
+				}
+			}
+			return refusedBy
+		},
+	}
+	configs.RunFlags(c.Flags())
+	return a.jsonFlag(c)
+}
+
+// refused is the error of a plan that run does not carry out.
+func refused(plan *backfill.Plan, blocking []backfill.Finding) error {
+	ids := make([]string, len(blocking))
+	for i, f := range blocking {
+		ids[i] = f.ID
+	}
+	return &backfill.Error{
+		Place:  plan.Job.Origin,
+		Found:  fmt.Sprintf("%s is not run: %s", plan.Job.Name, strings.Join(ids, ", ")),
+		Remedy: "do what the findings above say, or accept one in writing with --accept ID", Kind: backfill.ErrInput,
+	}
+}
+
+func (a *app) writePlan(plan *backfill.Plan) error {
+	if a.output == "json" {
+		enc := json.NewEncoder(a.out)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		return enc.Encode(plan)
+	}
+	writePlanBrief(a.out, plan)
+	fmt.Fprintf(a.out, "\nSegments\n")
+	for _, s := range plan.Segments {
+		what := s.Range.String()
+		if s.Nulls {
+			what = "rows with a NULL in the key"
+		}
+		fmt.Fprintf(a.out, "  %3d  %s  about %s rows\n", s.No, what, human.Count(s.EstimatedRows))
+	}
+	fmt.Fprintf(a.out, "  then the tail: rows above the last key, up to the greatest key of that moment\n")
+	if plan.Job.Idempotent {
+		fmt.Fprintf(a.out, "  then the closing sweep: rows that were committed behind the walk\n")
+	}
+	fmt.Fprintf(a.out, "\nStatements\n")
+	for _, s := range plan.Statements {
+		fmt.Fprintf(a.out, "\n  -- %s: %s\n%s;\n", s.Name, s.When, indent(s.SQL, "  "))
+		if s.Explain != "" {
+			fmt.Fprintf(a.out, "%s\n", indent(s.Explain, "  --   "))
+		}
+	}
+	fmt.Fprintln(a.out)
+	writeFindings(a.out, plan.Findings)
+	return nil
+}
+
+// writePlanBrief says in a few lines what a run would do.
+func writePlanBrief(w io.Writer, plan *backfill.Plan) {
+	fmt.Fprintf(w, "%s: update of %s on %s\n", plan.Job.Name, plan.Table.Quoted, plan.Server.Database)
+	if plan.Job.Description != "" {
+		fmt.Fprintf(w, "  %s\n", strings.TrimSpace(plan.Job.Description))
+	}
+	fmt.Fprintf(w, "  walk      by %s: %s\n", plan.Walk, plan.WalkReason)
+	fmt.Fprintf(w, "  segments  %d, %d workers, chunks of %s\n", len(plan.Segments), plan.Pace.Workers, chunkSize(plan.Pace))
+	fmt.Fprintf(w, "  about     %s rows, %s chunks, %s, %s of write-ahead log (from statistics)\n",
+		human.Count(plan.EstimatedRows), human.Count(plan.EstimatedChunks), human.Duration(plan.EstimatedTime), human.Bytes(plan.EstimatedWAL))
+}
+
+func chunkSize(p backfill.Pace) string {
+	if p.ChunkRows > 0 {
+		return human.Count(int64(p.ChunkRows)) + " rows"
+	}
+	return "about " + p.ChunkTarget.String()
+}
+
+// writeFindings prints what preflight noticed, the gravest first as they come.
+func writeFindings(w io.Writer, findings []backfill.Finding) {
+	for _, f := range findings {
+		accepted := ""
+		if f.Accepted != "" {
+			accepted = ", accepted by " + f.Accepted
+		}
+		fmt.Fprintf(w, "%s [%s%s] %s\n", f.Severity, f.ID, accepted, f.Title)
+		if f.Evidence != "" {
+			fmt.Fprintln(w, indent(f.Evidence, "    "))
+		}
+		if f.Remedy != "" {
+			fmt.Fprintln(w, indent("→ "+f.Remedy, "    "))
+		}
+	}
+}
+
+func indent(text, by string) string {
+	return by + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n"+by)
+}

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/checkpoint"
+	"github.com/pgbackfill/pgbackfill/configs"
+	"github.com/pgbackfill/pgbackfill/internal/human"
+	"github.com/pgbackfill/pgbackfill/throttle"
+)
+
+// runOptions are the flags of run that are about this one invocation.
+type runOptions struct {
+	again     bool
+	maxChunks int64
+	dryRun    int
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var o runOptions
+	c := &cobra.Command{
+		Use:   "run FILE",
+		Short: "Plans a job, asks, and runs it; resumes where a run is unfinished",
+		Long: `run plans the jobs of a file, asks, and runs them in order.
+
+On an unfinished run of the same job it resumes, at once and wherever it was left; where others
+are at work on it, it joins them. On a finished run it says so. A run is only gone on with where
+the job, the table and the tool are what they were when it began.`,
+		Args: args(1, 1, "one job file"),
+		RunE: func(c *cobra.Command, given []string) error {
+			list, err := a.read(given[0])
+			if err != nil {
+				return err
+			}
+			for _, job := range list {
+				if err := a.runJob(c.Context(), given[0], job, o); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	configs.RunFlags(c.Flags())
+	c.Flags().BoolVar(&o.again, "again", false, "start a new run; an unfinished one is closed and what it has done stays")
+	c.Flags().Int64Var(&o.maxChunks, "max-chunks", 0, "stop after so many chunks; 0 is no limit")
+	c.Flags().IntVar(&o.dryRun, "dry-run", 0, "carry out so many chunks and roll each of them back")
+	return c
+}
+
+// runJob takes one job from a plan to the end of its run.
+func (a *app) runJob(ctx context.Context, file string, job backfill.Job, o runOptions) error {
+	pace, notes := a.cfg.Resolve(job)
+	for _, note := range notes {
+		fmt.Fprintln(a.err, "note: "+note)
+	}
+	connect, err := a.connect()
+	if err != nil {
+		return err
+	}
+	plan, err := a.plan(ctx, connect, job, pace)
+	if err != nil {
+		return err
+	}
+	if o.dryRun > 0 {
+		return a.dryRun(ctx, connect, plan, o.dryRun)
+	}
+	earlier, err := a.earlier(ctx, connect, job)
+	if err != nil {
+		return err
+	}
+	done, err := a.settle(earlier, plan, file, o)
+	if done || err != nil {
+		return err
+	}
+	if err := a.agree(plan, earlier, o); err != nil {
+		return err
+	}
+	run, store, resumed, err := a.startRun(ctx, connect, plan, earlier, o)
+	if err != nil {
+		return err
+	}
+	defer store.Close(context.WithoutCancel(ctx))
+	return a.work(ctx, connect, plan, run, file, resumed, o)
+}
+
+// plan resolves a job against the database.
+func (a *app) plan(ctx context.Context, connect backfill.Connect, job backfill.Job, pace backfill.Pace) (*backfill.Plan, error) {
+	conn, err := connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	job.Pace = backfill.Pace{} // it is in pace, with every other place that was heard
+	plan, err := (backfill.Planner{}).Plan(ctx, conn, job, pace)
+	if err != nil {
+		return nil, err
+	}
+	plan.Accept(a.cfg.Accept, who())
+	plan.Statements = append(plan.Statements, checkpoint.Statements()...)
+	return plan, nil
+}
+
+// earlier is the newest run of a job; nil where there was none.
+func (a *app) earlier(ctx context.Context, connect backfill.Connect, job backfill.Job) (*checkpoint.RunInfo, error) {
+	store, err := a.open(ctx, connect)
+	if errors.Is(err, backfill.ErrNotFound) { // the schema is installed when the run is started
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close(context.WithoutCancel(ctx))
+	info, err := store.Newest(ctx, job.Name)
+	if errors.Is(err, backfill.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &info, nil
+}
+
+// settle decides what an earlier run of the job means for this one. It reports whether there
+// is nothing left to do.
+func (a *app) settle(earlier *checkpoint.RunInfo, plan *backfill.Plan, file string, o runOptions) (done bool, err error) {
+	if earlier == nil || o.again {
+		return false, nil
+	}
+	again := fmt.Sprintf("start a new run, from the beginning: pgbackfill run --again %s", file)
+	if !plan.Job.Idempotent {
+		again += "\n    (the job is not idempotent: rows that were changed would be changed once more)"
+	}
+	switch {
+	case earlier.State == backfill.StateFinished && earlier.SpecHash == plan.Job.Hash():
+		fmt.Fprintf(a.out, "%s: run %d has finished %s: %s rows walked, %s changed. Nothing to do.\n  → to do it again: pgbackfill run --again %s\n",
+			plan.Job.Name, earlier.ID, when(earlier.FinishedAt), human.Count(earlier.Totals.RowsSeen), human.Count(earlier.Totals.RowsChanged), file)
+		return true, nil
+	case earlier.State == backfill.StateFinished:
+		err := checkpoint.Changed(*earlier, checkpoint.Compare(*earlier, plan, a.version))
+		return true, &backfill.Error{Place: fmt.Sprintf("run %d of %s", earlier.ID, earlier.Job), Found: "it has finished, and it was of another job than the file has now", Err: err,
+			Remedy: again, Kind: backfill.ErrChanged}
+	case earlier.State.Over():
+		return true, &backfill.Error{Place: fmt.Sprintf("run %d of %s", earlier.ID, earlier.Job),
+			Found:  fmt.Sprintf("it was %s (%s); %s rows are changed and stay so", earlier.State, earlier.Reason, human.Count(earlier.Totals.RowsChanged)),
+			Remedy: again, Kind: backfill.ErrInput}
+	}
+	return false, checkpoint.Changed(*earlier, checkpoint.Compare(*earlier, plan, a.version))
+}
+
+// agree shows what is about to happen and asks. Findings of severity error stop it.
+func (a *app) agree(plan *backfill.Plan, earlier *checkpoint.RunInfo, o runOptions) error {
+	resuming := earlier != nil && !earlier.State.Over() && !o.again
+	writeFindings(a.err, plan.Findings)
+	if blocking := plan.Blocking(); len(blocking) > 0 {
+		return refused(plan, blocking)
+	}
+	if resuming {
+		return nil
+	}
+	writePlanBrief(a.err, plan)
+	if !a.ask("Run it?") {
+		return fmt.Errorf("%w: not run, as answered; nothing was written", backfill.ErrInput)
+	}
+	return nil
+}
+
+// startRun makes the run, or finds the one to go on with, and opens the store it is in.
+func (a *app) startRun(ctx context.Context, connect backfill.Connect, plan *backfill.Plan, earlier *checkpoint.RunInfo, o runOptions) (*checkpoint.Run, *checkpoint.Store, bool, error) {
+	conn, err := connect(ctx)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	err = a.install(ctx, conn)
+	conn.Close(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, nil, false, err
+	}
+	store, err := a.open(ctx, connect)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	run, resumed, err := a.makeRun(ctx, store, plan, earlier, o)
+	if err != nil {
+		return nil, nil, false, errors.Join(err, store.Close(context.WithoutCancel(ctx)))
+	}
+	return run, store, resumed, nil
+}
+
+func (a *app) makeRun(ctx context.Context, store *checkpoint.Store, plan *backfill.Plan, earlier *checkpoint.RunInfo, o runOptions) (*checkpoint.Run, bool, error) {
+	if o.again && earlier != nil && !earlier.State.Over() {
+		if err := store.Attach(*earlier).Supersede(ctx); err != nil {
+			return nil, false, err
+		}
+	}
+	run, created, err := store.Create(ctx, plan)
+	if err != nil || created {
+		return run, false, err
+	}
+	info, err := store.Find(ctx, plan.Job.Name)
+	if err != nil {
+		return nil, false, err
+	}
+	// Another process may have made it since we looked.
+	if err := checkpoint.Changed(info, checkpoint.Compare(info, plan, a.version)); err != nil {
+		return nil, false, err
+	}
+	info.Resume(plan)
+	return store.Attach(info), true, nil
+}
+
+// install brings the schema to this version where it is missing or older.
+func (a *app) install(ctx context.Context, conn *pgx.Conn) error {
+	return checkpoint.Install(ctx, conn, checkpoint.InstallOptions{Version: a.version, AcceptPublications: a.accepts("publication-all-tables")})
+}
+
+func (a *app) accepts(id string) bool {
+	for _, accepted := range a.cfg.Accept {
+		if accepted == id {
+			return true
+		}
+	}
+	return false
+}
+
+// work takes part in the run and shows it.
+func (a *app) work(ctx context.Context, connect backfill.Connect, plan *backfill.Plan, run *checkpoint.Run, file string, resumed bool, o runOptions) error {
+	limit, err := throttle.NewRate(plan.Pace.Rate)
+	if err != nil {
+		return err
+	}
+	show, err := a.show()
+	if err != nil {
+		return err
+	}
+	summary, err := backfill.Work(ctx, backfill.Options{
+		Run: run.ID(), Plan: plan, Process: run.Process(), Resumed: resumed,
+		Connect: connect, Ledger: run, Segments: run, Control: run, Throttle: limit,
+		Observer: show.observe, Abort: a.abort, MaxChunks: o.maxChunks,
+		Clamp: func(p backfill.Pace) backfill.Pace { p, _ = a.cfg.Clamp(p); return p },
+	})
+	show.close()
+	show.summary(summary, err, file)
+	if err != nil {
+		return errors.Join(err, errSaid)
+	}
+	return nil
+}
+
+// when says a time to people.
+func when(t *time.Time) string {
+	if t == nil {
+		return "at an unknown time"
+	}
+	return t.Local().Format("2006-01-02 15:04:05")
+}

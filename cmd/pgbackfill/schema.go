@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/pgbackfill/pgbackfill/checkpoint"
+)
+
+func (a *app) schemaCommand() *cobra.Command {
+	c := &cobra.Command{Use: "schema", Short: "The engine's own tables: install, upgrade, remove, or print them", Args: args(0, 0, "a subcommand"),
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	var runner string
+	sql := &cobra.Command{Use: "sql", Short: "Prints the schema for your own migration tool", Args: args(0, 0, "no arguments"),
+		RunE: func(*cobra.Command, []string) error {
+			if err := checkpoint.SQL(a.out, a.version); err != nil {
+				return err
+			}
+			if runner != "" {
+				fmt.Fprintln(a.out, checkpoint.Grants(runner))
+			}
+			return nil
+		}}
+	sql.Flags().StringVar(&runner, "runner", "", "also print what this role needs in order to run jobs")
+	c.AddCommand(
+		a.schemaStep("install", "Installs the schema pgbackfill; run does it by itself where the role may", "installed",
+			func(ctx context.Context, conn *pgx.Conn) error { return a.install(ctx, conn) }),
+		a.schemaStep("upgrade", "Brings the schema up to this version", "up to date", func(ctx context.Context, conn *pgx.Conn) error {
+			return checkpoint.Upgrade(ctx, conn, checkpoint.InstallOptions{Version: a.version, AcceptPublications: a.accepts("publication-all-tables")})
+		}),
+		a.schemaStep("remove", "Drops the schema with all that is recorded; refused while a run is unfinished", "removed", checkpoint.Remove),
+		sql)
+	return c
+}
+
+func (a *app) schemaStep(use, short, done string, do func(context.Context, *pgx.Conn) error) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: args(0, 0, "no arguments"), RunE: func(c *cobra.Command, _ []string) error {
+		return a.connected(c.Context(), func(conn *pgx.Conn) error {
+			if err := do(c.Context(), conn); err != nil {
+				return err
+			}
+			fmt.Fprintf(a.out, "the schema pgbackfill is %s\n", done)
+			return nil
+		})
+	}}
+}
