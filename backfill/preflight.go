@@ -3,6 +3,7 @@ package backfill
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -258,8 +259,12 @@ func (pl *planning) keyNames() string {
 	return "(" + strings.Join(names, ", ") + ")"
 }
 
-// estimateFactor is how far the server's guess of a chunk may be off.
-const estimateFactor = 10
+// estimateFactor is how far the server's guess of a chunk may be off, and estimateShare which part of the table it
+// may be off by in any case: a chunk is finer than a histogram.
+const (
+	estimateFactor = 10
+	estimateShare  = 0.02
+)
 
 func (pl *planning) estimateOff() *noticed {
 	if pl.probed < 100 || pl.plan.Table.CurrentPages < seqScanPages {
@@ -270,7 +275,8 @@ func (pl *planning) estimateOff() *noticed {
 		return nil
 	}
 	guess := nodes[1].Rows
-	if guess*estimateFactor >= float64(pl.probed) && guess <= estimateFactor*float64(pl.probed) {
+	rows := float64(pl.probed)
+	if guess*estimateFactor >= rows && guess <= estimateFactor*rows || math.Abs(guess-rows) <= estimateShare*float64(pl.plan.EstimatedRows) {
 		return nil
 	}
 	return &noticed{
