@@ -82,12 +82,12 @@ func (a *app) runJob(ctx context.Context, file string, job backfill.Job, o runOp
 	if err := a.agree(plan, earlier, o); err != nil {
 		return err
 	}
-	run, store, resumed, err := a.startRun(ctx, connect, plan, earlier, o)
+	p, store, err := a.startRun(ctx, connect, plan, earlier, o)
 	if err != nil {
 		return err
 	}
 	defer store.Close(context.WithoutCancel(ctx))
-	return a.work(ctx, connect, plan, run, file, resumed, o)
+	return a.work(ctx, connect, plan, p, file, o)
 }
 
 // plan resolves a job against the database.
@@ -171,48 +171,54 @@ func (a *app) agree(plan *backfill.Plan, earlier *checkpoint.RunInfo, o runOptio
 	return nil
 }
 
+// part is this process's part in a run: one it made, one that it resumes, or one that others are at.
+type part struct {
+	*checkpoint.Run
+	resumed, joined bool
+}
+
 // startRun makes the run, or finds the one to go on with, and opens the store it is in.
-func (a *app) startRun(ctx context.Context, connect backfill.Connect, plan *backfill.Plan, earlier *checkpoint.RunInfo, o runOptions) (*checkpoint.Run, *checkpoint.Store, bool, error) {
+func (a *app) startRun(ctx context.Context, connect backfill.Connect, plan *backfill.Plan, earlier *checkpoint.RunInfo, o runOptions) (part, *checkpoint.Store, error) {
 	conn, err := connect(ctx)
 	if err != nil {
-		return nil, nil, false, err
+		return part{}, nil, err
 	}
 	err = a.install(ctx, conn)
 	conn.Close(context.WithoutCancel(ctx))
 	if err != nil {
-		return nil, nil, false, err
+		return part{}, nil, err
 	}
 	store, err := a.open(ctx, connect)
 	if err != nil {
-		return nil, nil, false, err
+		return part{}, nil, err
 	}
-	run, resumed, err := a.makeRun(ctx, store, plan, earlier, o)
+	p, err := a.makeRun(ctx, store, plan, earlier, o)
 	if err != nil {
-		return nil, nil, false, errors.Join(err, store.Close(context.WithoutCancel(ctx)))
+		return part{}, nil, errors.Join(err, store.Close(context.WithoutCancel(ctx)))
 	}
-	return run, store, resumed, nil
+	return p, store, nil
 }
 
-func (a *app) makeRun(ctx context.Context, store *checkpoint.Store, plan *backfill.Plan, earlier *checkpoint.RunInfo, o runOptions) (*checkpoint.Run, bool, error) {
+func (a *app) makeRun(ctx context.Context, store *checkpoint.Store, plan *backfill.Plan, earlier *checkpoint.RunInfo, o runOptions) (part, error) {
 	if o.again && earlier != nil && !earlier.State.Over() {
 		if err := store.Attach(*earlier).Supersede(ctx); err != nil {
-			return nil, false, err
+			return part{}, err
 		}
 	}
 	run, created, err := store.Create(ctx, plan)
 	if err != nil || created {
-		return run, false, err
+		return part{Run: run}, err
 	}
 	info, err := store.Find(ctx, plan.Job.Name)
 	if err != nil {
-		return nil, false, err
+		return part{}, err
 	}
 	// Another process may have made it since we looked.
 	if err := checkpoint.Changed(info, checkpoint.Compare(info, plan, a.version)); err != nil {
-		return nil, false, err
+		return part{}, err
 	}
 	info.Resume(plan)
-	return store.Attach(info), true, nil
+	return part{Run: store.Attach(info), resumed: true, joined: live(info) > 0}, nil
 }
 
 // install brings the schema to this version where it is missing or older.
@@ -230,7 +236,7 @@ func (a *app) accepts(id string) bool {
 }
 
 // work takes part in the run and shows it.
-func (a *app) work(ctx context.Context, connect backfill.Connect, plan *backfill.Plan, run *checkpoint.Run, file string, resumed bool, o runOptions) error {
+func (a *app) work(ctx context.Context, connect backfill.Connect, plan *backfill.Plan, run part, file string, o runOptions) error {
 	limit, err := throttle.NewRate(plan.Pace.Rate)
 	if err != nil {
 		return err
@@ -240,7 +246,7 @@ func (a *app) work(ctx context.Context, connect backfill.Connect, plan *backfill
 		return err
 	}
 	summary, err := backfill.Work(ctx, backfill.Options{
-		Run: run.ID(), Plan: plan, Process: run.Process(), Resumed: resumed,
+		Run: run.ID(), Plan: plan, Process: run.Process(), Resumed: run.resumed, Joined: run.joined,
 		Connect: connect, Ledger: run, Segments: run, Control: run, Throttle: limit,
 		Observer: show.observe, Abort: a.abort, MaxChunks: o.maxChunks,
 		Clamp: func(p backfill.Pace) backfill.Pace { p, _ = a.cfg.Clamp(p); return p },
