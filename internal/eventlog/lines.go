@@ -103,10 +103,10 @@ func Line(s backfill.ProgressSnapshot) string {
 	}
 	parts = append(parts, human.Percent(s.Fraction), rowsOf(s))
 	if s.RowsPerSecond > 0 {
-		parts = append(parts, human.Count(int64(s.RowsPerSecond))+" rows/s")
+		parts = append(parts, human.PerSecond(s.RowsPerSecond))
 	}
 	if s.ETA >= 0 {
-		parts = append(parts, "ETA "+human.Duration(s.ETA.Round(time.Second)))
+		parts = append(parts, "ETA "+human.Remaining(s.ETA))
 	}
 	parts = append(parts, human.Plural(int64(s.Busy), "worker"))
 	if s.ChunkRows > 0 {

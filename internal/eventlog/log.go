@@ -55,14 +55,6 @@ func coloured(w io.Writer) bool {
 	return false
 }
 
-// keyText shows a key in a record; an open end is "".
-func keyText(k backfill.Key) string {
-	if k == nil {
-		return ""
-	}
-	return k.String()
-}
-
 func milliseconds(d time.Duration) float64 {
 	return float64(d.Round(100*time.Microsecond)) / float64(time.Millisecond)
 }

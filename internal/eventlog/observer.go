@@ -41,7 +41,7 @@ func (r *recorder) observe(e backfill.Event) {
 	case backfill.SegmentEnded:
 		r.segment(e.Worker, e.Segment, e.Mark).Msg("segment ended")
 	case backfill.SegmentSplit:
-		r.at(zerolog.DebugLevel).Int("segment", e.Segment.No).Str("at", keyText(e.At)).Msg("segment split")
+		r.at(zerolog.DebugLevel).Int("segment", e.Segment.No).Stringer("at", e.At).Msg("segment split")
 	case backfill.ChunkChanged:
 		chunk(r.at(zerolog.TraceLevel), e.Worker, e.Chunk).Msg("chunk changed")
 	case backfill.ChunkCommitted:
@@ -84,10 +84,10 @@ func (r *recorder) runStarted(e backfill.RunStarted) {
 }
 
 func (r *recorder) segment(worker int, s backfill.Segment, m backfill.Mark) *zerolog.Event {
-	z := r.at(zerolog.DebugLevel).Int("worker", worker).Int("segment", s.No).Stringer("pass", s.Pass).Int("seq", m.Seq).
-		Str("after", keyText(s.Range.After)).Str("through", keyText(s.Range.Through)).Bool("done", m.Done)
+	z := r.at(zerolog.DebugLevel).Int("worker", worker).Int("segment", s.No).Stringer("pass", s.Pass).Int("seq", m.Seq).Bool("done", m.Done)
+	keyRange(z, s.Range)
 	if m.Watermark != nil {
-		z.Str("watermark", keyText(m.Watermark))
+		z.Stringer("watermark", m.Watermark)
 	}
 	if m.Fence != "" {
 		z.Str("fence", m.Fence)
@@ -95,11 +95,21 @@ func (r *recorder) segment(worker int, s backfill.Segment, m backfill.Mark) *zer
 	return z
 }
 
+// keyRange adds the ends of a range that are not open.
+func keyRange(z *zerolog.Event, r backfill.KeyRange) {
+	if r.After != nil {
+		z.Stringer("after", r.After)
+	}
+	if r.Through != nil {
+		z.Stringer("through", r.Through)
+	}
+}
+
 func chunk(z *zerolog.Event, worker int, c backfill.Chunk) *zerolog.Event {
 	z.Int("worker", worker).Int("segment", c.Segment).Int("seq", c.Seq).
-		Str("after", keyText(c.Range.After)).Str("through", keyText(c.Range.Through)).
 		Int64("rows", c.RowsSeen).Int64("changed", sum(c.RowsChanged)).
 		Float64("ms", milliseconds(c.Duration)).Int("attempt", c.Attempt)
+	keyRange(z, c.Range)
 	if c.Unmatched > 0 {
 		z.Int64("unmatched", c.Unmatched)
 	}
@@ -114,8 +124,8 @@ func (r *recorder) chunkFailed(e backfill.ChunkFailed) {
 	if e.Retry {
 		level, what = zerolog.WarnLevel, "chunk failed, it will be tried again"
 	}
-	z := r.at(level).Int("worker", e.Worker).Int("segment", e.Chunk.Segment).Int("seq", e.Chunk.Seq).Int("attempt", e.Chunk.Attempt).
-		Str("after", keyText(e.Chunk.Range.After)).Str("through", keyText(e.Chunk.Range.Through))
+	z := r.at(level).Int("worker", e.Worker).Int("segment", e.Chunk.Segment).Int("seq", e.Chunk.Seq).Int("attempt", e.Chunk.Attempt)
+	keyRange(z, e.Chunk.Range)
 	if code := pgerr.Code(e.Err); code != "" {
 		z.Str("sqlstate", code)
 	}

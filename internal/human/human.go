@@ -62,6 +62,24 @@ func Percent(fraction float64) string {
 	return fmt.Sprintf("%.1f%%", tenths/10)
 }
 
+// PerSecond is a pace to three digits, since no more of it means anything: 31 200 rows/s.
+func PerSecond(rows float64) string {
+	step := int64(1)
+	for rows/float64(step) >= 999.5 {
+		step *= 10
+	}
+	return Count(int64(math.Round(rows/float64(step)))*step) + " rows/s"
+}
+
+// Remaining shows how long something will take yet, in whole seconds: 6s, 3m05s.
+func Remaining(d time.Duration) string {
+	d = d.Round(time.Second)
+	if d < 10*time.Second {
+		return fmt.Sprintf("%ds", d/time.Second)
+	}
+	return Duration(d)
+}
+
 // Duration shows d with the precision that people can use: 98ms, 1.2s, 47s, 3m05s, 2h07m, 3d04h.
 func Duration(d time.Duration) string {
 	switch {

@@ -1,0 +1,91 @@
+package progressui
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/human"
+)
+
+// Summary writes what a run came to: how it ended, what was done, what was not and why, and
+// the next command to type ("" is none). err is what ended this process's part; nil is success.
+// It is plain text, the same on a terminal and in a log.
+func Summary(w io.Writer, s backfill.Summary, err error, next string) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s (run %d)\n", s.Job, ending(s, err), s.Run)
+	section(&b, "done", done(s))
+	section(&b, "not done", notDone(s, err))
+	section(&b, "why", why(s, err))
+	if next != "" {
+		section(&b, "next", []string{next})
+	}
+	_, _ = io.WriteString(w, b.String()) // there is nobody to tell that standard output is gone
+}
+
+// ending is how the run ended, in a few words.
+func ending(s backfill.Summary, err error) string {
+	took := human.Duration(s.Elapsed)
+	switch {
+	case err == nil && s.State == backfill.StateFinished:
+		return "finished in " + took
+	case errors.Is(err, backfill.ErrCancelled) || s.State == backfill.StateCancelled:
+		return "cancelled after " + took
+	case errors.Is(err, backfill.ErrInterrupted):
+		return "interrupted after " + took + ", it can be resumed"
+	case err != nil:
+		return "stopped by an error after " + took + ", it can be resumed"
+	}
+	return fmt.Sprintf("%s after %s", s.State, took)
+}
+
+func done(s backfill.Summary) []string {
+	lines := []string{fmt.Sprintf("%s walked, %s changed, in %s",
+		human.Plural(s.RowsSeen, "row"), human.Count(s.RowsChanged), human.Plural(s.Chunks, "chunk"))}
+	if s.SweepChanged > 0 {
+		lines = append(lines, human.Plural(s.SweepChanged, "row")+" of these by the closing sweep: they were committed behind the walk")
+	}
+	if s.Retries > 0 {
+		lines = append(lines, human.Plural(s.Retries, "chunk")+" tried again, and applied once")
+	}
+	return lines
+}
+
+func notDone(s backfill.Summary, err error) []string {
+	var lines []string
+	switch {
+	case errors.Is(err, backfill.ErrCancelled) || s.State == backfill.StateCancelled:
+		lines = append(lines, "the rest of the table: what was committed stays, the run takes no more")
+	case err != nil || !s.State.Over():
+		lines = append(lines, "the rest of the table: what was committed stays, and the next run goes on from there")
+	}
+	if s.Unmatched > 0 {
+		lines = append(lines, human.Plural(s.Unmatched, "row")+" in scope matched by nothing in `from`: unchanged")
+	}
+	if s.Multiple > 0 {
+		lines = append(lines, human.Plural(s.Multiple, "row")+" in scope matched more than once in `from`: which match won is not defined")
+	}
+	return lines
+}
+
+// why is the error, or else the reason that the run is in its state.
+func why(s backfill.Summary, err error) []string {
+	text := s.Reason
+	if err != nil {
+		text = err.Error()
+	}
+	if strings.TrimSpace(text) == "" {
+		return nil
+	}
+	return strings.Split(strings.TrimSpace(text), "\n")
+}
+
+// section writes lines behind a word that stands only before the first.
+func section(b *strings.Builder, word string, lines []string) {
+	for _, line := range lines {
+		fmt.Fprintf(b, "  %-9s %s\n", word, oneLine(line))
+		word = ""
+	}
+}
