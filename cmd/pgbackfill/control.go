@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -97,10 +99,14 @@ func (a *app) setCommand() *cobra.Command {
 	}
 }
 
+// live counts the processes that work on a run: those that were heard of lately, but for the
+// ones of this machine that are gone.
 func live(info checkpoint.RunInfo) int {
+	host, _ := os.Hostname()
 	n := 0
 	for _, p := range info.Processes {
-		if p.Live {
+		killed := p.Host == host && errors.Is(syscall.Kill(p.PID, 0), syscall.ESRCH)
+		if p.Live && !killed {
 			n++
 		}
 	}
