@@ -81,12 +81,11 @@ func (a *app) setCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			// This operator's ceilings; every process adds its own.
-			allowed, notes := a.cfg.Clamp(limits.Over(backfill.DefaultPace))
+			// This operator's ceilings; every process keeps to its own besides.
+			_, notes := a.cfg.Clamp(limits)
 			if len(notes) > 0 {
 				return &backfill.Error{Place: "set", Found: fmt.Sprint(notes), Remedy: "ask for less, or have the operator raise the ceiling in " + orFile(a.cfg.File), Kind: backfill.ErrInput}
 			}
-			_ = allowed
 			return a.stored(c.Context(), func(s *checkpoint.Store) error {
 				info, err := s.SetOverrides(c.Context(), given[0], limits, who())
 				if err != nil {

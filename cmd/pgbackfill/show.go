@@ -3,8 +3,6 @@ package main
 import (
 	"io"
 
-	"golang.org/x/term"
-
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/internal/eventlog"
 	"github.com/pgbackfill/pgbackfill/internal/progressui"
@@ -23,8 +21,12 @@ func (a *app) show() (*shown, error) {
 	switch {
 	case a.cfg.Log.Format == "json":
 		log, err := a.logger(a.err)
-		return &shown{app: a, observe: eventlog.Observer(log), close: func() {}, plain: true}, err
-	case term.IsTerminal(int(a.err.Fd())) && a.cfg.Log.Format == "auto":
+		if err != nil {
+			return nil, err
+		}
+		records := eventlog.Records(log, a.cfg.ProgressInterval)
+		return &shown{app: a, observe: backfill.Tee(eventlog.Observer(log), records.Observe), close: records.Close, plain: true}, nil
+	case progressui.Usable(a.err) && a.cfg.Log.Format == "auto":
 		display := progressui.Start(a.err)
 		log, err := a.logger(display.Writer())
 		return &shown{app: a, observe: backfill.Tee(display.Observe, eventlog.Observer(log)), close: display.Close}, err
