@@ -51,19 +51,25 @@ func (e *engine) tail(ctx context.Context) ([]Segment, error) {
 	if planned := roots(walked); len(planned) > 0 {
 		upper = planned[len(planned)-1].Range.Through
 	}
+	last, err := e.greatest(ctx, upper)
+	if err != nil || last == nil {
+		return nil, err
+	}
+	return []Segment{{No: number + 1, Pass: PassTail, Range: KeyRange{After: upper, Through: last}}}, nil
+}
+
+// greatest is the greatest key above after, or nil where there is none.
+func (e *engine) greatest(ctx context.Context, after Key) (Key, error) {
 	var last Key
-	err = e.ask(ctx, func(w *worker) error {
+	err := e.ask(ctx, func(w *worker) error {
 		answers, err := exchange(ctx, w.conn.PgConn(), pgsql.Begin, w.sql.keySettings(Segment{}, w.pace()),
-			w.sql.walk.Last(pgsql.Range{After: upper}), pgsql.Commit)
+			w.sql.walk.Last(pgsql.Range{After: after}), pgsql.Commit)
 		if err == nil && len(answers[2].rows) > 0 {
 			last = answers[2].rows[0]
 		}
 		return err
 	})
-	if err != nil || last == nil {
-		return nil, err
-	}
-	return []Segment{{No: number + 1, Pass: PassTail, Range: KeyRange{After: upper, Through: last}}}, nil
+	return last, err
 }
 
 // roots are the segments of a list as they were planned: those with a range, in its order,
@@ -89,6 +95,7 @@ func (e *engine) sweep(ctx context.Context) ([]Segment, error) {
 		return nil, err
 	}
 	var list []SegmentState
+	number := 0
 	cuts := map[int][]Cut{}
 	for _, pass := range []Pass{PassWalk, PassTail} {
 		states, err := e.segments.List(ctx, pass)
@@ -96,13 +103,30 @@ func (e *engine) sweep(ctx context.Context) ([]Segment, error) {
 			return nil, err
 		}
 		list = append(list, states...)
+		for _, s := range states {
+			number = max(number, s.No)
+		}
 		of, err := e.segments.Cuts(ctx, pass, sweepRows)
 		if err != nil {
 			return nil, err
 		}
 		maps.Copy(cuts, of)
 	}
-	return sweepSegments(list, cuts), nil
+	swept := sweepSegments(list, cuts)
+	// Rows that have come above the tail since are looked at too: all that was committed before
+	// the sweep began.
+	var upper Key
+	for _, s := range swept {
+		number = max(number, s.No)
+		if !s.Nulls {
+			upper = s.Range.Through
+		}
+	}
+	last, err := e.greatest(ctx, upper)
+	if err != nil || last == nil {
+		return swept, err
+	}
+	return append(swept, Segment{No: number + 1, Pass: PassSweep, Range: KeyRange{After: upper, Through: last}}), nil
 }
 
 // sweepSegments cuts everything that was walked into segments of about sweepRows rows, at keys

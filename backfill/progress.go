@@ -221,7 +221,7 @@ func (p *Progress) Snapshot() ProgressSnapshot {
 	if s.Pass == PassSweep {
 		s.EstimatedRows, s.RowsSeen = max(walked, 1), p.seen[PassSweep]
 	}
-	s.Fraction = Fraction(s.RowsSeen, s.EstimatedRows, s.Ended && s.State == StateFinished)
+	s.Fraction = Fraction(s.RowsSeen, s.EstimatedRows, s.State == StateFinished)
 	s.RowsPerSecond = p.pace.rate(paceNow)
 	s.ETA = ETA(s.RowsSeen, s.EstimatedRows, p.pace.rate(paceLong))
 	s.Elapsed, s.Active = p.pace.elapsed(now), p.pace.active

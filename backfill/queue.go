@@ -130,9 +130,6 @@ func (e *engine) refresh(ctx context.Context) error {
 
 // synced tells the observers what the ledger says of the pass, whoever did it.
 func (e *engine) synced(list []SegmentState) {
-	if e.queue.pass == PassSweep {
-		return
-	}
 	var s Synced
 	for _, seg := range list {
 		s.RowsSeen += seg.RowsSeen
