@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 )
@@ -133,6 +134,34 @@ func (e *engine) mayWork(ctx context.Context, id int) error {
 		case <-changed:
 		}
 	}
+}
+
+// ration waits until the rate lets so many more rows pass. It returns false where the orders
+// changed before that: they come first, and nothing was taken.
+func (e *engine) ration(ctx context.Context, rows int) (bool, error) {
+	e.mu.Lock()
+	desired, changed := e.orders.Desired, e.changed
+	e.mu.Unlock()
+	if desired != DesiredRunning {
+		return false, nil
+	}
+	waiting, stop := context.WithCancel(ctx)
+	var listener sync.WaitGroup
+	listener.Go(func() {
+		select {
+		case <-changed:
+			stop()
+		case <-waiting.Done():
+		}
+	})
+	err := e.throttle.Wait(waiting, rows)
+	changing := waiting.Err() != nil && ctx.Err() == nil
+	stop()
+	listener.Wait()
+	if err != nil && changing {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func (e *engine) count(what *int, by int) {
