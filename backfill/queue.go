@@ -3,6 +3,7 @@ package backfill
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -122,10 +123,29 @@ func (e *engine) refresh(ctx context.Context) error {
 			q.moved[s.No] = time.Now()
 		}
 	}
-	q.list = list
+	q.list = slices.Clone(list) // the workers write their progress into it
 	q.mu.Unlock()
 	e.synced(list)
 	return nil
+}
+
+// stillPlanned reports whether the run still has the segment as it was given to a worker. A
+// crash, or a failover, can take back a split that was acknowledged, and then its parts are no
+// more, or others have their numbers.
+func (e *engine) stillPlanned(ctx context.Context, seg Segment) (bool, error) {
+	if err := e.refresh(ctx); err != nil {
+		return false, err
+	}
+	q := e.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, s := range q.list {
+		if s.No == seg.No {
+			return s.Parent == seg.Parent && s.Nulls == seg.Nulls &&
+				slices.Equal(s.Range.After, seg.Range.After) && slices.Equal(s.Range.Through, seg.Range.Through), nil
+		}
+	}
+	return false, nil
 }
 
 // synced tells the observers what the ledger says of the pass, whoever did it.

@@ -20,8 +20,19 @@ const (
 	failuresLooked = 50
 )
 
-// errContested says that another process works on the segment too.
-var errContested = errors.New("another process works on this segment")
+var (
+	// errContested says that another process works on the segment too.
+	errContested = errors.New("another process works on this segment")
+	// errRefused is the ledger's refusal of a chunk. Only the ledger's own statement is refused: what
+	// another one raises is the job's, whatever its constraints are called.
+	errRefused = errors.New("the ledger refused the chunk")
+	// errStandstill is a key that is written one way and read another: the walk would not end.
+	errStandstill = errors.New("the next chunk would end at the key where it begins")
+)
+
+// refusalsBorne is how often the ledger may refuse the chunk that follows its last row. It is
+// more than never, since a refusal and the reading after it are two moments.
+const refusalsBorne = 5
 
 // attempts is what is remembered between the tries at one place of a segment.
 type attempts struct {
@@ -33,15 +44,16 @@ type attempts struct {
 	narrow, ahead int
 	// dataErrors counts the data errors of the single row that narrowing ended at.
 	dataErrors int
-	// refusedAt is the sequence number that the ledger refused, 0 for none.
-	refusedAt int
+	// refusedAt is the sequence number that the ledger refused, 0 for none, and refusals how often
+	// it did so without having got any further.
+	refusedAt, refusals int
 }
 
 func newAttempts(seg Segment) *attempts { return &attempts{segment: seg, number: 1} }
 
 // succeeded forgets the failures, and the narrowing once the place is behind.
 func (a *attempts) succeeded(c Chunk) {
-	a.number, a.dataErrors, a.refusedAt = 1, 0, 0
+	a.number, a.dataErrors, a.refusedAt, a.refusals = 1, 0, 0, 0
 	if a.narrow > 0 {
 		if a.ahead -= int(c.RowsSeen); a.ahead <= 0 || c.last {
 			a.narrow, a.ahead = 0, 0
@@ -56,8 +68,24 @@ func (a *attempts) refused(mark Mark) { a.refusedAt = mark.Seq + 1 }
 // then the segment is theirs and this worker goes elsewhere.
 func (a *attempts) contested(mark Mark) bool {
 	taken := a.refusedAt > 0 && mark.Seq >= a.refusedAt && !mark.Closed()
+	if a.refusedAt == mark.Seq+1 {
+		a.refusals++
+	} else {
+		a.refusals = 0
+	}
 	a.refusedAt = 0
 	return taken
+}
+
+// stuck is the error of a ledger that refuses what follows its last row.
+func (w *worker) stuck(seg Segment, mark Mark) error {
+	return &Error{
+		Place:    fmt.Sprintf("run %d, segment %d", w.run, seg.No),
+		Found:    fmt.Sprintf("the ledger refuses chunk %d, after %s", mark.Seq+1, mark.Watermark),
+		Expected: "the segment " + seg.Range.String() + " as it was planned",
+		Remedy:   "look at the segment's rows in pgbackfill.segments and pgbackfill.chunks; where they were changed by hand, start over with --again",
+		Kind:     ErrUnreadable,
+	}
 }
 
 // narrower makes the next tries at this place a tenth as long, down to one row.

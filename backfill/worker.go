@@ -2,7 +2,9 @@ package backfill
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -51,6 +53,14 @@ func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 			if err := w.reconnect(ctx); err != nil {
 				return mark, err
 			}
+			if there, err := w.stillPlanned(ctx, seg); err != nil {
+				if err = w.passing(ctx, try, err); err != nil {
+					return mark, err
+				}
+				continue
+			} else if !there {
+				return Mark{}, errContested
+			}
 		}
 		if !known {
 			var err error
@@ -64,17 +74,22 @@ func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 			if try.contested(mark) {
 				return mark, errContested
 			}
+			if try.refusals > refusalsBorne {
+				return mark, w.stuck(seg, mark)
+			}
 		}
 		if mark.Closed() {
 			return mark, nil
 		}
-		if err := w.throttle.Wait(ctx, w.paced(seg, try)); err != nil {
+		if let, err := w.ration(ctx, w.paced(seg, try)); err != nil {
 			return mark, err
+		} else if !let {
+			continue
 		}
 		chunk, following, err := w.chunk(seg, mark, next, try)
 		if err != nil {
 			next = nil
-			if w.ledger.Refused(err) {
+			if errors.Is(err, errRefused) {
 				// Somebody else did this chunk, or closed the segment. What is true is in the ledger.
 				known = false
 				try.refused(mark)
@@ -134,12 +149,16 @@ func (w *worker) chunk(seg Segment, mark Mark, next *boundary, try *attempts) (C
 	}
 	if next == nil || try.narrow > 0 && next.size > try.narrow {
 		var err error
-		if next, err = w.boundary(ctx, seg, chunk.Range.After, w.rows(try)); err != nil {
+		chunk.size = w.rows(try)
+		if next, err = w.boundary(ctx, seg, chunk.Range.After, chunk.size); err != nil {
 			return chunk, nil, err
 		}
 		chunk.Started = time.Now()
 	}
 	chunk.Range.Through, chunk.last, chunk.size = next.through, next.last, next.size
+	if !chunk.last && slices.Equal(chunk.Range.Through, chunk.Range.After) {
+		return chunk, nil, errStandstill
+	}
 
 	if err := w.change(ctx, seg, &chunk); err != nil {
 		rollback(ctx, w.conn.PgConn())
@@ -156,7 +175,7 @@ func (w *worker) chunk(seg Segment, mark Mark, next *boundary, try *attempts) (C
 
 // boundary finds where the next chunk ends.
 func (w *worker) boundary(ctx context.Context, seg Segment, after Key, size int) (*boundary, error) {
-	if seg.Nulls || seg.Pass == PassSweep && size >= w.sizer().next() {
+	if seg.Nulls || seg.Pass == PassSweep && size >= sweepRows {
 		return &boundary{size: size, through: seg.Range.Through, last: true}, nil
 	}
 	statements := append(w.seek(seg, after, size), pgsql.Commit)
@@ -181,7 +200,8 @@ func found(a answer, seg Segment, size int) *boundary {
 	if len(a.rows) == 0 {
 		return &boundary{size: size, through: seg.Range.Through, last: true}
 	}
-	return &boundary{size: size, through: a.rows[0]}
+	through := Key(a.rows[0])
+	return &boundary{size: size, through: through, last: slices.Equal(through, seg.Range.Through)}
 }
 
 // change runs the chunk's statements in a transaction that it leaves open.
@@ -235,6 +255,9 @@ func (w *worker) commit(ctx context.Context, seg Segment, chunk *Chunk) (*bounda
 		statements = append(statements, append(w.seek(seg, chunk.Range.Through, size), pgsql.Commit)...)
 	}
 	answers, err := exchange(ctx, w.conn.PgConn(), statements...)
+	if len(answers) == 0 && w.ledger.Refused(err) {
+		return nil, fmt.Errorf("%w: %w", errRefused, err)
+	}
 	if len(answers) < 2 {
 		return nil, err
 	}
