@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,9 @@ const (
 	// beatEvery is how often a process says that it is alive and asks what to do: the time a
 	// pause takes to be heard.
 	beatEvery = time.Second
+	// beatMost bounds one heartbeat: over a network that swallows everything it is given up, with
+	// its connection.
+	beatMost = 10 * time.Second
 	// graceMost bounds how long a begun chunk may take to finish, over and above its own
 	// statement timeouts: no network keeps a worker for ever.
 	graceMost = 30 * time.Second
@@ -65,7 +69,8 @@ type engine struct {
 
 	progress *Progress
 
-	retries   atomic.Int64
+	retries atomic.Int64
+	// chunks counts those that are committed or at work, so that no more are begun than asked for.
 	chunks    atomic.Int64
 	maxChunks int64
 	paceNow   atomic.Pointer[Pace]
@@ -148,21 +153,51 @@ func (e *engine) passes(ctx context.Context) error {
 		if err := e.goOver(ctx, pass); err != nil {
 			return err
 		}
-		next, segments, err := e.following(ctx, pass)
-		if err != nil {
+		over := false
+		err := e.attended(ctx, func(ctx context.Context) (err error) {
+			over, err = e.goOn(ctx, pass)
 			return err
-		}
-		if next == pass {
-			return nil
-		}
-		// Where another process was first, its segments are the ones that count.
-		if _, err := e.segments.Advance(ctx, pass, next, segments); err != nil {
-			return err
-		}
-		if err := e.beat(ctx); err != nil {
+		})
+		if over || err != nil && !e.reopened(ctx, pass) {
 			return err
 		}
 	}
+}
+
+// goOn moves the run, whose pass is done, to the next one; where there is none it ends the run.
+func (e *engine) goOn(ctx context.Context, pass Pass) (over bool, err error) {
+	next, segments, err := e.following(ctx, pass)
+	if err != nil {
+		return false, err
+	}
+	if next == pass {
+		err := e.finish(ctx)
+		return err == nil, err
+	}
+	// Where another process was first, its segments are the ones that count.
+	if _, err := e.segments.Advance(ctx, pass, next, segments); err != nil {
+		return false, err
+	}
+	return false, e.beat(ctx)
+}
+
+// reopened reports whether segments of a pass that was done are open again: a crash can take
+// back commits that were acknowledged.
+func (e *engine) reopened(ctx context.Context, pass Pass) bool {
+	list, err := e.segments.List(ctx, pass)
+	return err == nil && slices.ContainsFunc(list, func(s SegmentState) bool { return !s.Closed() })
+}
+
+// attended does what is not the workers' to do, with the heartbeat kept and orders heard meanwhile.
+func (e *engine) attended(ctx context.Context, work func(context.Context) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	done := make(chan struct{})
+	g.Go(func() error {
+		defer close(done)
+		return work(ctx)
+	})
+	g.Go(func() error { return e.mind(ctx, done, func() {}) })
+	return g.Wait()
 }
 
 // goOver works until every segment of a pass is closed.
@@ -287,7 +322,6 @@ func (e *engine) mind(ctx context.Context, done <-chan struct{}, staff func()) e
 func (e *engine) end(last, ctx context.Context, err error) error {
 	switch {
 	case err == nil:
-		err = e.finish(last)
 	case errors.Is(err, errEnough):
 		err = &Error{Place: "run " + fmt.Sprint(e.run), Found: fmt.Sprintf("stopped after %d chunks, as asked", e.chunks.Load()),
 			Remedy: "run it again to go on", Kind: ErrInterrupted}
@@ -295,6 +329,8 @@ func (e *engine) end(last, ctx context.Context, err error) error {
 	case ctx.Err() != nil || errors.Is(err, ErrInterrupted):
 		err = &Error{Place: "run " + fmt.Sprint(e.run), Found: "stopped between two chunks; what is committed stays",
 			Remedy: "run it again to go on", Kind: ErrInterrupted}
+	case e.finishedByOthers(last):
+		err = nil
 	default:
 		if stateErr := e.setState(last, StateFailed, err.Error()); stateErr != nil {
 			err = errors.Join(err, stateErr)
@@ -304,6 +340,12 @@ func (e *engine) end(last, ctx context.Context, err error) error {
 		err = fmt.Errorf("leaving the run: %w", leaveErr)
 	}
 	return err
+}
+
+// finishedByOthers reports whether the run has been finished by another process: then all of it
+// is done, whatever this one stumbled over last.
+func (e *engine) finishedByOthers(ctx context.Context) bool {
+	return e.beat(ctx) == nil && e.ordersNow().State == StateFinished
 }
 
 // summary adds up the run from the ledger.
@@ -358,7 +400,6 @@ func (e *engine) sizer() *sizer { return e.sizerNow.Load() }
 func (e *engine) committed(worker int, c Chunk, seg Segment, mark Mark) {
 	e.sizer().took(c.size, c.RowsSeen, c.RowsChanged[0], c.Duration)
 	e.outcome(true)
-	e.chunks.Add(1)
 	e.progressed(seg.No, mark)
 	e.observe(ChunkCommitted{Worker: worker, Chunk: c, Pass: seg.Pass, NextRows: e.sizer().next()})
 }

@@ -18,6 +18,8 @@ var (
 
 // beat tells the others that this process is alive, and hears what to do.
 func (e *engine) beat(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, beatMost)
+	defer cancel()
 	p := e.pace()
 	held := e.held()
 	at := e.progress.Snapshot()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
@@ -12,6 +13,9 @@ import (
 
 // writersPoll is how often it is looked whether the transactions that may hide a row are gone.
 const writersPoll = 250 * time.Millisecond
+
+// preparedName is how the virtual transaction of one that is prepared begins: it has no backend.
+const preparedName = "-1/"
 
 // sweepRows is how many rows one statement of the closing sweep looks at. It reads a range in
 // one go, by bitmap or, on a table that is not much larger, in physical order: row by row along
@@ -88,6 +92,9 @@ func roots(list []SegmentState) []Segment {
 // sweep waits until the transactions are gone that wrote to the table and were open when the
 // walk ended, and plans one more going-over of all that was walked.
 func (e *engine) sweep(ctx context.Context) ([]Segment, error) {
+	if err := e.mayWork(ctx, 0); err != nil {
+		return nil, err
+	}
 	if err := e.setState(ctx, StateFinishing, ""); err != nil {
 		return nil, err
 	}
@@ -178,15 +185,25 @@ func (w *worker) outwait(ctx context.Context) error {
 	var first []string
 	defer w.observe(Waiting{})
 	for {
+		if err := w.mayWork(ctx, 0); err != nil {
+			return err
+		}
 		answers, err := exchange(ctx, w.conn.PgConn(), pgsql.Begin, w.sql.keySettings(Segment{}, w.pace()),
 			pgsql.Writers(w.plan.Table.OID), pgsql.Commit)
 		if err != nil {
 			return err
 		}
+		writers := map[string]bool{}
+		for _, row := range answers[2].rows { // transaction, description
+			writers[row[0]] = true
+		}
+		// A transaction that is prepared goes on under another name: where one is gone, a prepared
+		// one that is new may be it.
+		gone := slices.ContainsFunc(first, func(name string) bool { return !writers[name] })
 		var open []string
 		reason := ""
-		for _, row := range answers[2].rows { // transaction, description
-			if first == nil || slices.Contains(first, row[0]) {
+		for _, row := range answers[2].rows {
+			if first == nil || slices.Contains(first, row[0]) || gone && strings.HasPrefix(row[0], preparedName) {
 				open = append(open, row[0])
 				reason = row[1]
 			}

@@ -108,6 +108,8 @@ func (w *worker) pick() (seg *SegmentState, open bool) {
 
 // refresh reads the segments again: others split and finish them too.
 func (e *engine) refresh(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, graceMost)
+	defer cancel()
 	list, err := e.segments.List(ctx, e.queue.pass)
 	if err != nil {
 		return err

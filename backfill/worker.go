@@ -86,8 +86,13 @@ func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 		} else if !let {
 			continue
 		}
+		if n := w.chunks.Add(1); w.maxChunks > 0 && n > w.maxChunks {
+			w.chunks.Add(-1)
+			return mark, errEnough
+		}
 		chunk, following, err := w.chunk(seg, mark, next, try)
 		if err != nil {
+			w.chunks.Add(-1)
 			next = nil
 			if errors.Is(err, errRefused) {
 				// Somebody else did this chunk, or closed the segment. What is true is in the ledger.
