@@ -6,7 +6,7 @@ package jobs
 // file is one job as it is written.
 type file struct {
 	// Identifies the job in the database: lower-case letters, digits, _ and -.
-	Name text `json:"name"`
+	Name jobName `json:"name"`
 	// A paragraph for people, shown in status and reports.
 	Description text `json:"description,omitempty"`
 	// The table that is walked: an SQL name, name or schema.name, quoted where needed. A
@@ -22,7 +22,7 @@ type file struct {
 	// What happens to the rows in scope.
 	Update update `json:"update"`
 	// False says that running a chunk twice would be wrong. Default: true.
-	Idempotent flag `json:"idempotent,omitempty"`
+	Idempotent boolean `json:"idempotent,omitempty"`
 	// PostgreSQL settings for the job's own statements, such as work_mem.
 	Settings settings `json:"settings,omitempty"`
 	// How many chunks are worked at the same time.
@@ -41,11 +41,11 @@ type update struct {
 	// mean their SQL literals. Column names are plain names, not SQL.
 	Set assignments `json:"set"`
 	// What follows FROM: tables, subqueries, LATERAL over t.
-	From sqlText `json:"from,omitempty"`
+	From fromText `json:"from,omitempty"`
 	// How `from` meets t: an SQL predicate.
 	Join sqlText `json:"join,omitempty"`
 	// Rows that already hold the new values are not written. Default: true.
-	SkipUnchanged flag `json:"skip_unchanged,omitempty"`
+	SkipUnchanged boolean `json:"skip_unchanged,omitempty"`
 }
 
 // chunk is how large a chunk is.

@@ -2,20 +2,14 @@ package jobs
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/internal/pgparse"
 )
 
-var jobName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
-
 // job makes a job of what was decoded and checks what a field alone does not show.
 func (r *reader) job(f file) backfill.Job {
-	if f.Name.given() && f.Name.node.Tag == "!!str" && !jobName.MatchString(f.Name.text) {
-		r.refuse(placeOf(f.Name.node), fmt.Sprintf("the name %q", f.Name.text), "1 to 63 lower-case letters, digits, _ and -, beginning with a letter or digit", "")
-	}
 	job := backfill.Job{
 		Name:        f.Name.text,
 		Description: f.Description.text,
@@ -56,7 +50,7 @@ func (r *reader) update(f file) backfill.Update {
 			out.Set = append(out.Set, backfill.Assignment{Column: set.column, Value: *e})
 		}
 	}
-	out.From = r.parse(u.From, a, func(sql string) (pgparse.Facts, error) {
+	out.From = r.parse(u.From.sqlText, a, func(sql string) (pgparse.Facts, error) {
 		facts, err := pgparse.From(sql)
 		if err == nil {
 			err = aliasT(facts)

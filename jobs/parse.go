@@ -7,9 +7,6 @@ import (
 	"io"
 	"os"
 	"reflect"
-	"regexp"
-	"strconv"
-	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -110,43 +107,4 @@ func (r *reader) documents(src []byte) []backfill.Job {
 func (r *reader) within(p place) place {
 	p.line = min(max(p.line, 1), len(r.source.starts))
 	return place{p.line, min(max(p.column, 1), utf8.RuneCountInString(r.source.line(p.line))+1)}
-}
-
-var (
-	yamlLine   = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
-	yamlAnchor = regexp.MustCompile(`unknown anchor '(.*)' referenced`)
-)
-
-// syntax reports what the YAML library could not read. It says a line at most, and counts
-// from 0 in the messages of its parser and from 1 in those of its scanner.
-func (r *reader) syntax(err error) {
-	m := yamlLine.FindStringSubmatch(err.Error())
-	if m == nil {
-		r.refuse(place{1, 1}, err.Error(), "YAML", "")
-		return
-	}
-	line, _ := strconv.Atoi(m[1])
-	if strings.HasPrefix(m[2], "did not find expected") {
-		line++
-	}
-	at := r.within(place{line, 1})
-	if a := yamlAnchor.FindStringSubmatch(m[2]); a != nil {
-		if i := strings.Index(string(r.source.text), "*"+a[1]); i >= 0 {
-			at = r.source.place(utf8.RuneCountInString(string(r.source.text)[:i]))
-		}
-		r.refuse(at, "the alias *"+a[1], "the value itself", "write the value out: a job is reviewed where it is read")
-		return
-	}
-	text := r.source.line(at.line)
-	indent := len(text) - len(strings.TrimLeft(text, " \t"))
-	if tab := strings.IndexByte(text[:indent], '\t'); tab >= 0 {
-		r.refuse(place{at.line, tab + 1}, "a tab in the indentation", "spaces", "indent YAML with spaces")
-		return
-	}
-	at.column = indent + 1
-	remedy := ""
-	if strings.Contains(m[2], "mapping values are not allowed") {
-		remedy = "indent fields of one mapping alike, and write a value that holds `: ` in quotes or after a |"
-	}
-	r.refuse(at, "YAML that cannot be read: "+m[2], "YAML", remedy)
 }

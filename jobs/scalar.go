@@ -3,6 +3,7 @@ package jobs
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,13 +14,28 @@ import (
 	"github.com/pgbackfill/pgbackfill/internal/pgparse"
 )
 
-// text is prose or a name.
+// text is prose.
 type text struct {
 	value
 	text string
 }
 
 func (t *text) read(r *reader, n *yaml.Node) { t.text, _ = r.text(n, "text") }
+
+var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+
+// jobName is what identifies a job in the database.
+type jobName struct {
+	value
+	text string
+}
+
+func (j *jobName) read(r *reader, n *yaml.Node) {
+	var ok bool
+	if j.text, ok = r.text(n, "a name"); ok && !namePattern.MatchString(j.text) {
+		r.refuse(placeOf(n), fmt.Sprintf("the name %q", j.text), "1 to 63 lower-case letters, digits, _ and -, beginning with a letter or digit", "")
+	}
+}
 
 // text reads a string. What YAML takes for something else is refused: `name: 007` would
 // be a number to one reader and a name to the next.
@@ -35,26 +51,26 @@ func (r *reader) text(n *yaml.Node, expected string) (string, bool) {
 	return "", false
 }
 
-// flag is true or false.
-type flag struct {
+// boolean is true or false.
+type boolean struct {
 	value
-	flag bool
+	isTrue bool
 }
 
-func (f *flag) read(r *reader, n *yaml.Node) {
+func (b *boolean) read(r *reader, n *yaml.Node) {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" {
 		r.refuse(placeOf(n), describe(n), "true or false", "")
 		return
 	}
-	f.flag = strings.EqualFold(n.Value, "true")
+	b.isTrue = strings.EqualFold(n.Value, "true")
 }
 
-// or is the flag, or what holds where it was not written.
-func (f flag) or(otherwise bool) bool {
-	if !f.given() {
+// or is the value, or what holds where it was not written.
+func (b boolean) or(otherwise bool) bool {
+	if !b.given() {
 		return otherwise
 	}
-	return f.flag
+	return b.isTrue
 }
 
 // count is a whole number from 1.

@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/human"
 	"github.com/pgbackfill/pgbackfill/internal/pgparse"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
@@ -29,16 +30,30 @@ func (s *sqlText) read(r *reader, n *yaml.Node) {
 		s.sql, s.literal = strings.ToLower(n.Value), true
 		return
 	}
+	s.fragment(r, n, "leave the field out, or say what it is")
+}
+
+// fromText is what follows FROM.
+type fromText struct{ sqlText }
+
+func (f *fromText) read(r *reader, n *yaml.Node) {
+	f.fragment(r, n, "leave the field out, or say what it is")
+}
+
+// fragment reads text. remedy is what to do where there is none.
+func (s *sqlText) fragment(r *reader, n *yaml.Node, remedy string) {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
-		r.refuse(placeOf(n), describe(n), "SQL", notSQL(n))
+		if n.Tag != "!!null" {
+			remedy = notSQL(n)
+		}
+		r.refuse(placeOf(n), describe(n), "SQL", remedy)
 		return
 	}
-	sql := n.Value
 	const space = " \t\r\n\f\v"
-	s.sql = strings.Trim(sql, space)
-	s.trimmed = len(sql) - len(strings.TrimLeft(sql, space))
+	s.sql = strings.Trim(n.Value, space)
+	s.trimmed = len(n.Value) - len(strings.TrimLeft(n.Value, space))
 	if s.sql == "" {
-		r.refuse(placeOf(n), "nothing", "SQL", "")
+		r.refuse(placeOf(n), "nothing", "SQL", remedy)
 	}
 }
 
@@ -48,8 +63,8 @@ func notSQL(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.MappingNode && n.Style&yaml.FlowStyle != 0:
 		return "YAML takes braces at the beginning of a value for a mapping: write the value in quotes"
-	case n.Kind != yaml.ScalarNode || n.Value == "":
-		return "for SQL NULL, write null"
+	case n.Kind != yaml.ScalarNode:
+		return ""
 	case n.Tag == "!!timestamp":
 		return fmt.Sprintf(`write an SQL literal: "'%s'"`, n.Value)
 	case n.Tag == "!!float":
@@ -57,7 +72,7 @@ func notSQL(n *yaml.Node) string {
 	case leadingZero(n.Value):
 		return fmt.Sprintf(`write the number in decimal, or the text as an SQL literal: "'%s'"`, n.Value)
 	}
-	return fmt.Sprintf("write it in quotes: %q", n.Value)
+	return ""
 }
 
 // at is the place of an offset of the SQL in the file.
@@ -125,24 +140,26 @@ func (a *assignments) read(r *reader, n *yaml.Node) {
 		}
 		one := assignment{key: key, column: name}
 		one.sql.take(val)
-		if literal, ok := r.literal(val); ok {
-			one.sql.sql, one.sql.literal = literal, true
+		if sql, ok := literal(val); ok {
+			one.sql.sql, one.sql.literal = sql, true
 		} else {
-			one.sql.read(r, val)
+			one.sql.fragment(r, val, "write null for SQL NULL")
 		}
 		a.list = append(a.list, one)
 	}
 }
 
-// literal is the SQL literal of a YAML number or null. It is false for everything else,
-// and for what has no literal, which read then refuses.
-func (r *reader) literal(n *yaml.Node) (string, bool) {
+// literal is the SQL literal of a YAML number, boolean or null. It is false for
+// everything else, and for what has none or may be read in two ways.
+func literal(n *yaml.Node) (string, bool) {
 	if n.Kind != yaml.ScalarNode || leadingZero(n.Value) {
 		return "", false
 	}
 	switch n.Tag {
 	case "!!null":
 		return "NULL", n.Value != ""
+	case "!!bool":
+		return strings.ToLower(n.Value), true
 	case "!!int":
 		v, ok := new(big.Int).SetString(n.Value, 0)
 		if !ok {
@@ -243,6 +260,6 @@ func (r *reader) rangeColumns(at place, d pgsql.Directive, key []string) {
 		}
 	}
 	if len(key) > 0 && len(names) != len(key) {
-		r.refuse(at, fmt.Sprintf("%s with %d columns", d, len(names)), fmt.Sprintf("%d, one for each column of the key", len(key)), "")
+		r.refuse(at, fmt.Sprintf("%s with %s", d, human.Plural(int64(len(names)), "column")), fmt.Sprintf("%d, one for each column of the key", len(key)), "")
 	}
 }

@@ -73,7 +73,7 @@ func Expand(sql string, fn func(Directive) (string, error)) (string, error) {
 func readDirective(sql string, i int) (Directive, error) {
 	end := directiveEnd(sql, i+2)
 	if end < 0 {
-		return Directive{}, &TemplateError{Offset: i, Found: "a {{ that is never closed", Expected: "}} on the same side of any quote"}
+		return Directive{}, &TemplateError{Offset: i, Found: "a {{ that is never closed", Expected: "}} before the next {{ and outside of a quoted name"}
 	}
 	body := strings.TrimSpace(sql[i+2 : end])
 	n := 0

@@ -1,0 +1,221 @@
+package jobs
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+var updateGolden = flag.Bool("update", false, "write the golden files and schema.json anew")
+
+// golden compares got with a file, or writes the file.
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *updateGolden {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (go test ./jobs -update writes it anew):\n%s", path, diff)
+	}
+}
+
+// files are the test files of a folder by their names.
+func files(t testing.TB, folder string) map[string][]byte {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join("testdata", folder, "*.yaml"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no files in testdata/%s: %v", folder, err)
+	}
+	all := map[string][]byte{}
+	for _, path := range paths {
+		src, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[filepath.Base(path)] = src
+	}
+	return all
+}
+
+// Each file in testdata/invalid gives the errors of its golden file: all of them, in the order of the file.
+func TestParseSaysAllThatIsWrong(t *testing.T) {
+	t.Parallel()
+	for name, src := range files(t, "invalid") {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			jobs, err := Parse(name, src)
+			if err == nil || jobs != nil {
+				t.Fatalf("%d jobs, error %v; expected errors alone", len(jobs), err)
+			}
+			if !errors.Is(err, backfill.ErrInput) {
+				t.Errorf("%v is not an ErrInput", err)
+			}
+			golden(t, filepath.Join("testdata", "invalid", strings.TrimSuffix(name, ".yaml")+".golden"), err.Error()+"\n")
+		})
+	}
+}
+
+// The corpus cases that are updates are read; they were written by somebody else.
+func TestParseTakesEveryValidFile(t *testing.T) {
+	t.Parallel()
+	for name, src := range files(t, "valid") {
+		jobs, err := Parse(name, src)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, job := range jobs {
+			if len(job.Update.Set) == 0 || job.Table.Name == "" {
+				t.Errorf("%s: %+v changes nothing", name, job)
+			}
+		}
+	}
+}
+
+func TestParseEveryField(t *testing.T) {
+	t.Parallel()
+	jobs, err := ReadFile("testdata/valid/everything.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []backfill.Job{{
+		Name:        "orders-total",
+		Description: "Fills orders.total, which the invoices page\nhas computed itself so far.\n",
+		Table:       backfill.TableName{Schema: "shop", Name: "Orders"},
+		Key:         []string{"region", "Order No"},
+		Where:       &backfill.Expr{SQL: "t.total IS NULL AND {{range}}", Columns: []string{"t.total"}, Line: 10},
+		Update: backfill.Update{
+			Set: []backfill.Assignment{
+				{Column: "total", Value: backfill.Expr{
+					SQL: "(SELECT sum(l.price) FROM lines l WHERE {{range l}} AND l.order_id = t.id)", Subquery: true,
+					Functions: []string{"sum"}, Columns: []string{"l.price", "l.order_id", "t.id"}, Line: 14,
+				}},
+				{Column: "Net Total", Value: backfill.Expr{SQL: "t.gross - coalesce(x.tax, 0) -- it's net", Columns: []string{"t.gross", "x.tax"}, Line: 15}},
+				{Column: "version", Value: backfill.Expr{SQL: "2", Line: 16}},
+				{Column: "rate", Value: backfill.Expr{SQL: "-1.5e3", Line: 17}},
+				{Column: "big", Value: backfill.Expr{SQL: "123456789012345678901", Line: 18}},
+				{Column: "open", Value: backfill.Expr{SQL: "false", Line: 19}},
+				{Column: "note", Value: backfill.Expr{SQL: "NULL", Line: 20}},
+				{Column: "label", Value: backfill.Expr{SQL: "'a' || {{scope}}::text", Line: 21}},
+			},
+			From: &backfill.Expr{SQL: "taxes AS x", Line: 22},
+			Join: &backfill.Expr{SQL: "x.id = t.tax_id AND {{range x.region, x.no}}", Columns: []string{"x.id", "t.tax_id"}, Line: 23},
+		},
+		Settings: map[string]string{"work_mem": "64MB", "timezone": "Europe/Berlin", "my_app.mode": "backfill", "jit": "off", "random_page_cost": "1.1"},
+		Pace: backfill.Pace{
+			Workers: 4, ChunkTarget: 250 * time.Millisecond, ChunkMaxRows: 20_000, Rate: 5000,
+			LockTimeout: 500 * time.Millisecond, StatementTimeout: time.Minute, IdleTimeout: 5 * time.Second, ConnectTimeout: 10 * time.Second,
+		},
+		Origin: "testdata/valid/everything.yaml",
+	}}
+	if diff := cmp.Diff(want, jobs); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestParseDefaultsAndDocuments(t *testing.T) {
+	t.Parallel()
+	jobs, err := ReadFile("testdata/valid/two-jobs.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []backfill.Job{
+		{
+			Name: "first", Table: backfill.TableName{Name: "a"}, Key: []string{"id"}, Where: &backfill.Expr{SQL: "true", Line: 5},
+			Update:     backfill.Update{Set: []backfill.Assignment{{Column: "x", Value: backfill.Expr{SQL: "1", Line: 6}}}, SkipUnchanged: true},
+			Idempotent: true, Origin: "testdata/valid/two-jobs.yaml",
+		},
+		{
+			Name: "second", Table: backfill.TableName{Name: "b"},
+			Update: backfill.Update{
+				Set: []backfill.Assignment{
+					{Column: "x", Value: backfill.Expr{SQL: "t.y", Columns: []string{"t.y"}, Line: 11}},
+					{Column: "y", Value: backfill.Expr{SQL: "t.x", Columns: []string{"t.x"}, Line: 11}},
+				},
+				From: &backfill.Expr{SQL: "c", Line: 11}, Join: &backfill.Expr{SQL: "true", Line: 11}, SkipUnchanged: true,
+			},
+			Idempotent: true, Pace: backfill.Pace{Rate: 10, ChunkRows: 500}, Origin: "testdata/valid/two-jobs.yaml#2",
+		},
+	}
+	if diff := cmp.Diff(want, jobs, cmpopts.EquateEmpty()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A job that says the same in another style of YAML is the same job, so a run of it goes on.
+func TestParseStylesGiveOneHash(t *testing.T) {
+	t.Parallel()
+	const head = "name: n\ntable: x\nupdate:\n  set:\n    a: "
+	hashes := map[string]string{}
+	for _, style := range []string{"t.b || 'x'\n", "\"t.b || 'x'\"\n", "'t.b || ''x'''\n", "|\n      t.b || 'x'\n", ">-\n      t.b\n      || 'x'\n", "\n      t.b || 'x'\nworkers: 7\ndescription: other\n"} {
+		jobs, err := Parse("a.yaml", []byte(head+style))
+		if err != nil {
+			t.Fatal(err)
+		}
+		hashes[jobs[0].Hash()] = style
+	}
+	if len(hashes) != 1 {
+		t.Errorf("different hashes: %q", hashes)
+	}
+}
+
+func TestParseWindowsFile(t *testing.T) {
+	t.Parallel()
+	src := "\xef\xbb\xbfname: n\r\ntable: x\r\nupdate:\r\n  set:\r\n    a: |\r\n      t.b +\r\n      t.c)\r\n"
+	_, err := Parse("a.yaml", []byte(src))
+	if err == nil || !strings.HasPrefix(err.Error(), `a.yaml:7:10: syntax error at or near ")"`) {
+		t.Errorf("got %v; expected the place of the parenthesis", err)
+	}
+}
+
+func TestReadFileThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	_, err := ReadFile("testdata/none.yaml")
+	want := "testdata/none.yaml: the job file cannot be read: no such file or directory; expected a YAML file\n  → check the path; `pgbackfill init TABLE` writes a first job file"
+	if !errors.Is(err, backfill.ErrInput) || !errors.Is(err, os.ErrNotExist) || err.Error() != want {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	const again = "if running it twice changes the value again, say `idempotent: false`"
+	for _, c := range []struct{ update, more, want string }{
+		{"{set: {counter: t.counter + 1}}", "", "a.yaml:3: `counter` is computed from `counter`, which this job writes: " + again},
+		{"{set: {counter: counter + 1}}", "", "a.yaml:3: `counter` is computed from `counter`, which this job writes: " + again},
+		{"{set: {counter: t.counter + 1}}", "idempotent: false", ""},
+		{"{set: {a: t.b, b: t.c}}", "", "a.yaml:3: `a` is computed from `b`, which this job writes: " + again},
+		{"{set: {updated_at: t.updated_at, a: t.updated_at}}", "", ""},
+		{"{set: {a: 'coalesce(t.a, t.b)'}}", "", ""},
+		{"{set: {a: 'coalesce(t.b, t.a)'}}", "", "a.yaml:3: `a` is computed from `a`, which this job writes: " + again},
+		{"{set: {a: x.a + 1}, from: x, join: x.id = t.id}", "", ""},
+		{"{set: {a: gen_random_uuid()}}", "", "a.yaml:3: `a` gets another value each time, from gen_random_uuid: running it twice changes it again; say `idempotent: false`, or write a constant"},
+		{"{set: {a: t.b}}", "chunk: {rows: 5, target: 1s}", "a.yaml: job n: `chunk.rows` fixes the size of a chunk, so `target` and `max_rows` have no effect"},
+		{"{set: {a: lower(t.b)}}", "chunk: {rows: 5}", ""},
+	} {
+		jobs, err := Parse("a.yaml", []byte("name: n\ntable: x\nupdate: "+c.update+"\n"+c.more+"\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(Warnings(jobs[0]), "\n"); got != c.want {
+			t.Errorf("%s %s:\ngot  %s\nwant %s", c.update, c.more, got, c.want)
+		}
+	}
+}
