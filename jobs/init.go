@@ -148,7 +148,7 @@ func describeTable(b *strings.Builder, t *catalog.Table, key []string) {
 	for _, g := range fired {
 		fmt.Fprintf(w, "#   %s\t%s\n", comment(g.Name), comment(g.Function))
 	}
-	w.Flush() // to a strings.Builder, which never fails
+	_ = w.Flush() // a strings.Builder never fails
 	b.WriteString("\n")
 	trimmed := trailingSpace.ReplaceAllString(b.String(), "\n")
 	b.Reset()

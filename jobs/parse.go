@@ -69,7 +69,7 @@ func (r *reader) documents(src []byte) []backfill.Job {
 	for number := 1; ; number++ {
 		var doc yaml.Node
 		err := dec.Decode(&doc)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if number == 1 {
 				r.refuse(place{1, 1}, "no job", "at least one YAML document with a job", "`pgbackfill init TABLE` writes a first one")
 			}
