@@ -323,12 +323,13 @@ func (e *engine) end(last, ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 	case errors.Is(err, errEnough):
-		err = &Error{Place: "run " + fmt.Sprint(e.run), Found: fmt.Sprintf("stopped after %d chunks, as asked", e.chunks.Load()),
-			Remedy: "run it again to go on", Kind: ErrInterrupted}
+		err = e.interrupted(fmt.Sprintf("stopped after %d chunks, as asked", e.chunks.Load()))
 	case errors.Is(err, ErrCancelled):
+		err = e.cancelled(last, err)
+	case e.aborted():
+		err = e.interrupted("stopped at once: chunks that had begun were cancelled and rolled back; what is committed stays")
 	case ctx.Err() != nil || errors.Is(err, ErrInterrupted):
-		err = &Error{Place: "run " + fmt.Sprint(e.run), Found: "stopped between two chunks; what is committed stays",
-			Remedy: "run it again to go on", Kind: ErrInterrupted}
+		err = e.interrupted("stopped between two chunks; what is committed stays")
 	case e.finishedByOthers(last):
 		err = nil
 	default:
@@ -340,6 +341,26 @@ func (e *engine) end(last, ctx context.Context, err error) error {
 		err = fmt.Errorf("leaving the run: %w", leaveErr)
 	}
 	return err
+}
+
+func (e *engine) place() string { return fmt.Sprintf("run %d of %s", e.run, e.plan.Job.Name) }
+
+func (e *engine) interrupted(found string) error {
+	return &Error{Place: e.place(), Found: found, Remedy: "run it again to go on", Kind: ErrInterrupted}
+}
+
+// cancelled says who ended the run. A worker, the ledger and the heartbeat each notice it in
+// words of their own, and whoever was first has told.
+func (e *engine) cancelled(ctx context.Context, noticed error) error {
+	if err := e.beat(ctx); err != nil {
+		return noticed
+	}
+	reason := e.ordersNow().Reason
+	if reason == "" {
+		return noticed
+	}
+	return &Error{Place: e.place(), Found: "it was ended: " + reason,
+		Remedy: "what is committed stays; start anew, from the beginning: pgbackfill run --again", Kind: ErrCancelled}
 }
 
 // finishedByOthers reports whether the run has been finished by another process: then all of it

@@ -71,8 +71,9 @@ func (e *engine) obey(ctx context.Context) error {
 	if orders.Pass == PassSweep || orders.State == StateFinishing {
 		working = StateFinishing
 	}
-	want := working
+	want, reason := working, "" // why it was paused is no reason to work
 	if orders.Desired == DesiredPaused {
+		reason = orders.Reason
 		if want = StatePausing; parked {
 			want = StatePaused
 		}
@@ -80,7 +81,7 @@ func (e *engine) obey(ctx context.Context) error {
 	if orders.Desired == DesiredCancelled || orders.State.Over() || orders.State == want {
 		return nil
 	}
-	return e.setState(ctx, want, orders.Reason)
+	return e.setState(ctx, want, reason)
 }
 
 func (e *engine) setState(ctx context.Context, to State, reason string) error {
@@ -111,7 +112,7 @@ func (e *engine) mayWork(ctx context.Context, id int) error {
 		var done error
 		switch {
 		case orders.Desired == DesiredCancelled || orders.State == StateCancelled:
-			done = fmt.Errorf("run %d: %w: %s", e.run, ErrCancelled, orders.Reason)
+			done = fmt.Errorf("%s: %w: %s", e.place(), ErrCancelled, orders.Reason)
 		case id > e.pace().Workers:
 			done = errSurplus
 		case e.maxChunks > 0 && e.chunks.Load() >= e.maxChunks:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -134,7 +135,13 @@ func (pl *planning) remedy(e *pgconn.PgError) string {
 	case "42703", "42P01": // undefined column, or "missing FROM-clause entry" for an alias
 		return pl.similarName(e.Message)
 	case "42804":
-		return "cast the value to the column's type, as in (…)::text"
+		if m := columnType.FindStringSubmatch(e.Message); m != nil {
+			return "cast the value to the column's type: (…)::" + m[1]
+		}
+		if strings.Contains(e.Message, "must be type boolean") {
+			return "write a condition: a comparison, IS NULL, EXISTS (…)"
+		}
+		return "cast the value to the type that is wanted, as in (…)::text"
 	case "42883":
 		return "check the function's name and the types of its arguments, and that its schema is on the search_path (" + pl.plan.SearchPath + ")"
 	case "42501":
@@ -146,6 +153,9 @@ func (pl *planning) remedy(e *pgconn.PgError) string {
 	}
 	return "mend the expression"
 }
+
+// columnType finds the type in: column "age" is of type integer but expression is of type text.
+var columnType = regexp.MustCompile(`is of type (.+) but expression is of type`)
 
 // similarName suggests columns for the name that a message of the server's quotes.
 func (pl *planning) similarName(message string) string {

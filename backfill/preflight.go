@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pgbackfill/pgbackfill/internal/catalog"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
 // check is one thing that preflight looks for.
@@ -78,7 +79,8 @@ func (pl *planning) schemaMissing() *noticed {
 	return &noticed{
 		"the schema pgbackfill is not installed, and this role may not create it",
 		fmt.Sprintf("role %s has no CREATE on database %s", s.Role, s.Database),
-		"let a role that may run what  pgbackfill schema sql  prints",
+		fmt.Sprintf("let a role that may run what is printed by: pgbackfill schema sql --runner %s; or as the database's owner: GRANT CREATE ON DATABASE %s TO %s",
+			s.Role, pgsql.Ident(s.Database), pgsql.Ident(s.Role)),
 	}
 }
 

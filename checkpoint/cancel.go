@@ -69,6 +69,9 @@ func (r *Run) fenceAll(t *tx, fence, reason string) error {
 	if row.state.Over() {
 		return r.over(row)
 	}
+	if fence == fenceCancelled && row.desired == backfill.DesiredCancelled && row.desiredReason != "" {
+		reason = row.desiredReason // who wanted it has also said why
+	}
 	fences := pgsql.Statement{Name: "fences", SQL: fenceOpen, Args: [][]byte{pgsql.Int(r.id), pgsql.Text(fence), pgsql.Text(r.store.process)}}
 	for {
 		if err := t.send(step{Statement: fences}); err != nil {

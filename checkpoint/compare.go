@@ -47,13 +47,13 @@ func Changed(info RunInfo, differences []Difference) error {
 	if len(differences) == 0 {
 		return nil
 	}
-	lines := make([]string, len(differences))
-	for i, d := range differences {
-		lines[i] = d.String()
+	var lines strings.Builder
+	for _, d := range differences {
+		lines.WriteString("\n    " + d.String())
 	}
 	return &backfill.Error{
 		Place: fmt.Sprintf("run %d of %s", info.ID, info.Job),
-		Found: "changed since the run began: " + strings.Join(lines, "; "),
+		Found: "changed since the run began:" + lines.String(),
 		Remedy: "change it back and run again, or start over with: pgbackfill run --again\n" +
 			"    (the old run is closed, and what it has done stays as it is)",
 		Kind: backfill.ErrChanged,
@@ -100,18 +100,28 @@ func compareLines(prefix string, was, is map[string]string) []Difference {
 	return list
 }
 
-// flatten gives each value in a JSON document its path: {"a":[{"b":1}]} is a[0].b: 1.
+// flatten gives each value in a job's JSON form its path, as the job file has it: an expression
+// is where its SQL is, and an assignment where its column is. {"set":[{"column":"c","value":{"sql":"1"}}]}
+// is set.c: 1, and {"a":["b"]} is a[0]: b.
 func flatten(v any) map[string]string {
 	flat := map[string]string{}
 	var walk func(path string, v any)
 	walk = func(path string, v any) {
 		switch v := v.(type) {
 		case map[string]any:
+			if sql, ok := v["sql"].(string); ok && len(v) == 1 {
+				flat[path] = sql
+				return
+			}
 			for name, member := range v {
 				walk(strings.TrimPrefix(path+"."+name, "."), member)
 			}
 		case []any:
 			for i, member := range v {
+				if column, value, ok := assignment(member); ok {
+					walk(path+"."+column, value)
+					continue
+				}
 				walk(fmt.Sprintf("%s[%d]", path, i), member)
 			}
 		case string:
@@ -123,6 +133,13 @@ func flatten(v any) map[string]string {
 	}
 	walk("", v)
 	return flat
+}
+
+// assignment takes {"column": …, "value": …} apart.
+func assignment(v any) (column string, value any, ok bool) {
+	m, _ := v.(map[string]any)
+	column, ok = m["column"].(string)
+	return column, m["value"], ok
 }
 
 // series is the part of a version that decides whether two versions can work on one run.

@@ -33,8 +33,8 @@ func TestCompare(t *testing.T) {
 			p.Job.Idempotent = false
 		}, want: []Difference{
 			{"job: idempotent", "true", "false"},
-			{"job: update.set[0].value.sql", "initcap(t.name)", "upper(t.name)"},
-			{"job: where.sql", "(none)", "t.id > 5"},
+			{"job: update.set.name", "initcap(t.name)", "upper(t.name)"},
+			{"job: where", "(none)", "t.id > 5"},
 		}},
 		"table": {version: "1.2.3", change: func(p *backfill.Plan) {
 			p.Fingerprint = map[string]string{"column id": "integer", "column email": "text"}

@@ -163,7 +163,7 @@ func unpublished(t *tx) error {
 		Found:    "its tables would be published by " + strings.Join(names, ", ") + ", and the first row of the ledger would stop every subscriber that lacks them",
 		Expected: "no publication FOR ALL TABLES, or of the schema pgbackfill",
 		Remedy: "list the tables in the publication one by one; or make ours on every subscriber too (pgbackfill schema sql) " +
-			"and install with --accept publication-all-tables",
+			"and install with --accept schema-published",
 		Kind: backfill.ErrInput,
 	}
 }

@@ -46,8 +46,10 @@ type runRow struct {
 	state   backfill.State
 	reason  string
 	desired backfill.Desired
-	pass    backfill.Pass
-	walk    Walk
+	// desiredReason is who asked for what is desired, and why.
+	desiredReason string
+	pass          backfill.Pass
+	walk          Walk
 }
 
 // lock reads the run's row and keeps others from changing it until the transaction ends.
@@ -61,7 +63,7 @@ func lockRow(t *tx, id backfill.RunID) (runRow, error) {
 		Statement: pgsql.Statement{Name: "lock run", SQL: lockRun, Args: [][]byte{pgsql.Int(id)}},
 		read: func(rows pgx.Rows) error {
 			found = true
-			return rows.Scan(&row.state, &row.reason, &row.desired, &row.pass, &plan)
+			return rows.Scan(&row.state, &row.reason, &row.desired, &row.desiredReason, &row.pass, &plan)
 		},
 	})
 	if err != nil {

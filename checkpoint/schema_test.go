@@ -143,7 +143,7 @@ func TestPublicationsRefuseTheInstallation(t *testing.T) {
 			}
 			db.Exec(tc.sql)
 			err := Install(t.Context(), db.Conn(), InstallOptions{})
-			wants(t, err, `"Every thing"`, "subscriber", "--accept publication-all-tables")
+			wants(t, err, `"Every thing"`, "subscriber", "--accept schema-published")
 			if !errors.Is(err, backfill.ErrInput) {
 				t.Errorf("%v is not an ErrInput", err)
 			}

@@ -31,7 +31,7 @@ VALUES ($1::bigint, $2::text, $3::text, $4::jsonb)`
 const readEvents = `SELECT at, who, what, detail FROM pgbackfill.events WHERE run_id = $1::bigint ORDER BY id`
 
 // lockRun keeps a run's state as it is until the transaction ends. Beats and chunks do not wait for it.
-const lockRun = `SELECT state, reason, desired, pass, plan FROM pgbackfill.runs WHERE id = $1::bigint FOR NO KEY UPDATE`
+const lockRun = `SELECT state, reason, desired, desired_reason, pass, plan FROM pgbackfill.runs WHERE id = $1::bigint FOR NO KEY UPDATE`
 
 // otherLive counts the processes at work on run $1 other than $2.
 const otherLive = `SELECT count(*) FROM pgbackfill.processes

@@ -134,6 +134,10 @@ func explain(cc *pgx.ConnConfig, err error) (found, remedy string) {
 	case strings.Contains(err.Error(), "tls error"):
 		return "the TLS handshake failed", "look at sslmode, and into the server's log"
 	}
+	var errno syscall.Errno // the operating system's own words hold nothing of the connection string
+	if errors.As(err, &errno) {
+		return "the connection was not made: " + errno.Error(), "look at host, port, routes and firewall"
+	}
 	return "the connection was not made", "look into the server's log"
 }
 

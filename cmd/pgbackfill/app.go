@@ -18,7 +18,9 @@ import (
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/checkpoint"
 	"github.com/pgbackfill/pgbackfill/configs"
+	"github.com/pgbackfill/pgbackfill/internal/catalog"
 	"github.com/pgbackfill/pgbackfill/internal/eventlog"
+	"github.com/pgbackfill/pgbackfill/internal/human"
 	"github.com/pgbackfill/pgbackfill/jobs"
 )
 
@@ -48,7 +50,12 @@ Start with: pgbackfill demo`,
 		Version:       a.version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE:          group,
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			if !c.HasParent() {
+				return nil // it only shows its help
+			}
 			var err error
 			a.cfg, err = configs.Load(configs.Sources{Flags: c.Flags(), Environ: os.Environ()})
 			return err
@@ -70,8 +77,28 @@ func args(least, most int, what string) cobra.PositionalArgs {
 		if len(given) >= least && (most < 0 || len(given) <= most) {
 			return nil
 		}
-		return fmt.Errorf("%w: %s takes %s; found %d arguments\n  → see: %s --help", errUsage, c.CommandPath(), what, len(given), c.CommandPath())
+		return fmt.Errorf("%w: %s takes %s; found %s\n  → see: %s --help",
+			errUsage, c.CommandPath(), what, human.Plural(int64(len(given)), "argument"), c.CommandPath())
 	}
+}
+
+// group is what a command does that only has commands under it: it shows them, or says that the
+// one asked for is not among them.
+func group(c *cobra.Command, given []string) error {
+	if len(given) == 0 {
+		return c.Help()
+	}
+	var names []string
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	remedy := "see: " + c.CommandPath() + " --help"
+	if near := catalog.Similar(given[0], names); len(near) > 0 {
+		remedy = "did you mean: " + c.CommandPath() + " " + near[0]
+	}
+	return fmt.Errorf("%w: %s has no command %q; expected one of %s\n  → %s", errUsage, c.CommandPath(), given[0], strings.Join(names, ", "), remedy)
 }
 
 // jsonFlag defines -o.
@@ -162,7 +189,7 @@ func (a *app) read(file string) ([]backfill.Job, error) {
 	list, err := jobs.ReadFile(file)
 	for _, job := range list {
 		for _, warning := range jobs.Warnings(job) {
-			fmt.Fprintln(a.err, "warning: "+warning)
+			a.note("warning", warning)
 		}
 	}
 	return list, err

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -12,6 +14,7 @@ import (
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/checkpoint"
 	"github.com/pgbackfill/pgbackfill/configs"
+	"github.com/pgbackfill/pgbackfill/internal/catalog"
 	"github.com/pgbackfill/pgbackfill/internal/human"
 )
 
@@ -64,7 +67,9 @@ func (a *app) cancelCommand() *cobra.Command {
 func (a *app) desire(use, short string, do func(context.Context, *checkpoint.Store, string, string) error) *cobra.Command {
 	var why string
 	c := &cobra.Command{Use: use, Short: short, Args: args(1, 1, "the name of one job"), RunE: func(c *cobra.Command, given []string) error {
-		return a.stored(c.Context(), func(s *checkpoint.Store) error { return do(c.Context(), s, given[0], why) })
+		return a.stored(c.Context(), func(s *checkpoint.Store) error {
+			return unknownJob(c.Context(), s, given[0], do(c.Context(), s, given[0], why))
+		})
 	}}
 	c.Flags().StringVar(&why, "why", "", "the reason, shown by status and recorded")
 	return c
@@ -74,7 +79,7 @@ func (a *app) setCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "set JOB KEY=VALUE…",
 		Short: "Changes the pace of a run while it goes on: rate, workers, chunk.target, …",
-		Long:  "set changes the pace of a job's unfinished run. Its processes take it up within about a second,\nnone of them above its operator's ceilings. The keys:\n  " + fmt.Sprint(configs.LimitKeys()),
+		Long:  "set changes the pace of a job's unfinished run. Its processes take it up within about a second,\nnone of them above its operator's ceilings. The keys:\n  " + strings.Join(configs.LimitKeys(), " "),
 		Args:  args(2, -1, "the name of a job and at least one KEY=VALUE"),
 		RunE: func(c *cobra.Command, given []string) error {
 			limits, err := configs.ParseLimits(given[1:])
@@ -84,18 +89,58 @@ func (a *app) setCommand() *cobra.Command {
 			// This operator's ceilings; every process keeps to its own besides.
 			_, notes := a.cfg.Clamp(limits)
 			if len(notes) > 0 {
-				return &backfill.Error{Place: "set", Found: fmt.Sprint(notes), Remedy: "ask for less, or have the operator raise the ceiling in " + orFile(a.cfg.File), Kind: backfill.ErrInput}
+				return &backfill.Error{Place: "set", Found: "it asks for more than the operator allows: " + strings.Join(notes, "; "), Remedy: "ask for less, or have the operator raise the ceiling", Kind: backfill.ErrInput}
 			}
 			return a.stored(c.Context(), func(s *checkpoint.Store) error {
 				info, err := s.SetOverrides(c.Context(), given[0], limits, who())
 				if err != nil {
-					return err
+					return unknownJob(c.Context(), s, given[0], err)
 				}
-				fmt.Fprintf(a.out, "%s: run %d works at %s\n", given[0], info.ID, fmt.Sprint(given[1:]))
+				fmt.Fprintf(a.out, "%s: run %d is to work at %s\n", given[0], info.ID, strings.Join(given[1:], " "))
+				if live(info) == 0 {
+					fmt.Fprintf(a.out, "  no process is at work on it; it holds when one is\n  → start one: pgbackfill run %s\n", orFile(info.Walk.Origin))
+				}
 				return nil
 			})
 		},
 	}
+}
+
+// unknownJob makes of an error about a job that is not there one that says which there are.
+func unknownJob(ctx context.Context, s *checkpoint.Store, job string, err error) error {
+	if !notFound(err) {
+		return err
+	}
+	list, readErr := s.Runs(ctx)
+	if readErr != nil {
+		return err
+	}
+	e := &backfill.Error{Place: "job " + job, Found: "it has no run in this database", Remedy: "see what runs there are with: pgbackfill status", Kind: backfill.ErrInput}
+	var names, unfinished []string
+	for _, info := range list {
+		if info.Job == job {
+			e.Found = fmt.Sprintf("it has no unfinished run: run %d is %s", info.ID, info.State)
+		}
+		if !slices.Contains(names, info.Job) {
+			names = append(names, info.Job)
+		}
+		if !info.State.Over() {
+			unfinished = append(unfinished, info.Job)
+		}
+	}
+	near := catalog.Similar(job, names)
+	switch {
+	case len(names) == 0:
+		e.Found = "there are no runs at all in this database"
+		e.Remedy = "check that it is the right database; start a run with: pgbackfill run FILE"
+	case slices.Contains(names, job):
+		e.Remedy = "start a new run with: pgbackfill run --again FILE"
+	case len(near) > 0:
+		e.Remedy = "did you mean " + near[0] + "?"
+	case len(unfinished) > 0:
+		e.Remedy = "the jobs with an unfinished run are " + strings.Join(unfinished, ", ")
+	}
+	return e
 }
 
 // live counts the processes that work on a run: those that were heard of lately, but for the

@@ -11,7 +11,7 @@ import (
 
 // dryRun carries out chunks and rolls each of them back.
 func (a *app) dryRun(ctx context.Context, connect backfill.Connect, plan *backfill.Plan, chunks int) error {
-	writeFindings(a.err, plan.Findings)
+	a.findings(plan.Findings)
 	if blocking := plan.Blocking(); len(blocking) > 0 {
 		return refused(plan, blocking)
 	}
@@ -23,13 +23,13 @@ func (a *app) dryRun(ctx context.Context, connect backfill.Connect, plan *backfi
 		rows += c.RowsSeen
 		changed += c.RowsChanged[0]
 		took += c.Duration
-		fmt.Fprintf(a.out, "chunk %d %s: %s rows, %s would change, %s, rolled back\n",
-			done, c.Range, human.Count(c.RowsSeen), human.Count(c.RowsChanged[0]), c.Duration.Round(time.Millisecond))
+		fmt.Fprintf(a.out, "chunk %d, %s: %s, %s would change, %s, rolled back\n",
+			done, rangeText(backfill.Segment{Range: c.Range}), human.Plural(c.RowsSeen, "row"), human.Count(c.RowsChanged[0]), c.Duration.Round(time.Millisecond))
 	})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "dry run: %d chunks, %s rows, %s would change, in %s. Everything was rolled back; nothing is recorded.\n",
-		done, human.Count(rows), human.Count(changed), took.Round(time.Millisecond))
+	fmt.Fprintf(a.out, "dry run: %s, %s, %s would change, in %s. Everything was rolled back; nothing is recorded.\n",
+		human.Plural(int64(done), "chunk"), human.Plural(rows, "row"), human.Count(changed), took.Round(time.Millisecond))
 	return nil
 }

@@ -51,7 +51,7 @@ func (a *app) lintCommand() *cobra.Command {
 			for _, file := range given {
 				list, err := a.read(file)
 				if err != nil {
-					fmt.Fprintln(a.err, err)
+					a.fail(err)
 					failed = fmt.Errorf("%w: %w", backfill.ErrInput, errSaid)
 					continue
 				}

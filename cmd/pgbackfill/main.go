@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -24,7 +23,7 @@ func run(args []string) int {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil && !errors.Is(err, errSaid) {
-		fmt.Fprintln(a.err, "pgbackfill: "+err.Error())
+		a.fail(err)
 	}
 	return exitCode(err)
 }

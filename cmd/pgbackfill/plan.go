@@ -34,7 +34,7 @@ are, and what preflight noticed. The exit code is 2 where run would refuse.`,
 			for _, job := range list {
 				pace, notes := a.cfg.Resolve(job)
 				for _, note := range notes {
-					fmt.Fprintln(a.err, "note: "+note)
+					a.note("note", note)
 				}
 				plan, err := a.plan(c.Context(), connect, job, pace)
 				if err != nil {
@@ -77,18 +77,19 @@ func (a *app) writePlan(plan *backfill.Plan) error {
 	writePlanBrief(a.out, plan)
 	fmt.Fprintf(a.out, "\nSegments\n")
 	for _, s := range plan.Segments {
-		what := s.Range.String()
-		if s.Nulls {
-			what = "rows with a NULL in the key"
-		}
-		fmt.Fprintf(a.out, "  %3d  %s  about %s rows\n", s.No, what, human.Count(s.EstimatedRows))
+		fmt.Fprintf(a.out, "  %3d  %s: about %s\n", s.No, rangeText(s), human.Plural(s.EstimatedRows, "row"))
 	}
 	fmt.Fprintf(a.out, "  then the tail: rows above the last key, up to the greatest key of that moment\n")
 	if plan.Job.Idempotent {
 		fmt.Fprintf(a.out, "  then the closing sweep: rows that were committed behind the walk\n")
 	}
 	fmt.Fprintf(a.out, "\nStatements\n")
+	own := false
 	for _, s := range plan.Statements {
+		if !own && strings.HasPrefix(s.Name, "store: ") {
+			own = true
+			fmt.Fprintf(a.out, "\nStatements on pgbackfill's own tables\n")
+		}
 		fmt.Fprintf(a.out, "\n  -- %s: %s\n%s;\n", s.Name, s.When, indent(s.SQL, "  "))
 		if s.Explain != "" {
 			fmt.Fprintf(a.out, "%s\n", indent(s.Explain, "  --   "))
@@ -106,9 +107,24 @@ func writePlanBrief(w io.Writer, plan *backfill.Plan) {
 		fmt.Fprintf(w, "  %s\n", strings.TrimSpace(plan.Job.Description))
 	}
 	fmt.Fprintf(w, "  walk      by %s: %s\n", plan.Walk, plan.WalkReason)
-	fmt.Fprintf(w, "  segments  %d, %d workers, chunks of %s\n", len(plan.Segments), plan.Pace.Workers, chunkSize(plan.Pace))
-	fmt.Fprintf(w, "  about     %s rows, %s chunks, %s, %s of write-ahead log (from statistics)\n",
-		human.Count(plan.EstimatedRows), human.Count(plan.EstimatedChunks), human.Duration(plan.EstimatedTime), human.Bytes(plan.EstimatedWAL))
+	fmt.Fprintf(w, "  segments  %d, %s, chunks of %s\n", len(plan.Segments), human.Plural(int64(plan.Pace.Workers), "worker"), chunkSize(plan.Pace))
+	fmt.Fprintf(w, "  about     %s, %s, %s, %s of write-ahead log\n",
+		human.Plural(plan.EstimatedRows, "row"), human.Plural(plan.EstimatedChunks, "chunk"), human.Duration(plan.EstimatedTime), human.Bytes(plan.EstimatedWAL))
+}
+
+// rangeText is the keys of a segment, for people.
+func rangeText(s backfill.Segment) string {
+	from, to := "from the first key", "to the last"
+	if s.Nulls {
+		return "rows with a NULL in the key"
+	}
+	if s.Range.After != nil {
+		from = "above " + s.Range.After.String()
+	}
+	if s.Range.Through != nil {
+		to = "to " + s.Range.Through.String()
+	}
+	return from + " " + to
 }
 
 func chunkSize(p backfill.Pace) string {

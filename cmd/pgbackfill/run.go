@@ -58,7 +58,7 @@ the job, the table and the tool are what they were when it began.`,
 func (a *app) runJob(ctx context.Context, file string, job backfill.Job, o runOptions) error {
 	pace, notes := a.cfg.Resolve(job)
 	for _, note := range notes {
-		fmt.Fprintln(a.err, "note: "+note)
+		a.note("note", note)
 	}
 	connect, err := a.connect()
 	if err != nil {
@@ -137,18 +137,21 @@ func (a *app) settle(earlier *checkpoint.RunInfo, plan *backfill.Plan, file stri
 	if !plan.Job.Idempotent {
 		again += "\n    (the job is not idempotent: rows that were changed would be changed once more)"
 	}
+	place := fmt.Sprintf("run %d of %s", earlier.ID, earlier.Job)
 	switch {
 	case earlier.State == backfill.StateFinished && earlier.SpecHash == plan.Job.Hash():
-		fmt.Fprintf(a.out, "%s: run %d has finished %s: %s rows walked, %s changed. Nothing to do.\n  → to do it again: pgbackfill run --again %s\n",
-			plan.Job.Name, earlier.ID, when(earlier.FinishedAt), human.Count(earlier.Totals.RowsSeen), human.Count(earlier.Totals.RowsChanged), file)
+		a.result(fmt.Sprintf("%s: run %d has finished, %s: %s walked, %s changed. Nothing to do.\n  → to do it again: pgbackfill run --again %s",
+			plan.Job.Name, earlier.ID, when(earlier.FinishedAt), human.Plural(earlier.Totals.RowsSeen, "row"), human.Count(earlier.Totals.RowsChanged), file))
 		return true, nil
 	case earlier.State == backfill.StateFinished:
-		err := checkpoint.Changed(*earlier, checkpoint.Compare(*earlier, plan, a.version))
-		return true, &backfill.Error{Place: fmt.Sprintf("run %d of %s", earlier.ID, earlier.Job), Found: "it has finished, and it was of another job than the file has now", Err: err,
-			Remedy: again, Kind: backfill.ErrChanged}
+		found := "it has finished, and the job is not the same any more:"
+		for _, d := range checkpoint.Compare(*earlier, plan, a.version) {
+			found += "\n    " + d.String()
+		}
+		return true, &backfill.Error{Place: place, Found: found, Remedy: again, Kind: backfill.ErrChanged}
 	case earlier.State.Over():
-		return true, &backfill.Error{Place: fmt.Sprintf("run %d of %s", earlier.ID, earlier.Job),
-			Found:  fmt.Sprintf("it was %s (%s); %s rows are changed and stay so", earlier.State, earlier.Reason, human.Count(earlier.Totals.RowsChanged)),
+		return true, &backfill.Error{Place: place,
+			Found:  fmt.Sprintf("it is %s (%s); %s are changed, and stay so", earlier.State, earlier.Reason, human.Plural(earlier.Totals.RowsChanged, "row")),
 			Remedy: again, Kind: backfill.ErrInput}
 	}
 	return false, checkpoint.Changed(*earlier, checkpoint.Compare(*earlier, plan, a.version))
@@ -157,14 +160,17 @@ func (a *app) settle(earlier *checkpoint.RunInfo, plan *backfill.Plan, file stri
 // agree shows what is about to happen and asks. Findings of severity error stop it.
 func (a *app) agree(plan *backfill.Plan, earlier *checkpoint.RunInfo, o runOptions) error {
 	resuming := earlier != nil && !earlier.State.Over() && !o.again
-	writeFindings(a.err, plan.Findings)
+	a.findings(plan.Findings)
 	if blocking := plan.Blocking(); len(blocking) > 0 {
 		return refused(plan, blocking)
 	}
 	if resuming {
+		if earlier.Desired == backfill.DesiredPaused {
+			a.note("note", fmt.Sprintf("run %d is %s; this process waits until somebody says: pgbackfill resume %s", earlier.ID, earlier.DesiredReason, earlier.Job))
+		}
 		return nil
 	}
-	writePlanBrief(a.err, plan)
+	a.brief(plan)
 	if !a.ask("Run it?") {
 		return fmt.Errorf("%w: not run, as answered; nothing was written", backfill.ErrInput)
 	}
@@ -223,7 +229,7 @@ func (a *app) makeRun(ctx context.Context, store *checkpoint.Store, plan *backfi
 
 // install brings the schema to this version where it is missing or older.
 func (a *app) install(ctx context.Context, conn *pgx.Conn) error {
-	return checkpoint.Install(ctx, conn, checkpoint.InstallOptions{Version: a.version, AcceptPublications: a.accepts("publication-all-tables")})
+	return checkpoint.Install(ctx, conn, checkpoint.InstallOptions{Version: a.version, AcceptPublications: a.accepts("schema-published")})
 }
 
 func (a *app) accepts(id string) bool {
@@ -245,6 +251,8 @@ func (a *app) work(ctx context.Context, connect backfill.Connect, plan *backfill
 	if err != nil {
 		return err
 	}
+	quiet := context.AfterFunc(ctx, show.stopping)
+	defer quiet()
 	summary, err := backfill.Work(ctx, backfill.Options{
 		Run: run.ID(), Plan: plan, Process: run.Process(), Resumed: run.resumed, Joined: run.joined,
 		Connect: connect, Ledger: run, Segments: run, Control: run, Throttle: limit,

@@ -11,8 +11,7 @@ import (
 )
 
 func (a *app) schemaCommand() *cobra.Command {
-	c := &cobra.Command{Use: "schema", Short: "The engine's own tables: install, upgrade, remove, or print them", Args: args(0, 0, "a subcommand"),
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c := &cobra.Command{Use: "schema", Short: "The engine's own tables: install, upgrade, remove, or print them", Args: cobra.ArbitraryArgs, RunE: group}
 	var runner string
 	sql := &cobra.Command{Use: "sql", Short: "Prints the schema for your own migration tool", Args: args(0, 0, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
@@ -29,7 +28,7 @@ func (a *app) schemaCommand() *cobra.Command {
 		a.schemaStep("install", "Installs the schema pgbackfill; run does it by itself where the role may", "installed",
 			func(ctx context.Context, conn *pgx.Conn) error { return a.install(ctx, conn) }),
 		a.schemaStep("upgrade", "Brings the schema up to this version", "up to date", func(ctx context.Context, conn *pgx.Conn) error {
-			return checkpoint.Upgrade(ctx, conn, checkpoint.InstallOptions{Version: a.version, AcceptPublications: a.accepts("publication-all-tables")})
+			return checkpoint.Upgrade(ctx, conn, checkpoint.InstallOptions{Version: a.version, AcceptPublications: a.accepts("schema-published")})
 		}),
 		a.schemaStep("remove", "Drops the schema with all that is recorded; refused while a run is unfinished", "removed", checkpoint.Remove),
 		sql)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"io"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
@@ -15,6 +17,13 @@ type shown struct {
 	observe backfill.Observer
 	close   func()
 	plain   bool
+	// warn says something to the person at the run, in its place on the terminal or in the log.
+	warn func(text string)
+}
+
+// stopping says that a request to stop was heard: until the begun chunks are done nothing else shows it.
+func (s *shown) stopping() {
+	s.warn("stopping: chunks that have begun finish first; interrupt again to cancel them")
 }
 
 func (a *app) show() (*shown, error) {
@@ -25,15 +34,18 @@ func (a *app) show() (*shown, error) {
 			return nil, err
 		}
 		records := eventlog.Records(log, a.cfg.ProgressInterval)
-		return &shown{app: a, observe: backfill.Tee(eventlog.Observer(log), records.Observe), close: records.Close, plain: true}, nil
+		return &shown{app: a, observe: backfill.Tee(eventlog.Observer(log), records.Observe), close: records.Close, plain: true,
+			warn: func(text string) { log.Warn().Msg(text) }}, nil
 	case progressui.Usable(a.err) && a.cfg.Log.Format == "auto":
 		display := progressui.Start(a.err)
 		log, err := a.logger(display.Writer())
-		return &shown{app: a, observe: backfill.Tee(display.Observe, eventlog.Observer(log)), close: display.Close}, err
+		return &shown{app: a, observe: backfill.Tee(display.Observe, eventlog.Observer(log)), close: display.Close,
+			warn: func(text string) { fmt.Fprintln(display.Writer(), text) }}, err
 	}
 	lines := eventlog.Lines(a.err, a.cfg.ProgressInterval)
 	log, err := a.logger(a.err)
-	return &shown{app: a, observe: backfill.Tee(lines.Observe, eventlog.Observer(log)), close: lines.Close}, err
+	return &shown{app: a, observe: backfill.Tee(lines.Observe, eventlog.Observer(log)), close: lines.Close,
+		warn: func(text string) { fmt.Fprintln(a.err, text) }}, err
 }
 
 // summary is the one at the end: what was done, what was not, and what to type next.
@@ -50,7 +62,7 @@ func nextCommand(summary backfill.Summary, err error, file string) string {
 	switch {
 	case err == nil:
 		return "pgbackfill status " + summary.Job
-	case summary.State == backfill.StateCancelled:
+	case errors.Is(err, backfill.ErrCancelled):
 		return "pgbackfill run --again " + file
 	}
 	return "pgbackfill run " + file

@@ -4,16 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/checkpoint"
-	"github.com/pgbackfill/pgbackfill/internal/human"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -73,7 +69,9 @@ func (a *app) watch(ctx context.Context, given []string) error {
 // runStatus is a run as status prints it in JSON: what is stored, and what follows from it.
 type runStatus struct {
 	checkpoint.RunInfo
-	Progress      float64 `json:"progress"`
+	// Progress is from 0 to 1, and 1 only where all is done.
+	Progress float64 `json:"progress"`
+	// RowsPerSecond is 0, and ETASeconds absent, where nobody is at work or it is paused.
 	RowsPerSecond float64 `json:"rows_per_second"`
 	ETASeconds    float64 `json:"eta_seconds,omitempty"`
 	Waiting       string  `json:"waiting,omitempty"`
@@ -81,7 +79,11 @@ type runStatus struct {
 }
 
 func statusOf(info checkpoint.RunInfo) runStatus {
-	s := runStatus{RunInfo: info, Progress: info.Progress(), RowsPerSecond: info.RowsPerSecond(), Live: live(info), Waiting: waiting(info)}
+	s := runStatus{RunInfo: info, Progress: info.Progress(), Live: live(info), Waiting: waiting(info)}
+	if info.State.Over() || info.Desired != backfill.DesiredRunning || s.Live == 0 {
+		return s // it does not move, and nobody can know when it will
+	}
+	s.RowsPerSecond = info.RowsPerSecond()
 	if left, known := info.Remaining(); known {
 		s.ETASeconds = left.Seconds()
 	}
@@ -93,9 +95,11 @@ func waiting(info checkpoint.RunInfo) string {
 	switch {
 	case info.State.Over():
 		return ""
-	case info.Desired != backfill.DesiredRunning:
-		return info.DesiredReason
-	case info.State == backfill.StateFailed:
+	case info.Desired == backfill.DesiredPaused:
+		return info.DesiredReason + "; go on with: pgbackfill resume " + info.Job
+	case info.Desired == backfill.DesiredCancelled:
+		return info.DesiredReason + "; end it with: pgbackfill cancel " + info.Job
+	case info.State == backfill.StateFailed && live(info) == 0:
 		return info.Reason
 	case live(info) == 0:
 		return "nobody is at work on it; go on with: pgbackfill run " + orFile(info.Walk.Origin)
@@ -113,7 +117,7 @@ func (a *app) status(ctx context.Context, s *checkpoint.Store, given []string) e
 	if len(given) == 1 {
 		info, err := s.Newest(ctx, given[0])
 		if err != nil {
-			return err
+			return unknownJob(ctx, s, given[0], err)
 		}
 		list = []checkpoint.RunInfo{info}
 	} else {
@@ -143,72 +147,4 @@ func (a *app) status(ctx context.Context, s *checkpoint.Store, given []string) e
 		return err
 	}
 	return writeRun(a.out, all[0], events)
-}
-
-func writeRuns(w io.Writer, all []runStatus) error {
-	if len(all) == 0 {
-		_, err := fmt.Fprintln(w, "no runs yet\n  → start one: pgbackfill run FILE")
-		return err
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "RUN\tJOB\tTABLE\tSTATE\tPROGRESS\tROWS\tCHANGED\tROWS/S\tETA\tWAITING FOR")
-	for _, s := range all {
-		rate, eta := "", ""
-		if !s.State.Over() && s.Live > 0 {
-			rate, eta = human.Count(int64(s.RowsPerSecond)), etaText(s)
-		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, s.Job, s.Table, stateText(s), human.Percent(s.Progress),
-			human.Count(s.Totals.RowsSeen), human.Count(s.Totals.RowsChanged), rate, eta, firstLine(s.Waiting))
-	}
-	return t.Flush()
-}
-
-func writeRun(w io.Writer, s runStatus, events []checkpoint.EventRow) error {
-	fmt.Fprintf(w, "%s, run %d on %s: %s\n", s.Job, s.ID, s.Table, stateText(s))
-	if s.Waiting != "" {
-		fmt.Fprintf(w, "  waits for  %s\n", s.Waiting)
-	}
-	fmt.Fprintf(w, "  progress   %s of the %s; %s rows walked, %s changed, %s chunks, segments %d of %d\n", human.Percent(s.Progress), s.Pass,
-		human.Count(s.Totals.RowsSeen), human.Count(s.Totals.RowsChanged), human.Count(s.Totals.Chunks), s.Totals.SegmentsDone, s.Totals.Segments)
-	if s.Totals.SweepChanged+s.Totals.Unmatched+s.Totals.Multiple > 0 {
-		fmt.Fprintf(w, "  of them    %s changed by the closing sweep; the join met %s not at all, %s more than once\n",
-			human.Count(s.Totals.SweepChanged), human.Count(s.Totals.Unmatched), human.Count(s.Totals.Multiple))
-	}
-	if !s.State.Over() && s.Live > 0 {
-		fmt.Fprintf(w, "  rate       %s rows/s, ETA %s\n", human.Count(int64(s.RowsPerSecond)), etaText(s))
-	}
-	fmt.Fprintf(w, "  created    %s by %s, by pgbackfill %s\n", s.CreatedAt.Local().Format(time.DateTime), s.CreatedBy, s.ToolVersion)
-	for _, p := range s.Processes {
-		if p.Live {
-			fmt.Fprintf(w, "  process    %s: %d workers, chunks of %s rows, %s rows/s %s\n", p.Process, p.Workers, human.Count(int64(p.ChunkRows)), human.Count(int64(p.RowsPerSecond)), p.Waiting)
-		}
-	}
-	const shown = 12
-	if len(events) > shown {
-		fmt.Fprintf(w, "  events     the last %d of %d\n", shown, len(events))
-		events = events[len(events)-shown:]
-	}
-	for _, e := range events {
-		fmt.Fprintf(w, "    %s  %s  %s  %s\n", e.At.Local().Format(time.DateTime), e.Who, e.What, e.Detail)
-	}
-	return nil
-}
-
-func stateText(s runStatus) string {
-	if !s.State.Over() && s.State != backfill.StateFailed && s.Live == 0 {
-		return string(s.State) + " (nobody at work)"
-	}
-	return string(s.State)
-}
-
-func etaText(s runStatus) string {
-	if s.Desired != backfill.DesiredRunning || s.ETASeconds == 0 {
-		return "-"
-	}
-	return human.Duration(time.Duration(s.ETASeconds * float64(time.Second)))
-}
-
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	return line
 }
