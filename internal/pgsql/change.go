@@ -120,7 +120,7 @@ func (c Change) expand(r Range) (expanded, error) {
 			if c.Where == "" {
 				return "(true)", nil
 			}
-			return "(" + c.Where + "\n)", nil
+			return "(" + e.Where + "\n)", nil
 		}
 		return "", fmt.Errorf("{{%s}} is not a template of this tool", d.Name)
 	}
@@ -133,7 +133,8 @@ func (c Change) expand(r Range) (expanded, error) {
 		out, err = Expand(sql, directive)
 		return out
 	}
-	e.Where, e.From, e.Join = fill(c.Where), fill(c.From), fill(c.Join)
+	e.Where = fill(c.Where) // first: {{scope}} is what it has become
+	e.From, e.Join = fill(c.From), fill(c.Join)
 	e.Set = make([]SetColumn, len(c.Set))
 	for i, s := range c.Set {
 		s.Expr = fill(s.Expr)
@@ -260,27 +261,28 @@ func (e expanded) scoped() string {
 	return e.rng
 }
 
-// lockedUpdate changes rows that are locked already. Its answer is one row: the rows in
+// lockedUpdate changes rows that are locked already. What it names begins with pgbackfill_, so
+// that no table of the job's is hidden by it. Its answer is one row: the rows in
 // scope, those that the join met, those it met more than once, and those changed.
 func (e expanded) lockedUpdate() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "WITH scoped AS MATERIALIZED (\n  SELECT t.tableoid AS pgbackfill_table, t.ctid AS pgbackfill_row, t.*\n  FROM %s AS t\n  WHERE %s\n  FOR NO KEY UPDATE OF t\n),", e.Table, e.scoped())
-	b.WriteString(" new AS MATERIALIZED (\n  SELECT t.pgbackfill_table, t.pgbackfill_row")
+	fmt.Fprintf(&b, "WITH pgbackfill_scoped AS MATERIALIZED (\n  SELECT t.tableoid AS pgbackfill_table, t.ctid AS pgbackfill_row, t.*\n  FROM %s AS t\n  WHERE %s\n  FOR NO KEY UPDATE OF t\n),", e.Table, e.scoped())
+	b.WriteString(" pgbackfill_new AS MATERIALIZED (\n  SELECT t.pgbackfill_table, t.pgbackfill_row")
 	for i, s := range e.Set {
 		fmt.Fprintf(&b, ",\n         CAST((%s\n) AS %s) AS pgbackfill_%d", s.Expr, comparedType(s.Type), i+1)
 	}
-	b.WriteString("\n  FROM scoped AS t")
+	b.WriteString("\n  FROM pgbackfill_scoped AS t")
 	if e.From != "" {
 		fmt.Fprintf(&b, ",\n       %s\n  WHERE (%s\n)", e.From, e.Join)
 	}
-	fmt.Fprintf(&b, "\n), changed AS (\n  UPDATE %s AS t\n  SET ", e.Table)
+	fmt.Fprintf(&b, "\n), pgbackfill_changed AS (\n  UPDATE %s AS t\n  SET ", e.Table)
 	for i, s := range e.Set {
 		if i > 0 {
 			b.WriteString(",\n      ")
 		}
 		fmt.Fprintf(&b, "%s = new.pgbackfill_%d", Ident(s.Name), i+1)
 	}
-	fmt.Fprintf(&b, "\n  FROM new\n  WHERE %s\n    AND t.ctid OPERATOR(pg_catalog.=) new.pgbackfill_row", e.rng)
+	fmt.Fprintf(&b, "\n  FROM pgbackfill_new AS new\n  WHERE %s\n    AND t.ctid OPERATOR(pg_catalog.=) new.pgbackfill_row", e.rng)
 	if e.Partitioned {
 		b.WriteString("\n    AND t.tableoid OPERATOR(pg_catalog.=) new.pgbackfill_table")
 	}
@@ -294,10 +296,10 @@ func (e expanded) lockedUpdate() string {
 	b.WriteString(`
   RETURNING 1
 )
-SELECT (SELECT pg_catalog.count(*) FROM scoped),
+SELECT (SELECT pg_catalog.count(*) FROM pgbackfill_scoped),
        pg_catalog.count(*),
        pg_catalog.count(*) FILTER (WHERE met.times OPERATOR(pg_catalog.>) 1),
-       (SELECT pg_catalog.count(*) FROM changed)
-FROM (SELECT pg_catalog.count(*) AS times FROM new GROUP BY pgbackfill_table, pgbackfill_row) AS met`)
+       (SELECT pg_catalog.count(*) FROM pgbackfill_changed)
+FROM (SELECT pg_catalog.count(*) AS times FROM pgbackfill_new GROUP BY pgbackfill_table, pgbackfill_row) AS met`)
 	return b.String()
 }

@@ -11,29 +11,29 @@ SELECT pg_catalog.count(*) FROM (
 -- $3 = "77"
 -- $4 = ""
 -- update
-WITH scoped AS MATERIALIZED (
+WITH pgbackfill_scoped AS MATERIALIZED (
   SELECT t.tableoid AS pgbackfill_table, t.ctid AS pgbackfill_row, t.*
   FROM "public"."users" AS t
   WHERE ROW(t."id", t."Co""de") OPERATOR(pg_catalog.>) ROW($1::bigint, $2::character(5) COLLATE "pg_catalog"."C") AND ROW(t."id", t."Co""de") OPERATOR(pg_catalog.<=) ROW($3::bigint, $4::character(5) COLLATE "pg_catalog"."C") AND t."Co""de" IS NOT NULL
     AND (t.display_name IS NULL
 )
   FOR NO KEY UPDATE OF t
-), new AS MATERIALIZED (
+), pgbackfill_new AS MATERIALIZED (
   SELECT t.pgbackfill_table, t.pgbackfill_row,
          CAST((initcap(t.full_name) -- as shown
 ) AS character varying) AS pgbackfill_1,
          CAST((t.cents / 100.0
 ) AS numeric(8,2)) AS pgbackfill_2
-  FROM scoped AS t,
+  FROM pgbackfill_scoped AS t,
        (SELECT p.user_id, p.code FROM posts p WHERE (ROW(p.user_id, p.code) OPERATOR(pg_catalog.>) ROW($1::bigint, $2::character(5) COLLATE "pg_catalog"."C") AND ROW(p.user_id, p.code) OPERATOR(pg_catalog.<=) ROW($3::bigint, $4::character(5) COLLATE "pg_catalog"."C") AND p.code IS NOT NULL) AND (t.display_name IS NULL
 )) p
   WHERE (p.user_id = t.id
 )
-), changed AS (
+), pgbackfill_changed AS (
   UPDATE "public"."users" AS t
   SET "display_name" = new.pgbackfill_1,
       "price" = new.pgbackfill_2
-  FROM new
+  FROM pgbackfill_new AS new
   WHERE ROW(t."id", t."Co""de") OPERATOR(pg_catalog.>) ROW($1::bigint, $2::character(5) COLLATE "pg_catalog"."C") AND ROW(t."id", t."Co""de") OPERATOR(pg_catalog.<=) ROW($3::bigint, $4::character(5) COLLATE "pg_catalog"."C") AND t."Co""de" IS NOT NULL
     AND t.ctid OPERATOR(pg_catalog.=) new.pgbackfill_row
     AND t.tableoid OPERATOR(pg_catalog.=) new.pgbackfill_table
@@ -41,11 +41,11 @@ WITH scoped AS MATERIALIZED (
         OR ROW(t."price")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(CAST(new.pgbackfill_2 AS numeric(8,2)))::pg_catalog.record)
   RETURNING 1
 )
-SELECT (SELECT pg_catalog.count(*) FROM scoped),
+SELECT (SELECT pg_catalog.count(*) FROM pgbackfill_scoped),
        pg_catalog.count(*),
        pg_catalog.count(*) FILTER (WHERE met.times OPERATOR(pg_catalog.>) 1),
-       (SELECT pg_catalog.count(*) FROM changed)
-FROM (SELECT pg_catalog.count(*) AS times FROM new GROUP BY pgbackfill_table, pgbackfill_row) AS met;
+       (SELECT pg_catalog.count(*) FROM pgbackfill_changed)
+FROM (SELECT pg_catalog.count(*) AS times FROM pgbackfill_new GROUP BY pgbackfill_table, pgbackfill_row) AS met;
 -- $1 = "41"
 -- $2 = "a,b"
 -- $3 = "77"
