@@ -9,6 +9,9 @@ VALUES ($1::text, $2::jsonb, $3::text, $4::oid, $5::text, $6::jsonb, $7::jsonb, 
     ON CONFLICT (job) WHERE state NOT IN ('finished', 'cancelled', 'undone') DO NOTHING
 RETURNING id`
 
+// newestOther is the newest run of job $1 but for $2; 0 where there is none.
+const newestOther = `SELECT COALESCE(max(id), 0) FROM pgbackfill.runs WHERE job = $1::text AND id <> $2::bigint`
+
 const insertSegment = `INSERT INTO pgbackfill.segments (run_id, no, pass, parent, nulls, after, through, estimated_rows)
 VALUES ($1::bigint, $2::integer, $3::smallint, 0, $4::boolean, $5::text[], $6::text[], $7::bigint)`
 

@@ -23,6 +23,7 @@ func Statements() []backfill.PlannedStatement {
 	add("store: newest run", "at the start", readNewest)
 	add("store: processes", "with each reading of a run", readProcesses)
 	add("store: new run", "at the start of a new run", insertRun)
+	add("store: other runs", "at the start of a new run", newestOther)
 	add("store: new segment", "once a segment that is planned", insertSegment)
 	add("store: event", "when something happens to the run", insertEvent)
 	add("store: heartbeat", "once a second", beat)

@@ -82,7 +82,8 @@ func TestEveryStatementIsListed(t *testing.T) {
 	must(run.Finish(t.Context(), backfill.Summary{}))
 	must(run.Leave(t.Context()))
 
-	again := create(t, s, planned("listed", 100))
+	again, _, err := s.CreateAfter(t.Context(), planned("listed", 100), run.ID())
+	must(err)
 	asleep := sleepingTransaction(t, db, again.Append(chunk(1, 1, -1, 50)))
 	if err := again.Cancel(t.Context()); err == nil {
 		t.Fatal("it was cancelled under a chunk in flight")

@@ -111,6 +111,21 @@ func (s *Store) Process() string { return s.process }
 // of the same job is there, also one that another process makes at this instant, it returns that
 // one and false: this process joins it, after [Compare] found nothing different.
 func (s *Store) Create(ctx context.Context, plan *backfill.Plan) (run *Run, created bool, err error) {
+	return s.createAfter(ctx, plan, nil)
+}
+
+// CreateAfter is [Store.Create] for a process that has looked before and found the newest run of the
+// job to be newest, and over; 0 where it found none. Where another one was made since, and has ended
+// already, nothing is made and the error is [ErrOvertaken]: what was decided from what was seen is to
+// be decided again, or two processes that are started at once would both make a run, one after the other.
+func (s *Store) CreateAfter(ctx context.Context, plan *backfill.Plan, newest backfill.RunID) (run *Run, created bool, err error) {
+	return s.createAfter(ctx, plan, &newest)
+}
+
+// ErrOvertaken says that another process has made a run of the same job in the meantime.
+var ErrOvertaken = errors.New("another process has made a run of this job in the meantime")
+
+func (s *Store) createAfter(ctx context.Context, plan *backfill.Plan, newest *backfill.RunID) (run *Run, created bool, err error) {
 	for i, segment := range plan.Segments {
 		if segment.No != i+1 || segment.Pass != backfill.PassWalk {
 			return nil, false, fmt.Errorf("the plan's segment %d is numbered %d and in the %s: expected %d in the %s",
@@ -122,7 +137,7 @@ func (s *Store) Create(ctx context.Context, plan *backfill.Plan) (run *Run, crea
 		return nil, false, err
 	}
 	for {
-		id, err := s.create(ctx, plan, insert)
+		id, err := s.create(ctx, plan, insert, newest)
 		if err != nil {
 			return nil, false, fmt.Errorf("making a run of %s: %w", plan.Job.Name, translate(err))
 		}
@@ -140,13 +155,23 @@ func (s *Store) Create(ctx context.Context, plan *backfill.Plan) (run *Run, crea
 }
 
 // create returns the new run's number, or 0 where there is an unfinished one.
-func (s *Store) create(ctx context.Context, plan *backfill.Plan, insert pgsql.Statement) (id backfill.RunID, err error) {
+func (s *Store) create(ctx context.Context, plan *backfill.Plan, insert pgsql.Statement, newest *backfill.RunID) (id backfill.RunID, err error) {
 	err = s.transact(ctx, settings, func(t *tx) error {
 		id = 0
 		if err := t.send(step{Statement: insert, read: one(&id)}); err != nil || id == 0 {
 			return err
 		}
 		run := &Run{store: s, id: id, job: plan.Job.Name}
+		if newest != nil {
+			// Once our row is there no other can be: whoever made one before us has committed it.
+			var other backfill.RunID
+			if err := t.send(step{Statement: run.otherRuns(), read: one(&other)}); err != nil {
+				return err
+			}
+			if other != *newest {
+				return ErrOvertaken
+			}
+		}
 		var steps []step
 		for _, segment := range plan.Segments {
 			steps = append(steps, step{Statement: run.newSegment(segment, backfill.PassWalk)})
@@ -158,6 +183,10 @@ func (s *Store) create(ctx context.Context, plan *backfill.Plan, insert pgsql.St
 		return t.send(append(steps, step{Statement: run.event("created", detail)})...)
 	})
 	return id, err
+}
+
+func (r *Run) otherRuns() pgsql.Statement {
+	return pgsql.Statement{Name: "other runs", SQL: newestOther, Args: [][]byte{pgsql.Text(r.job), pgsql.Int(r.id)}}
 }
 
 func (s *Store) insertRun(plan *backfill.Plan) (pgsql.Statement, error) {

@@ -49,6 +49,32 @@ func TestOfManyWhoStartAJobAtOnceOneMakesTheRun(t *testing.T) {
 	}
 }
 
+// Who has looked, and comes to make a run when another one was made and has ended since, is told so.
+func TestWhoIsOvertakenMakesNoRun(t *testing.T) {
+	t.Parallel()
+	db := installed(t)
+	s := open(t, db, Options{})
+	first, created, err := s.CreateAfter(t.Context(), planned("once"), 0)
+	if err != nil || !created {
+		t.Fatalf("the first run: %v, %v", created, err)
+	}
+	if late, created, err := s.CreateAfter(t.Context(), planned("once"), 0); err != nil || created || late.ID() != first.ID() {
+		t.Errorf("while it is unfinished: %v, %v; want the run that is there", created, err)
+	}
+	if err := first.Finish(t.Context(), backfill.Summary{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.CreateAfter(t.Context(), planned("once"), 0); !errors.Is(err, ErrOvertaken) {
+		t.Errorf("who saw no run: %v", err)
+	}
+	if n := pgtest.One[int](db, `SELECT count(*) FROM pgbackfill.runs`); n != 1 {
+		t.Errorf("there are %d runs", n)
+	}
+	if _, created, err := s.CreateAfter(t.Context(), planned("once"), first.ID()); err != nil || !created {
+		t.Errorf("who saw the finished run: %v, %v", created, err)
+	}
+}
+
 func TestRunIsFoundAsItWasMade(t *testing.T) {
 	t.Parallel()
 	db := installed(t)

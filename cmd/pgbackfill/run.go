@@ -71,23 +71,33 @@ func (a *app) runJob(ctx context.Context, file string, job backfill.Job, o runOp
 	if o.dryRun > 0 {
 		return a.dryRun(ctx, connect, plan, o.dryRun)
 	}
-	earlier, err := a.earlier(ctx, connect, job)
-	if err != nil {
-		return err
+	p, store, err := a.take(ctx, connect, plan, file, o)
+	if errors.Is(err, checkpoint.ErrOvertaken) { // what was asked for is done, or to be looked at
+		o.again = false
+		p, store, err = a.take(ctx, connect, plan, file, o)
 	}
-	done, err := a.settle(earlier, plan, file, o)
-	if done || err != nil {
-		return err
-	}
-	if err := a.agree(plan, earlier, o); err != nil {
-		return err
-	}
-	p, store, err := a.startRun(ctx, connect, plan, earlier, o)
-	if err != nil {
+	if store == nil || err != nil {
 		return err
 	}
 	defer store.Close(context.WithoutCancel(ctx))
 	return a.work(ctx, connect, plan, p, file, o)
+}
+
+// take decides what an earlier run means for this process, asks, and makes the run or finds the one
+// to go on with. The store is nil where there is nothing left to do.
+func (a *app) take(ctx context.Context, connect backfill.Connect, plan *backfill.Plan, file string, o runOptions) (part, *checkpoint.Store, error) {
+	earlier, err := a.earlier(ctx, connect, plan.Job)
+	if err != nil {
+		return part{}, nil, err
+	}
+	done, err := a.settle(earlier, plan, file, o)
+	if done || err != nil {
+		return part{}, nil, err
+	}
+	if err := a.agree(plan, earlier, o); err != nil {
+		return part{}, nil, err
+	}
+	return a.startRun(ctx, connect, plan, earlier, o)
 }
 
 // plan resolves a job against the database.
@@ -206,16 +216,26 @@ func (a *app) startRun(ctx context.Context, connect backfill.Connect, plan *back
 }
 
 func (a *app) makeRun(ctx context.Context, store *checkpoint.Store, plan *backfill.Plan, earlier *checkpoint.RunInfo, o runOptions) (part, error) {
-	if o.again && earlier != nil && !earlier.State.Over() {
+	var newest backfill.RunID
+	if earlier != nil {
+		newest = earlier.ID
+	}
+	unfinished := earlier != nil && !earlier.State.Over()
+	if unfinished && o.again {
 		if err := store.Attach(*earlier).Supersede(ctx); err != nil {
 			return part{}, err
 		}
 	}
-	run, created, err := store.Create(ctx, plan)
-	if err != nil || created {
-		return part{Run: run}, err
+	if !unfinished || o.again {
+		run, created, err := store.CreateAfter(ctx, plan, newest)
+		if err != nil || created {
+			return part{Run: run}, err
+		}
 	}
 	info, err := store.Find(ctx, plan.Job.Name)
+	if errors.Is(err, backfill.ErrNotFound) { // it has ended since we looked
+		return part{}, checkpoint.ErrOvertaken
+	}
 	if err != nil {
 		return part{}, err
 	}
