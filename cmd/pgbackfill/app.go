@@ -26,6 +26,8 @@ import (
 
 // app is the process: its streams, its version and, once a command has begun, its configuration.
 type app struct {
+	// args are those of the command line.
+	args     []string
 	in       *os.File
 	out, err *os.File
 	version  string

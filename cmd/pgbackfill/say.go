@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -16,11 +17,29 @@ import (
 
 // log is the log of standard error where it is JSON.
 func (a *app) log() (zerolog.Logger, bool) {
-	if a.cfg.Log.Format != eventlog.FormatJSON {
+	format, level := a.cfg.Log.Format, a.cfg.Log.Level
+	if format == "" { // there is no configuration yet, and what is wrong may be the configuration
+		format, level = wishedFormat(a.args), "info"
+	}
+	if format != eventlog.FormatJSON {
 		return zerolog.Nop(), false
 	}
-	log, err := a.logger(a.err)
+	log, err := eventlog.New(a.err, format, level)
 	return log, err == nil
+}
+
+// wishedFormat is the log's format as far as the command line alone says it, which could
+// not be read as a whole.
+func wishedFormat(args []string) string {
+	for i, arg := range args {
+		if value, ok := strings.CutPrefix(arg, "--log-format="); ok {
+			return value
+		}
+		if arg == "--log-format" && i+1 < len(args) {
+			return args[i+1]
+		}
+	}
+	return os.Getenv("PGBACKFILL_LOG_FORMAT")
 }
 
 // note says something that is good to know.
