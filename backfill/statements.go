@@ -2,6 +2,7 @@ package backfill
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
@@ -37,7 +38,18 @@ func statementsOf(p *Plan) (statements, error) {
 		}
 		c.Set = append(c.Set, pgsql.SetColumn{Name: column.Name, Type: column.Type, Compare: pgsql.Compare(column.Compare), Expr: a.Value.SQL})
 	}
+	if p.Job.speaksOfWholeRow() {
+		c.WholeRow = p.Table.ColumnNames()
+	}
 	return statements{job: p.Job.Name, walk: c.Walk, change: c, pins: pgsql.JobPins(p.SearchPath, p.Job.Settings)}, nil
+}
+
+// speaksOfWholeRow reports whether an expression may take t as a whole. A column called t looks the
+// same, and costs no more than time.
+func (j Job) speaksOfWholeRow() bool {
+	return slices.ContainsFunc(j.exprs(), func(e Expr) bool {
+		return slices.Contains(e.Columns, "t") || slices.Contains(e.Columns, "t.*")
+	})
 }
 
 // keySettings are those of the transactions that look for keys.
@@ -45,18 +57,22 @@ func (s statements) keySettings(seg Segment, p Pace) pgsql.Statement {
 	return pgsql.SetLocal(append(pgsql.KeyPins(), s.limits(seg, p)...)...)
 }
 
-// jobSettings are those of the transactions that change rows. Where the range is all that is
-// read, stale statistics do not choose how: it is read by the index, but in a sweep not row by row.
+// jobSettings are those of the transactions that change rows. The job's own settings go over
+// what is said here of how rows are read.
 func (s statements) jobSettings(seg Segment, p Pace) pgsql.Statement {
-	pins := append([]pgsql.Setting{}, s.pins...)
+	var reading []pgsql.Setting
 	switch {
 	case s.change.LockFirst:
-	case seg.Pass == PassSweep:
-		pins = append(pins, pgsql.Setting{Name: "enable_indexscan", Value: "off"})
-	default:
-		pins = append(pins, pgsql.Setting{Name: "enable_seqscan", Value: "off"})
+		// A chunk meets other tables by their indexes. A merge join would read the other table's index
+		// from its beginning for every chunk, and random_page_cost's default makes reading all of it
+		// look cheaper than a few thousand look-ups of neighbours.
+		reading = []pgsql.Setting{{Name: "enable_mergejoin", Value: "off"}, {Name: "random_page_cost", Value: "1.1"}}
+	case seg.Pass == PassSweep: // in one go, not row by row
+		reading = []pgsql.Setting{{Name: "enable_indexscan", Value: "off"}}
+	default: // by the index, whatever stale statistics say
+		reading = []pgsql.Setting{{Name: "enable_seqscan", Value: "off"}}
 	}
-	return pgsql.SetLocal(append(pins, s.limits(seg, p)...)...)
+	return pgsql.SetLocal(slices.Concat(reading, s.pins, s.limits(seg, p))...)
 }
 
 // limits are the settings that every transaction makes for itself.
