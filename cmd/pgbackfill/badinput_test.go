@@ -194,7 +194,7 @@ func TestMissingPrivilege(t *testing.T) {
 			return []string{"table public.people: role " + role + " lacks UPDATE (shown) on public.people", "as the owner: GRANT UPDATE ON public.people TO "}
 		}},
 		"SELECT": {[]string{"UPDATE ON people"}, func(role string) []string {
-			return []string{"role " + role + " lacks SELECT (id, shown) on public.people", "GRANT SELECT ON public.people TO "}
+			return []string{"role " + role + " lacks SELECT (id, shown, xmin) on public.people", "GRANT SELECT ON public.people TO "}
 		}},
 		"CREATE on the database": {[]string{"SELECT, UPDATE ON people"}, func(role string) []string {
 			return []string{"error [schema-missing]", "role " + role + " has no CREATE on database " + db.Name(), "pgbackfill schema sql --runner " + role, "GRANT CREATE ON DATABASE", "bad.yaml: people is not run: schema-missing"}

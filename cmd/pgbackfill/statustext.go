@@ -27,7 +27,7 @@ func writeRuns(w io.Writer, all []runStatus) error {
 		if s.RowsPerSecond > 0 {
 			rate = human.Short(int64(s.RowsPerSecond))
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, shortened(s.Job, 30), stateText(s), human.Percent(s.Progress),
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, shortened(s.Job, 24), stateText(s), human.Percent(s.Progress),
 			human.Short(s.Totals.RowsSeen), human.Short(s.Totals.RowsChanged), rate, etaText(s))
 	}
 	if err := t.Flush(); err != nil {

@@ -39,7 +39,7 @@ func ReadTable(ctx context.Context, q Querier, s Server, schema, name string) (T
 const selfSQL = `
 SELECT ` + quoted + `, pg_get_userbyid(c.relowner)::text, c.relpersistence = 'u',
        c.relrowsecurity, row_security_active(c.oid),
-       has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'UPDATE'), has_schema_privilege(n.oid, 'USAGE'),
+       has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'UPDATE'), has_column_privilege(c.oid, 'xmin', 'SELECT'), has_schema_privilege(n.oid, 'USAGE'),
        ARRAY(SELECT r.rulename::text FROM pg_catalog.pg_rewrite AS r WHERE r.ev_class = c.oid ORDER BY r.rulename),
        ARRAY(SELECT a.attname::text
              FROM pg_catalog.pg_partitioned_table AS p, pg_catalog.pg_attribute AS a
@@ -50,10 +50,10 @@ WHERE c.oid = $1`
 
 func (t *Table) readSelf(ctx context.Context, q Querier, _ Server) error {
 	type row struct {
-		Quoted, Owner                string
-		Unlogged, Security, Applies  bool
-		MaySelect, MayUpdate, MayUse bool
-		Rules, PartitionKey          []string
+		Quoted, Owner                               string
+		Unlogged, Security, Applies                 bool
+		MaySelect, MayUpdate, MaySelectXmin, MayUse bool
+		Rules, PartitionKey                         []string
 	}
 	r, err := one[row](ctx, q, "the table", selfSQL, t.OID)
 	if err != nil {
@@ -61,7 +61,7 @@ func (t *Table) readSelf(ctx context.Context, q Querier, _ Server) error {
 	}
 	t.Quoted, t.Owner, t.Unlogged = r.Quoted, r.Owner, r.Unlogged
 	t.RowSecurity, t.RowSecurityApplies = r.Security, r.Applies
-	t.MaySelect, t.MayUpdate, t.MayUse = r.MaySelect, r.MayUpdate, r.MayUse
+	t.MaySelect, t.MayUpdate, t.MaySelectXmin, t.MayUse = r.MaySelect, r.MayUpdate, r.MaySelectXmin, r.MayUse
 	t.Rules, t.PartitionKey = r.Rules, r.PartitionKey
 	return nil
 }

@@ -31,10 +31,12 @@ type Table struct {
 	RowSecurity        bool `json:"row_security,omitempty"`
 	RowSecurityApplies bool `json:"row_security_applies,omitempty"`
 	// MaySelect and MayUpdate say whether the role may read and update the whole table; [Column] has them by column.
+	// MaySelectXmin is the SELECT of the rows' versions, which no grant of the table's own columns brings.
 	// MayUse is the USAGE of its schema.
-	MaySelect bool `json:"may_select"`
-	MayUpdate bool `json:"may_update"`
-	MayUse    bool `json:"may_use"`
+	MaySelect     bool `json:"may_select"`
+	MayUpdate     bool `json:"may_update"`
+	MaySelectXmin bool `json:"may_select_xmin"`
+	MayUse        bool `json:"may_use"`
 
 	// Publications publish the table's updates. NoIdentity are the tables, quoted, that they publish and that have no
 	// replica identity: an update of those fails. FullIdentity are those that log whole old rows.
