@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 )
 
@@ -227,6 +229,9 @@ func (w *worker) reconnect(ctx context.Context) error {
 		conn, err := w.connect(connecting)
 		cancel()
 		if err == nil {
+			if err := speaksUTF8(conn.PgConn()); err != nil {
+				return errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
+			}
 			w.conn = conn
 			if !w.lost.IsZero() {
 				w.observe(Reconnected{Worker: w.id, After: time.Since(w.lost)})
@@ -247,4 +252,15 @@ func (w *worker) reconnect(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// speaksUTF8 refuses a connection in another encoding than that of the job's text, as a role or a
+// database can have set it: other letters than were meant would be stored.
+func speaksUTF8(conn *pgconn.PgConn) error {
+	encoding := conn.ParameterStatus("client_encoding")
+	if encoding == "UTF8" || conn.ParameterStatus("server_encoding") == "SQL_ASCII" {
+		return nil
+	}
+	return &Error{Place: "connection", Found: "its client_encoding is " + encoding, Expected: "UTF8",
+		Remedy: "add client_encoding=UTF8 to the connection string, or set it for the role: ALTER ROLE … SET client_encoding = 'UTF8'", Kind: ErrInput}
 }

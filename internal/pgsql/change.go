@@ -46,6 +46,10 @@ type Change struct {
 	// with a snapshot taken when nobody can change them any more. It also evaluates each
 	// expression once a row, and never outside the scope.
 	LockFirst bool
+	// WholeRow names all columns of the table, in order, where the job speaks of t as a whole, as in
+	// to_jsonb(t): it is then a value of the table's own row type, with nothing of ours in it. Nil is
+	// where it does not.
+	WholeRow []string
 	// Sweep is the number of the run whose closing sweep this is: the change is limited to
 	// rows that its walk may have missed. 0 is no sweep.
 	Sweep int64
@@ -267,11 +271,15 @@ func (e expanded) scoped() string {
 func (e expanded) lockedUpdate() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "WITH pgbackfill_scoped AS MATERIALIZED (\n  SELECT t.tableoid AS pgbackfill_table, t.ctid AS pgbackfill_row, t.*\n  FROM %s AS t\n  WHERE %s\n  FOR NO KEY UPDATE OF t\n),", e.Table, e.scoped())
-	b.WriteString(" pgbackfill_new AS MATERIALIZED (\n  SELECT t.pgbackfill_table, t.pgbackfill_row")
+	scoped, from := "t", "pgbackfill_scoped AS t"
+	if e.WholeRow != nil {
+		scoped, from = "pgbackfill_one", e.wholeRow()
+	}
+	fmt.Fprintf(&b, " pgbackfill_new AS MATERIALIZED (\n  SELECT %[1]s.pgbackfill_table, %[1]s.pgbackfill_row", scoped)
 	for i, s := range e.Set {
 		fmt.Fprintf(&b, ",\n         CAST((%s\n) AS %s) AS pgbackfill_%d", s.Expr, comparedType(s.Type), i+1)
 	}
-	b.WriteString("\n  FROM pgbackfill_scoped AS t")
+	b.WriteString("\n  FROM " + from)
 	if e.From != "" {
 		fmt.Fprintf(&b, ",\n       %s\n  WHERE (%s\n)", e.From, e.Join)
 	}
@@ -302,4 +310,14 @@ SELECT (SELECT pg_catalog.count(*) FROM pgbackfill_scoped),
        (SELECT pg_catalog.count(*) FROM pgbackfill_changed)
 FROM (SELECT pg_catalog.count(*) AS times FROM pgbackfill_new GROUP BY pgbackfill_table, pgbackfill_row) AS met`)
 	return b.String()
+}
+
+// wholeRow is each scoped row as t, a value of the table's row type. A subquery would give a
+// record, which no function of the user's takes; a function gives the type.
+func (e expanded) wholeRow() string {
+	columns := make([]string, len(e.WholeRow))
+	for i, name := range e.WholeRow {
+		columns[i] = "pgbackfill_one." + Ident(name)
+	}
+	return fmt.Sprintf("pgbackfill_scoped AS pgbackfill_one\n       CROSS JOIN LATERAL pg_catalog.unnest(ARRAY[ROW(%s)::%s]) AS t", strings.Join(columns, ", "), e.Table)
 }

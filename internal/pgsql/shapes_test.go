@@ -46,6 +46,8 @@ func TestShapes(t *testing.T) {
 		From: "(SELECT p.user_id, p.code FROM posts p WHERE {{range p.user_id, p.code}} AND {{scope}}) p", Join: "p.user_id = t.id"}
 	joined.Partitioned = true
 	alone := pgsql.Change{Walk: walk(id), Set: set[:1], LockFirst: true}
+	whole := joined
+	whole.Set, whole.WholeRow = []pgsql.SetColumn{{Name: "doc", Type: "jsonb", Compare: pgsql.CompareImage, Expr: "to_jsonb(t)"}}, []string{"id", `Co"de`, "doc"}
 	joinedSweep := joined
 	joinedSweep.Sweep = 7
 
@@ -72,6 +74,7 @@ func TestShapes(t *testing.T) {
 		"update_sweep":        func() ([]pgsql.Statement, error) { return sweep.Statements(one) },
 		"update_joined":       func() ([]pgsql.Statement, error) { return joined.Statements(two) },
 		"update_joined_sweep": func() ([]pgsql.Statement, error) { return joinedSweep.Statements(two) },
+		"update_whole_row":    func() ([]pgsql.Statement, error) { return whole.Statements(two) },
 		"update_locked_alone": func() ([]pgsql.Statement, error) { return alone.Statements(one) },
 		"check": func() ([]pgsql.Statement, error) {
 			s, err := joined.Check()
