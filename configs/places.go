@@ -74,6 +74,11 @@ func RunFlags(fs *pflag.FlagSet) {
 		fs.String(f.flag, "", f.usage)
 	}
 	fs.StringArray(flagSet, nil, "a limit as key=value, as in timeouts.lock=500ms; may be repeated")
+	AcceptFlag(fs)
+}
+
+// AcceptFlag defines the flag that accepts a finding, for commands that run no job.
+func AcceptFlag(fs *pflag.FlagSet) {
 	fs.StringSlice(flagAccept, nil, "the id of a finding that is accepted; may be repeated")
 }
 

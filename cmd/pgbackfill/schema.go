@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgbackfill/pgbackfill/checkpoint"
+	"github.com/pgbackfill/pgbackfill/configs"
 )
 
 func (a *app) schemaCommand() *cobra.Command {
@@ -24,14 +25,14 @@ func (a *app) schemaCommand() *cobra.Command {
 			return nil
 		}}
 	sql.Flags().StringVar(&runner, "runner", "", "also print what this role needs in order to run jobs")
-	c.AddCommand(
-		a.schemaStep("install", "Installs the schema pgbackfill; run does it by itself where the role may", "installed",
-			func(ctx context.Context, conn *pgx.Conn) error { return a.install(ctx, conn) }),
-		a.schemaStep("upgrade", "Brings the schema up to this version", "up to date", func(ctx context.Context, conn *pgx.Conn) error {
-			return checkpoint.Upgrade(ctx, conn, checkpoint.InstallOptions{Version: a.version, AcceptPublications: a.accepts("schema-published")})
-		}),
-		a.schemaStep("remove", "Drops the schema with all that is recorded; refused while a run is unfinished", "removed", checkpoint.Remove),
-		sql)
+	install := a.schemaStep("install", "Installs the schema pgbackfill; run does it by itself where the role may", "installed", a.install)
+	upgrade := a.schemaStep("upgrade", "Brings the schema up to this version", "up to date", func(ctx context.Context, conn *pgx.Conn) error {
+		return checkpoint.Upgrade(ctx, conn, checkpoint.InstallOptions{Version: a.version, AcceptPublications: a.accepts("schema-published")})
+	})
+	configs.AcceptFlag(install.Flags())
+	configs.AcceptFlag(upgrade.Flags())
+	remove := a.schemaStep("remove", "Drops the schema with all that is recorded; refused while a run is unfinished", "removed", checkpoint.Remove)
+	c.AddCommand(install, upgrade, remove, sql)
 	return c
 }
 
