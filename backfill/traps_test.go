@@ -29,8 +29,8 @@ var hostileSettings = []string{
 // Keys are rendered, read and compared under settings of the engine's own: neither the job's settings nor those of the
 // role can make another key of a key. The constants of the job are read under the job's, on every connection.
 //
-// Made to fail: with the engine's key settings left out of the boundary's transaction the run fails or does rows twice; with
-// TimeZone left out of the job's, the constants are those of Tokyo.
+// Made to fail: with the engine's settings left out of the boundary's transaction, or the job's in their place, the ledger's keys are
+// written so that they cannot be read; with TimeZone left out of the job's, the constants are those of Tokyo.
 func TestSettingsDoNotChangeKeys(t *testing.T) {
 	t.Parallel()
 	db := installed(t, `
@@ -128,10 +128,10 @@ func finish(t *testing.T, conn *pgx.Conn, sql string) {
 }
 
 // The application changes a row and what the row is filled from in one transaction, for which the chunk has to wait: the
-// chunk does not overwrite the newer value with what it read before.
+// chunk does not overwrite the newer value with what it read before, nor leave the row out.
 //
-// Made to fail: with LockFirst off, "subquery" ends with the old label; with the lock and the change in one statement,
-// both do.
+// Made to fail: with LockFirst off, "subquery" ends with the old label; without the statement that locks, both leave the row
+// out.
 func TestDualWriteIsNotOverwritten(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -143,8 +143,9 @@ func TestDualWriteIsNotOverwritten(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			db := installed(t, `CREATE TABLE labels (id int PRIMARY KEY, label text); INSERT INTO labels SELECT i, 'old' FROM generate_series(1, 50) AS i;
-				CREATE TABLE numbers (id int PRIMARY KEY, label text); INSERT INTO numbers SELECT generate_series(1, 50)`)
-			job := sets("numbers", map[string]string{"label": c.set})
+				CREATE TABLE numbers (id int PRIMARY KEY, label text, n int NOT NULL DEFAULT 0); INSERT INTO numbers SELECT generate_series(1, 50)`)
+			job := counts("numbers")
+			job.Update.Set = append(job.Update.Set, backfill.Assignment{Column: "label", Value: backfill.Expr{SQL: c.set}})
 			if c.from != "" {
 				job.Update.From, job.Update.Join = &backfill.Expr{SQL: c.from}, &backfill.Expr{SQL: c.join}
 			}
@@ -158,6 +159,7 @@ func TestDualWriteIsNotOverwritten(t *testing.T) {
 			if wrong := pgtest.All[string](db, "SELECT t::text FROM numbers AS t WHERE label IS DISTINCT FROM CASE id WHEN 25 THEN 'new' ELSE 'old' END"); len(wrong) > 0 {
 				t.Errorf("these rows hold the wrong label: %v", wrong)
 			}
+			onceEach(t, db, "numbers")
 		})
 	}
 }
@@ -166,8 +168,8 @@ func TestDualWriteIsNotOverwritten(t *testing.T) {
 // which waits for those transactions, also when one is prepared while it waits, and for no others. What has been inserted
 // above the greatest key that was planned is in the tail.
 //
-// Made to fail: without the wait for writers, row 5 stays empty; without the look for a new name, it does when it is prepared;
-// with every open transaction waited for, the run does not end.
+// Made to fail: without the wait for writers the sweep looks for none; with sessions alone looked at it looks no more once the
+// writer is prepared.
 func TestClosingSweepFindsWhatTheWalkMissed(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Cluster(t, localpg.Options{Settings: map[string]string{"max_prepared_transactions": "5"}})
@@ -237,7 +239,7 @@ func TestExpressionsStayInScope(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			db := installed(t, `CREATE TABLE labels (id int PRIMARY KEY); INSERT INTO labels SELECT generate_series(1, 300);
-				CREATE FUNCTION digits(text) RETURNS bool LANGUAGE sql IMMUTABLE COST 1000000 AS $$ SELECT $1 ~ '^\d+$' $$;
+				CREATE FUNCTION digits(text) RETURNS bool LANGUAGE plpgsql IMMUTABLE COST 1000000 AS $$ BEGIN RETURN $1 ~ '^\d+$'; END $$;
 				CREATE TABLE numbers (id int PRIMARY KEY, x text, n int);
 				INSERT INTO numbers SELECT i, CASE i % 3 WHEN 0 THEN i::text ELSE 'none' END FROM generate_series(1, 300) AS i; ANALYZE`)
 			job := sets("numbers", map[string]string{"n": c.set})
@@ -303,7 +305,7 @@ func TestUnchangedIsToTheByte(t *testing.T) {
 
 // Where the job takes t as a whole it gets the table's row, with nothing of the engine's in it, and of the table's type.
 //
-// Made to fail: with t a subquery of the engine's, documents hold a pgbackfill_row, and the function is not found.
+// Made to fail: with t a subquery of the engine's, the function is not found; without it, documents hold a pgbackfill_row.
 func TestWholeRowIsTheTables(t *testing.T) {
 	t.Parallel()
 	db := installed(t, `CREATE TABLE labels (id int PRIMARY KEY, label text); INSERT INTO labels SELECT i, 'l' || i FROM generate_series(1, 30) AS i;
