@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 )
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -21,11 +22,21 @@ func run(args []string) int {
 	defer stop()
 	root := a.root()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := interrupted(ctx, root.ExecuteContext(ctx))
 	if err != nil && !errors.Is(err, errSaid) {
 		a.fail(err)
 	}
 	return exitCode(err)
+}
+
+// interrupted makes of a step that was broken off by a signal, before there was a run to say so,
+// an error that says it.
+func interrupted(ctx context.Context, err error) error {
+	brokenOff := errors.Is(err, context.Canceled) || pgerr.Code(err) == pgerr.CodeQueryCanceled
+	if ctx.Err() == nil || !brokenOff || errors.Is(err, errSaid) {
+		return err
+	}
+	return &backfill.Error{Found: "interrupted; what is committed stays", Remedy: "start it again to go on", Kind: backfill.ErrInterrupted}
 }
 
 // The exit codes, as product.md has them.

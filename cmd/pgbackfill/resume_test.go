@@ -255,3 +255,37 @@ func TestSignals(t *testing.T) {
 		})
 	}
 }
+
+// A signal that comes before there is a run ends the planning, and leaves nothing behind.
+func TestInterruptedWhilePlanning(t *testing.T) {
+	t.Parallel()
+	db, dir := pgtest.New(t), t.TempDir()
+	people(t, db)
+	before := untouched(db)
+	write(t, dir, "people.yaml", peopleJob)
+	lock := db.Conn()
+	if _, err := lock.Exec(t.Context(), "BEGIN; LOCK TABLE people IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, db.DSN(), dir, "run", "--yes", "--set", "timeouts.lock=50s", "people.yaml")
+	pgtest.Eventually(t, time.Minute, func() error {
+		if p.ended() {
+			t.Fatalf("it ended:\n%s", p.out)
+		}
+		if !pgtest.One[bool](db, "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'people'::regclass AND NOT granted)") {
+			return errNotYet
+		}
+		return nil
+	})
+	p.signal(t, syscall.SIGINT)
+	if code := p.wait(t, 20*time.Second); code != 130 {
+		t.Errorf("exit code %d, want 130", code)
+	}
+	says(t, p.out.String(), "pgbackfill: interrupted; what is committed stays\n  → start it again to go on")
+	if _, err := lock.Exec(t.Context(), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if after := untouched(db); after != before {
+		t.Errorf("something was written: %s, before: %s", after, before)
+	}
+}
