@@ -270,9 +270,8 @@ func (w *worker) commit(ctx context.Context, seg Segment, chunk *Chunk) (*bounda
 		return nil, fmt.Errorf("%w (it said %q)", errNotCommitted, answers[1].tag.String())
 	}
 	if err != nil || chunk.last {
-		// The chunk is committed; a boundary that failed is looked for again.
 		rollback(ctx, w.conn.PgConn())
-		return nil, nil
+		return nil, nil //nolint:nilerr // the chunk is committed; a boundary that failed is looked for again
 	}
 	return found(answers[4], seg, size), nil
 }

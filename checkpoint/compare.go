@@ -32,8 +32,10 @@ func Compare(info RunInfo, plan *backfill.Plan, version string) []Difference {
 		list = append(list, compareSpecs(info, plan.Job)...)
 	}
 	if info.TableOID != plan.Table.OID {
-		list = append(list, Difference{"table: identity", fmt.Sprintf("%s with OID %d", info.Table, info.TableOID),
-			fmt.Sprintf("%s with OID %d", tableText(backfill.TableName{Schema: plan.Table.Schema, Name: plan.Table.Name}), plan.Table.OID)})
+		list = append(list, Difference{
+			"table: identity", fmt.Sprintf("%s with OID %d", info.Table, info.TableOID),
+			fmt.Sprintf("%s with OID %d", tableText(backfill.TableName{Schema: plan.Table.Schema, Name: plan.Table.Name}), plan.Table.OID),
+		})
 	}
 	list = append(list, compareLines("table: ", info.Fingerprint, plan.Fingerprint)...)
 	if was, is := series(info.ToolVersion), series(version); was != is && was != "dev" && is != "dev" {

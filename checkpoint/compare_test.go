@@ -39,8 +39,10 @@ func TestCompare(t *testing.T) {
 		"table": {version: "1.2.3", change: func(p *backfill.Plan) {
 			p.Fingerprint = map[string]string{"column id": "integer", "column email": "text"}
 		}, want: []Difference{{"table: column email", "(none)", "text"}, {"table: column id", "bigint", "integer"}}},
-		"another table of that name": {version: "1.2.3", change: func(p *backfill.Plan) { p.Table = catalog.Table{OID: 17000, Schema: "public", Name: "users"} },
-			want: []Difference{{"table: identity", "public.users with OID 16384", "public.users with OID 17000"}}},
+		"another table of that name": {
+			version: "1.2.3", change: func(p *backfill.Plan) { p.Table = catalog.Table{OID: 17000, Schema: "public", Name: "users"} },
+			want: []Difference{{"table: identity", "public.users with OID 16384", "public.users with OID 17000"}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan := planned("same", 100)
@@ -78,7 +80,8 @@ func TestProgressAndRate(t *testing.T) {
 	}{
 		"in the middle": {RunInfo{Totals: Totals{Segments: 2, PassSeen: 500, PassExpected: 1000}, Processes: live(100)}, 0.5, 100, 5 * time.Second},
 		"paused: what four workers did while they were busy": {
-			RunInfo{Totals: Totals{Segments: 2, RowsSeen: 500, PassSeen: 500, PassExpected: 1000, Busy: 10 * time.Second}, Processes: live(0)}, 0.5, 200, 2500 * time.Millisecond},
+			RunInfo{Totals: Totals{Segments: 2, RowsSeen: 500, PassSeen: 500, PassExpected: 1000, Busy: 10 * time.Second}, Processes: live(0)}, 0.5, 200, 2500 * time.Millisecond,
+		},
 		"more rows than estimated, and not done":    {RunInfo{Totals: Totals{Segments: 2, SegmentsDone: 1, PassSeen: 1000, PassExpected: 1000}, Processes: live(100)}, 0.999, 100, 0},
 		"fewer rows than estimated, and done":       {RunInfo{Totals: Totals{Segments: 2, SegmentsDone: 2, PassSeen: 10, PassExpected: 10}, Processes: live(100)}, 1, 100, 0},
 		"nothing is known":                          {RunInfo{}, 0, 0, 0},

@@ -132,8 +132,10 @@ func (r *Run) Pause(ctx context.Context, reason string) error {
 }
 
 func (r *Run) desire(desired backfill.Desired, reason string) pgsql.Statement {
-	return pgsql.Statement{Name: "desired", SQL: updateDesired,
-		Args: [][]byte{pgsql.Int(r.id), pgsql.Text(string(desired)), pgsql.Text(reason)}}
+	return pgsql.Statement{
+		Name: "desired", SQL: updateDesired,
+		Args: [][]byte{pgsql.Int(r.id), pgsql.Text(string(desired)), pgsql.Text(reason)},
+	}
 }
 
 // Leave records that this process is gone. A process that could not say so shows by its silence.

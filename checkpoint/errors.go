@@ -20,15 +20,21 @@ func translate(err error) error {
 	}
 	switch server.Code {
 	case "3F000", "42P01": // invalid_schema_name, undefined_table
-		return &backfill.Error{Place: place, Found: "it is not there, or not whole any more", Err: err,
-			Remedy: "install it with: pgbackfill schema install; where it is damaged, restore it from a backup first", Kind: backfill.ErrNotFound}
+		return &backfill.Error{
+			Place: place, Found: "it is not there, or not whole any more", Err: err,
+			Remedy: "install it with: pgbackfill schema install; where it is damaged, restore it from a backup first", Kind: backfill.ErrNotFound,
+		}
 	case "42703": // undefined_column
-		return &backfill.Error{Place: place, Found: "its tables are not as this version made them", Err: err,
-			Remedy: "restore the schema from a backup, or remove it: DROP SCHEMA pgbackfill CASCADE", Kind: backfill.ErrUnreadable}
+		return &backfill.Error{
+			Place: place, Found: "its tables are not as this version made them", Err: err,
+			Remedy: "restore the schema from a backup, or remove it: DROP SCHEMA pgbackfill CASCADE", Kind: backfill.ErrUnreadable,
+		}
 	case "42501": // insufficient_privilege
 		if strings.Contains(server.Message, "pgbackfill") || ours(server.Message) {
-			return &backfill.Error{Place: place, Found: "this role may not use it", Err: err,
-				Remedy: "let its owner grant what is printed by: pgbackfill schema sql --runner ROLE", Kind: backfill.ErrUnreadable}
+			return &backfill.Error{
+				Place: place, Found: "this role may not use it", Err: err,
+				Remedy: "let its owner grant what is printed by: pgbackfill schema sql --runner ROLE", Kind: backfill.ErrUnreadable,
+			}
 		}
 	}
 	return err

@@ -79,28 +79,40 @@ func TestFinishFindsWhatIsMissing(t *testing.T) {
 		sql  string
 		says []string
 	}{
-		"a row in the middle": {`DELETE FROM pgbackfill.chunks WHERE segment = 1 AND seq = 2`,
-			[]string{"row 3 of segment 1", "comes right after row 1", "begins after (70)", "after (30)"}},
+		"a row in the middle": {
+			`DELETE FROM pgbackfill.chunks WHERE segment = 1 AND seq = 2`,
+			[]string{"row 3 of segment 1", "comes right after row 1", "begins after (70)", "after (30)"},
+		},
 		"the first row":    {`DELETE FROM pgbackfill.chunks WHERE segment = 1 AND seq = 1`, []string{"row 2 of segment 1", "comes right after row 0", "(open)"}},
 		"the last row":     {`DELETE FROM pgbackfill.chunks WHERE segment = 1 AND seq = 3`, []string{"segment 1 of the walk", "committed through (70)", "through (100)"}},
 		"an altered row":   {`UPDATE pgbackfill.chunks SET after = '{31}' WHERE segment = 1 AND seq = 2`, []string{"row 2 of segment 1", "does not begin where the row before it ended", "(31)", "(30)"}},
 		"an altered start": {`UPDATE pgbackfill.chunks SET after = '{0}' WHERE segment = 1 AND seq = 1`, []string{"row 1 of segment 1", "does not begin where its segment begins", "after (open)"}},
-		"a row after a fence": {`UPDATE pgbackfill.chunks SET fence = 'cancelled' WHERE segment = 1 AND seq = 2`,
-			[]string{"row 3 of segment 1", "comes after the fence"}},
+		"a row after a fence": {
+			`UPDATE pgbackfill.chunks SET fence = 'cancelled' WHERE segment = 1 AND seq = 2`,
+			[]string{"row 3 of segment 1", "comes after the fence"},
+		},
 		"a fence":                {`UPDATE pgbackfill.chunks SET fence = 'cancelled' WHERE segment = 8`, []string{"segment 8 of the sweep", "cancelled"}},
 		"an end before the last": {`UPDATE pgbackfill.segments SET through = '{70}' WHERE no = 1`, []string{"row 3 of segment 1", "comes after the end of its segment"}},
 		"a child":                {`DELETE FROM pgbackfill.segments WHERE no = 4`, []string{"belongs to a segment that the run does not have"}},
 		"a child and its rows":   {`DELETE FROM pgbackfill.segments WHERE no = 4; DELETE FROM pgbackfill.chunks WHERE segment = 4`, []string{"the segment after number 3 is number 5"}},
-		"the end of a child": {`UPDATE pgbackfill.segments SET through = '{140}' WHERE no = 4; UPDATE pgbackfill.chunks SET through = '{140}' WHERE segment = 4`,
-			[]string{"segment 2 of the walk", "its part 5 begins after (150)", "after (140)"}},
-		"the end of both": {`UPDATE pgbackfill.segments SET through = '{190}' WHERE no = 5; UPDATE pgbackfill.chunks SET through = '{190}' WHERE segment = 5`,
-			[]string{"its parts end at (190)", "at (200)"}},
+		"the end of a child": {
+			`UPDATE pgbackfill.segments SET through = '{140}' WHERE no = 4; UPDATE pgbackfill.chunks SET through = '{140}' WHERE segment = 4`,
+			[]string{"segment 2 of the walk", "its part 5 begins after (150)", "after (140)"},
+		},
+		"the end of both": {
+			`UPDATE pgbackfill.segments SET through = '{190}' WHERE no = 5; UPDATE pgbackfill.chunks SET through = '{190}' WHERE segment = 5`,
+			[]string{"its parts end at (190)", "at (200)"},
+		},
 		"the rows with a NULL":         {`DELETE FROM pgbackfill.chunks WHERE segment = 3`, []string{"segment 3 of the walk (the rows with a NULL in the key)"}},
 		"the segment of the NULL rows": {`UPDATE pgbackfill.segments SET nulls = false, after = '{100}', through = '{}' WHERE no = 3; DELETE FROM pgbackfill.chunks WHERE segment = 3`, []string{"0 segments hold the rows with a NULL"}},
-		"the tail's start": {`UPDATE pgbackfill.segments SET after = '{205}' WHERE no = 6; UPDATE pgbackfill.chunks SET after = '{205}' WHERE segment = 6`,
-			[]string{"no segment begins after (200)", "segment 6 of the tail"}},
-		"the sweep's start": {`UPDATE pgbackfill.segments SET after = '{1}' WHERE no = 7; UPDATE pgbackfill.chunks SET after = '{1}' WHERE segment = 7`,
-			[]string{"no segment begins after (open)", "segment 7 of the sweep"}},
+		"the tail's start": {
+			`UPDATE pgbackfill.segments SET after = '{205}' WHERE no = 6; UPDATE pgbackfill.chunks SET after = '{205}' WHERE segment = 6`,
+			[]string{"no segment begins after (200)", "segment 6 of the tail"},
+		},
+		"the sweep's start": {
+			`UPDATE pgbackfill.segments SET after = '{1}' WHERE no = 7; UPDATE pgbackfill.chunks SET after = '{1}' WHERE segment = 7`,
+			[]string{"no segment begins after (open)", "segment 7 of the sweep"},
+		},
 		"everything": {`DELETE FROM pgbackfill.segments WHERE true; DELETE FROM pgbackfill.chunks WHERE true`, []string{"the walk has 0 segments", "the 3 that were planned"}},
 	} {
 		t.Run(name, func(t *testing.T) {

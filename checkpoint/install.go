@@ -32,10 +32,12 @@ const mayCreate = `SELECT n.oid IS NOT NULL, has_database_privilege(current_data
   FROM (SELECT 1) AS here LEFT JOIN pg_namespace AS n ON n.nspname = 'pgbackfill'`
 
 // publications are those that publish every table; from version 15 also those that publish every table of a schema.
-const publications = `SELECT pubname::text FROM pg_publication WHERE puballtables ORDER BY pubname`
-const schemaPublications = `SELECT p.pubname::text FROM pg_publication_namespace AS m
+const (
+	publications       = `SELECT pubname::text FROM pg_publication WHERE puballtables ORDER BY pubname`
+	schemaPublications = `SELECT p.pubname::text FROM pg_publication_namespace AS m
   JOIN pg_publication AS p ON p.oid = m.pnpubid JOIN pg_namespace AS n ON n.oid = m.pnnspid
  WHERE n.nspname = 'pgbackfill' ORDER BY p.pubname`
+)
 
 const serverVersion = `SELECT current_setting('server_version_num')::integer`
 
@@ -120,8 +122,10 @@ func bootstrap(t *tx) error {
 }
 
 func notAllowed(found, grant string, err error) error {
-	return &backfill.Error{Place: place, Found: found, Err: err,
-		Remedy: "as the database's owner: " + grant + "; or run there what is printed by: pgbackfill schema sql", Kind: backfill.ErrInput}
+	return &backfill.Error{
+		Place: place, Found: found, Err: err,
+		Remedy: "as the database's owner: " + grant + "; or run there what is printed by: pgbackfill schema sql", Kind: backfill.ErrInput,
+	}
 }
 
 // refine makes errors of rights into errors for people.
@@ -209,6 +213,8 @@ func noneUnfinished(t *tx) error {
 	if err != nil || len(runs) == 0 {
 		return err
 	}
-	return &backfill.Error{Place: place, Found: "it holds unfinished runs: " + strings.Join(runs, ", "), Expected: "none",
-		Remedy: "let them finish, or end them with: " + strings.Join(cancels, "; "), Kind: backfill.ErrInput}
+	return &backfill.Error{
+		Place: place, Found: "it holds unfinished runs: " + strings.Join(runs, ", "), Expected: "none",
+		Remedy: "let them finish, or end them with: " + strings.Join(cancels, "; "), Kind: backfill.ErrInput,
+	}
 }

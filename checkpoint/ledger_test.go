@@ -50,8 +50,10 @@ func TestMarkAndTotalsFollowTheChunks(t *testing.T) {
 		t.Error("a segment that is not there has a mark")
 	}
 	totals := state(t, run.store, "marks").Totals
-	want := Totals{Segments: 2, SegmentsDone: 2, Chunks: 4, RowsSeen: 40, RowsChanged: 32, Unmatched: 8, Multiple: 4,
-		Busy: 400 * time.Millisecond, PassSeen: 40, PassExpected: 40}
+	want := Totals{
+		Segments: 2, SegmentsDone: 2, Chunks: 4, RowsSeen: 40, RowsChanged: 32, Unmatched: 8, Multiple: 4,
+		Busy: 400 * time.Millisecond, PassSeen: 40, PassExpected: 40,
+	}
 	if diff := cmp.Diff(want, totals); diff != "" {
 		t.Error(diff)
 	}

@@ -2,7 +2,6 @@ package checkpoint
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -174,15 +173,11 @@ func send(ctx context.Context, conn *pgx.Conn, steps ...step) error {
 			break
 		}
 	}
-	return errors.Join(failed, unless(failed, answers.Close()))
-}
-
-// unless keeps an error from being reported twice: closing repeats what reading found.
-func unless(first, second error) error {
-	if first != nil {
-		return nil
+	closed := answers.Close() // it repeats what reading found
+	if failed == nil {
+		failed = closed
 	}
-	return second
+	return failed
 }
 
 func receive(conn *pgx.Conn, answer *pgconn.ResultReader, s step) error {

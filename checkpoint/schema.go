@@ -127,11 +127,15 @@ func look(t *tx) (Schema, error) {
 	}
 	switch {
 	case !there || len(present) == 0: // an empty one was made for us
-		return status, &backfill.Error{Place: place, Found: "it is not installed in this database",
-			Remedy: "install it with: pgbackfill schema install", Kind: backfill.ErrNotFound}
+		return status, &backfill.Error{
+			Place: place, Found: "it is not installed in this database",
+			Remedy: "install it with: pgbackfill schema install", Kind: backfill.ErrNotFound,
+		}
 	case !usable:
-		return status, &backfill.Error{Place: place, Found: "this role may not use it",
-			Remedy: "let its owner grant what is printed by: pgbackfill schema sql --runner ROLE", Kind: backfill.ErrUnreadable}
+		return status, &backfill.Error{
+			Place: place, Found: "this role may not use it",
+			Remedy: "let its owner grant what is printed by: pgbackfill schema sql --runner ROLE", Kind: backfill.ErrUnreadable,
+		}
 	case !slices.Contains(present, "migrations"):
 		return status, damaged("it has no table migrations, but "+strings.Join(present, ", "), nil)
 	}
@@ -162,12 +166,16 @@ func (s Schema) judge(present []string) error {
 	case s.Version == 0:
 		return damaged("its table migrations is empty", nil)
 	case s.Version > s.Latest:
-		return &backfill.Error{Place: place, Found: fmt.Sprintf("it has version %d, made by pgbackfill %s", s.Version, s.Applied[len(s.Applied)-1].ToolVersion),
+		return &backfill.Error{
+			Place: place, Found: fmt.Sprintf("it has version %d, made by pgbackfill %s", s.Version, s.Applied[len(s.Applied)-1].ToolVersion),
 			Expected: fmt.Sprintf("at most version %d", s.Latest),
-			Remedy:   "use that or a newer version of pgbackfill", Kind: backfill.ErrIncompatible}
+			Remedy:   "use that or a newer version of pgbackfill", Kind: backfill.ErrIncompatible,
+		}
 	case s.Version < s.Latest:
-		return &backfill.Error{Place: place, Found: fmt.Sprintf("it has version %d", s.Version), Expected: fmt.Sprintf("version %d", s.Latest),
-			Remedy: "bring it up to date with: pgbackfill schema upgrade", Kind: backfill.ErrIncompatible}
+		return &backfill.Error{
+			Place: place, Found: fmt.Sprintf("it has version %d", s.Version), Expected: fmt.Sprintf("version %d", s.Latest),
+			Remedy: "bring it up to date with: pgbackfill schema upgrade", Kind: backfill.ErrIncompatible,
+		}
 	}
 	for _, table := range tables {
 		if !slices.Contains(present, table) {
@@ -178,9 +186,11 @@ func (s Schema) judge(present []string) error {
 }
 
 func damaged(found string, err error) error {
-	return &backfill.Error{Place: place, Found: "it is damaged: " + found, Err: err,
+	return &backfill.Error{
+		Place: place, Found: "it is damaged: " + found, Err: err,
 		Remedy: "restore it from a backup; or, where nothing in it is needed, DROP SCHEMA pgbackfill CASCADE and: pgbackfill schema install",
-		Kind:   backfill.ErrUnreadable}
+		Kind:   backfill.ErrUnreadable,
+	}
 }
 
 const recordMigration = `INSERT INTO pgbackfill.migrations (version, name, tool_version) VALUES (%d, %s, %s)`

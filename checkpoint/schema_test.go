@@ -99,8 +99,10 @@ func TestSchemaThatCannotBeWorkedWith(t *testing.T) {
 		kind      error
 		says      []string
 	}{
-		{"newer", `INSERT INTO pgbackfill.migrations VALUES (2, 'future', DEFAULT, DEFAULT, '9.0.0')`, backfill.ErrIncompatible,
-			[]string{"version 2, made by pgbackfill 9.0.0", "expected at most version 1", "newer version of pgbackfill"}},
+		{
+			"newer", `INSERT INTO pgbackfill.migrations VALUES (2, 'future', DEFAULT, DEFAULT, '9.0.0')`, backfill.ErrIncompatible,
+			[]string{"version 2, made by pgbackfill 9.0.0", "expected at most version 1", "newer version of pgbackfill"},
+		},
 		{"table missing", `DROP TABLE pgbackfill.chunks`, backfill.ErrUnreadable, []string{"damaged", "the table chunks is missing", "backup"}},
 		{"versions missing", `DROP TABLE pgbackfill.migrations`, backfill.ErrUnreadable, []string{"no table migrations", "backup"}},
 		{"versions empty", `DELETE FROM pgbackfill.migrations`, backfill.ErrUnreadable, []string{"table migrations is empty"}},

@@ -38,8 +38,10 @@ func (r *Run) listing(pass []byte, list *[]backfill.SegmentState) step {
 func readSegment(list *[]backfill.SegmentState) func(pgx.Rows) error {
 	return func(rows pgx.Rows) error {
 		var s backfill.SegmentState
-		fields := append([]any{&s.No, &s.Pass, &s.Parent, &s.Nulls,
-			(*[]string)(&s.Range.After), (*[]string)(&s.Range.Through), &s.EstimatedRows}, markFields(&s.Mark)...)
+		fields := append([]any{
+			&s.No, &s.Pass, &s.Parent, &s.Nulls,
+			(*[]string)(&s.Range.After), (*[]string)(&s.Range.Through), &s.EstimatedRows,
+		}, markFields(&s.Mark)...)
 		if err := rows.Scan(append(fields, &s.Owner)...); err != nil {
 			return err
 		}
@@ -57,7 +59,8 @@ func (r *Run) Split(ctx context.Context, s backfill.SegmentState, at backfill.Ke
 		return false, nil
 	}
 	children := pgsql.Statement{Name: "children", SQL: insertChildren, Args: [][]byte{
-		pgsql.Int(r.id), pgsql.Int(s.No), keyParam(watermark(s)), keyParam(at), pgsql.Int(s.RowsSeen)}}
+		pgsql.Int(r.id), pgsql.Int(s.No), keyParam(watermark(s)), keyParam(at), pgsql.Int(s.RowsSeen),
+	}}
 	detail, err := jsonParam(map[string]any{"segment": s.No, "at": at})
 	if err != nil {
 		return false, err
@@ -185,5 +188,6 @@ func (r *Run) newSegment(s backfill.Segment, pass backfill.Pass) pgsql.Statement
 	}
 	return pgsql.Statement{Name: "segment", SQL: insertSegment, Args: [][]byte{
 		pgsql.Int(r.id), pgsql.Int(s.No), pgsql.Int(pass), pgsql.Text(nulls),
-		keyParam(s.Range.After), keyParam(s.Range.Through), pgsql.Int(s.EstimatedRows)}}
+		keyParam(s.Range.After), keyParam(s.Range.Through), pgsql.Int(s.EstimatedRows),
+	}}
 }

@@ -180,8 +180,10 @@ func TestHeartbeatTellsTheOthersAndBringsOrders(t *testing.T) {
 		t.Fatal(err)
 	}
 	orders, err := run.Beat(t.Context(), backfill.Beat{})
-	want := backfill.Orders{State: backfill.StatePlanned, Desired: backfill.DesiredPaused, Reason: "paused by bob: replica rebuild",
-		Pass: backfill.PassWalk, Overrides: backfill.Pace{Rate: backfill.Off, Workers: 8, LockTimeout: time.Second}}
+	want := backfill.Orders{
+		State: backfill.StatePlanned, Desired: backfill.DesiredPaused, Reason: "paused by bob: replica rebuild",
+		Pass: backfill.PassWalk, Overrides: backfill.Pace{Rate: backfill.Off, Workers: 8, LockTimeout: time.Second},
+	}
 	if diff := cmp.Diff(want, orders); diff != "" || err != nil {
 		t.Error(err, diff)
 	}

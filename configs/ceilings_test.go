@@ -23,8 +23,10 @@ func TestNobodyExceedsTheCeilings(t *testing.T) {
 	m := newMachine(t, "--chunk-target", "2s").env("PGBACKFILL_RATE=90k")
 	file := m.write("etc/config.yaml", operators)
 	pace, notes := m.load().Resolve(job)
-	want := backfill.Pace{Workers: 4, Rate: 5000, ChunkRows: 2000, ChunkTarget: 50 * time.Millisecond, ChunkMaxRows: 2000,
-		LockTimeout: 500 * time.Millisecond, StatementTimeout: 10 * time.Second, IdleTimeout: 5 * time.Second, ConnectTimeout: 10 * time.Second}
+	want := backfill.Pace{
+		Workers: 4, Rate: 5000, ChunkRows: 2000, ChunkTarget: 50 * time.Millisecond, ChunkMaxRows: 2000,
+		LockTimeout: 500 * time.Millisecond, StatementTimeout: 10 * time.Second, IdleTimeout: 5 * time.Second, ConnectTimeout: 10 * time.Second,
+	}
 	if diff := cmp.Diff(want, pace); diff != "" {
 		t.Error(diff)
 	}
@@ -47,8 +49,10 @@ func TestLessThanTheCeilingsIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	m.write("etc/config.yaml", operators)
-	ask := backfill.Pace{Workers: 3, Rate: 100, ChunkRows: 50, ChunkTarget: time.Millisecond, ChunkMaxRows: 100,
-		LockTimeout: time.Millisecond, StatementTimeout: time.Second, IdleTimeout: time.Second, ConnectTimeout: time.Hour, SynchronousCommit: "off"}
+	ask := backfill.Pace{
+		Workers: 3, Rate: 100, ChunkRows: 50, ChunkTarget: time.Millisecond, ChunkMaxRows: 100,
+		LockTimeout: time.Millisecond, StatementTimeout: time.Second, IdleTimeout: time.Second, ConnectTimeout: time.Hour, SynchronousCommit: "off",
+	}
 	got, notes := m.load().Clamp(ask)
 	if diff := cmp.Diff(ask, got); diff != "" || notes != nil {
 		t.Errorf("%s%v", diff, notes)

@@ -68,8 +68,10 @@ func connectError(cc *pgx.ConnConfig, err error) error {
 			remedy = todo
 		}
 	}
-	return &backfill.Error{Place: place, Found: "cannot connect", Remedy: remedy,
-		Err: &refusal{text: strings.Join(said, "; "), cause: err}}
+	return &backfill.Error{
+		Place: place, Found: "cannot connect", Remedy: remedy,
+		Err: &refusal{text: strings.Join(said, "; "), cause: err},
+	}
 }
 
 // attempts are the errors of the single hosts, the server's answers first: a server that

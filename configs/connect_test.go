@@ -64,28 +64,61 @@ func TestConnectErrorsNamePlaceCauseAndRemedy(t *testing.T) {
 		parts     []string
 		action    pgerr.Action
 	}{
-		{"no such database", with(t, db.DSN(), func(u *url.URL) { u.Path = "/nowhere" }),
-			[]string{`database "nowhere" on `, `there is no database "nowhere"`, "correct the database's name"}, pgerr.Fatal},
-		{"no such role", with(t, db.DSN(), func(u *url.URL) { u.User = url.UserPassword("nobody", canary) }),
-			[]string{" as nobody: cannot connect: ", `"nobody"`}, pgerr.Fatal},
-		{"wrong password", with(t, roleDSN, func(u *url.URL) { u.User = url.UserPassword(role, canary) }),
-			[]string{" as " + role + ": cannot connect: ", "the password of user \"" + role + "\" was refused", "~/.pgpass"}, pgerr.Fatal},
-		{"no password", with(t, roleDSN, func(u *url.URL) { u.User = url.User(role) }),
-			[]string{"the server wants a password for user", "none was given", "~/.pgpass (mode 0600)"}, pgerr.Fatal},
-		{"nothing listens", "postgres://app:" + canary + "@" + closed + "/shop",
-			[]string{`database "shop" on ` + closed + " as app: cannot connect: nothing listens there", "start the server"}, pgerr.Retry},
-		{"unknown host", "postgres://app:" + canary + "@no-such-host.invalid/shop",
-			[]string{"no-such-host.invalid:5432", `the name "no-such-host.invalid" is not known to DNS`}, pgerr.Retry},
-		{"no socket", "host=/nowhere/sockets user=app dbname=shop",
-			[]string{"/nowhere/sockets/.s.PGSQL.5432", "there is no server's socket"}, pgerr.Retry},
-		{"no TLS", with(t, db.DSN(), query("sslmode", "require")),
-			[]string{"the server does not offer TLS", "sslmode=disable"}, pgerr.Retry},
-		{"unknown setting", with(t, db.DSN(), query(canary, "x")),
-			[]string{"refuses a setting of the connection string (SQLSTATE 42704)"}, pgerr.Fatal},
-		{"not PostgreSQL", "postgres://app:" + canary + "@" + deaf(t, true) + "/shop?sslmode=disable",
-			[]string{"the server closed the connection", "PostgreSQL's port"}, pgerr.Retry},
-		{"no answer", "postgres://app:" + canary + "@" + deaf(t, false) + "/shop?sslmode=disable&connect_timeout=1",
-			[]string{"no answer within 1s", "timeouts.connect"}, pgerr.Retry},
+		{
+			"no such database", with(t, db.DSN(), func(u *url.URL) { u.Path = "/nowhere" }),
+			[]string{`database "nowhere" on `, `there is no database "nowhere"`, "correct the database's name"},
+			pgerr.Fatal,
+		},
+		{
+			"no such role", with(t, db.DSN(), func(u *url.URL) { u.User = url.UserPassword("nobody", canary) }),
+			[]string{" as nobody: cannot connect: ", `"nobody"`},
+			pgerr.Fatal,
+		},
+		{
+			"wrong password", with(t, roleDSN, func(u *url.URL) { u.User = url.UserPassword(role, canary) }),
+			[]string{" as " + role + ": cannot connect: ", "the password of user \"" + role + "\" was refused", "~/.pgpass"},
+			pgerr.Fatal,
+		},
+		{
+			"no password", with(t, roleDSN, func(u *url.URL) { u.User = url.User(role) }),
+			[]string{"the server wants a password for user", "none was given", "~/.pgpass (mode 0600)"},
+			pgerr.Fatal,
+		},
+		{
+			"nothing listens", "postgres://app:" + canary + "@" + closed + "/shop",
+			[]string{`database "shop" on ` + closed + " as app: cannot connect: nothing listens there", "start the server"},
+			pgerr.Retry,
+		},
+		{
+			"unknown host", "postgres://app:" + canary + "@no-such-host.invalid/shop",
+			[]string{"no-such-host.invalid:5432", `the name "no-such-host.invalid" is not known to DNS`},
+			pgerr.Retry,
+		},
+		{
+			"no socket", "host=/nowhere/sockets user=app dbname=shop",
+			[]string{"/nowhere/sockets/.s.PGSQL.5432", "there is no server's socket"},
+			pgerr.Retry,
+		},
+		{
+			"no TLS", with(t, db.DSN(), query("sslmode", "require")),
+			[]string{"the server does not offer TLS", "sslmode=disable"},
+			pgerr.Retry,
+		},
+		{
+			"unknown setting", with(t, db.DSN(), query(canary, "x")),
+			[]string{"refuses a setting of the connection string (SQLSTATE 42704)"},
+			pgerr.Fatal,
+		},
+		{
+			"not PostgreSQL", "postgres://app:" + canary + "@" + deaf(t, true) + "/shop?sslmode=disable",
+			[]string{"the server closed the connection", "PostgreSQL's port"},
+			pgerr.Retry,
+		},
+		{
+			"no answer", "postgres://app:" + canary + "@" + deaf(t, false) + "/shop?sslmode=disable&connect_timeout=1",
+			[]string{"no answer within 1s", "timeouts.connect"},
+			pgerr.Retry,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -100,10 +100,12 @@ func malformed(d DSN, found string) error {
 	if d.Reveal() == "" {
 		origin = "libpq's PG* variables"
 	}
-	return &backfill.Error{Place: origin, Found: "the connection string is malformed: " + found,
+	return &backfill.Error{
+		Place: origin, Found: "the connection string is malformed: " + found,
 		Expected: "postgres://user@host:5432/database or host=… user=… dbname=…",
 		Remedy:   "in a URL write @ : / ? # % in a user or password as %40 %3A %2F %3F %23 %25; in keywords put quotes round a value with spaces",
-		Kind:     backfill.ErrInput}
+		Kind:     backfill.ErrInput,
+	}
 }
 
 // ambiguous says why a connection string can be read in more than one way, so that a part of

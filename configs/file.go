@@ -35,8 +35,10 @@ type reader struct {
 func readFile(path string) (layer, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return layer{}, &backfill.Error{Place: path, Found: "the configuration file cannot be read", Err: unpath(err),
-			Remedy: "name another with --config, or mend its permissions", Kind: backfill.ErrInput}
+		return layer{}, &backfill.Error{
+			Place: path, Found: "the configuration file cannot be read", Err: unpath(err),
+			Remedy: "name another with --config, or mend its permissions", Kind: backfill.ErrInput,
+		}
 	}
 	return parseFile(path, text)
 }

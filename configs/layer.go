@@ -24,8 +24,10 @@ func (l layer) say(k key, text, origin string) error {
 		return complaint(k, text, origin)
 	}
 	if before, twice := l.origin[k.name]; twice {
-		return &backfill.Error{Place: origin, Found: fmt.Sprintf("%s is said twice, here and by %s", k.name, before),
-			Remedy: "say it once", Kind: backfill.ErrInput}
+		return &backfill.Error{
+			Place: origin, Found: fmt.Sprintf("%s is said twice, here and by %s", k.name, before),
+			Remedy: "say it once", Kind: backfill.ErrInput,
+		}
 	}
 	l.origin[k.name] = origin
 	if value != nil {

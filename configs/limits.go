@@ -45,8 +45,10 @@ func sayLimits(l layer, list []string, by string) error {
 		k, known := findKey(name)
 		switch {
 		case !found:
-			errs = append(errs, &backfill.Error{Place: by, Found: fmt.Sprintf("%q has no value", limit),
-				Expected: "key=value, as in rate=5000", Kind: backfill.ErrInput})
+			errs = append(errs, &backfill.Error{
+				Place: by, Found: fmt.Sprintf("%q has no value", limit),
+				Expected: "key=value, as in rate=5000", Kind: backfill.ErrInput,
+			})
 		case !known || !k.pace:
 			errs = append(errs, unknown(by, name, LimitKeys(), func(s string) string { return s + "=" + text }))
 		default:

@@ -136,8 +136,10 @@ func isForeign(name string) bool {
 }
 
 func unknownVariable(name string, names []string) error {
-	e := &backfill.Error{Place: environmentName, Found: "unknown variable " + name, Kind: backfill.ErrInput,
-		Remedy: "the variables are the keys of the configuration in capitals with _ for each dot, as in PGBACKFILL_CHUNK_TARGET"}
+	e := &backfill.Error{
+		Place: environmentName, Found: "unknown variable " + name, Kind: backfill.ErrInput,
+		Remedy: "the variables are the keys of the configuration in capitals with _ for each dot, as in PGBACKFILL_CHUNK_TARGET",
+	}
 	asKey := strings.ToLower(strings.TrimPrefix(name, variablePrefix))
 	if comesLater(strings.ReplaceAll(asKey, "_", ".")) || comesLater(asKey) {
 		e.Found, e.Remedy = name+" is not supported yet", "unset it: this version would ignore it"
@@ -191,8 +193,10 @@ func (s Sources) file() (string, error) {
 
 func exists(path, by string) (string, error) {
 	if _, err := os.Stat(path); err != nil {
-		return "", &backfill.Error{Place: by, Found: fmt.Sprintf("the configuration file %q cannot be read", path), Err: unpath(err),
-			Expected: "a file", Remedy: "correct the name or leave it out", Kind: backfill.ErrInput}
+		return "", &backfill.Error{
+			Place: by, Found: fmt.Sprintf("the configuration file %q cannot be read", path), Err: unpath(err),
+			Expected: "a file", Remedy: "correct the name or leave it out", Kind: backfill.ErrInput,
+		}
 	}
 	return path, nil
 }

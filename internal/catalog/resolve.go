@@ -120,7 +120,7 @@ func missing(ctx context.Context, q Querier, s Server, schema, name string) erro
 			prefix = s.SearchPath[0]
 		}
 		similar = Similar(prefix+"."+name, names)
-		if len(similar) == 0 && slices.Contains(schemas, schema) == false {
+		if len(similar) == 0 && !slices.Contains(schemas, schema) {
 			similar = similarSchema(schema, name, schemas)
 		}
 	}

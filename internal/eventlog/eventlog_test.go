@@ -52,17 +52,21 @@ func records(t *testing.T, level string, events ...backfill.Event) []map[string]
 
 var (
 	began = backfill.RunStarted{Run: 12, Job: "users", Process: "host:1", EstimatedRows: 1000, Resumed: true}
-	done  = backfill.Chunk{Segment: 4, Seq: 37, Range: backfill.KeyRange{After: backfill.Key{"5", "b"}, Through: backfill.Key{"9", "c"}},
-		RowsSeen: 100, RowsChanged: []int64{60, 3}, Duration: 98*time.Millisecond + 440*time.Microsecond, Attempt: 2, Unmatched: 7}
-	lockTimeout = fmt.Errorf("changing: %w", &pgconn.PgError{Severity: "ERROR", Code: "55P03", Message: "canceling statement due to lock timeout"})
+	done  = backfill.Chunk{
+		Segment: 4, Seq: 37, Range: backfill.KeyRange{After: backfill.Key{"5", "b"}, Through: backfill.Key{"9", "c"}},
+		RowsSeen: 100, RowsChanged: []int64{60, 3}, Duration: 98*time.Millisecond + 440*time.Microsecond, Attempt: 2, Unmatched: 7,
+	}
+	errLockTimeout = fmt.Errorf("changing: %w", &pgconn.PgError{Severity: "ERROR", Code: "55P03", Message: "canceling statement due to lock timeout"})
 )
 
 func TestChunkRecordHasTheLedgersWords(t *testing.T) {
 	t.Parallel()
 	got := records(t, "debug", began, backfill.ChunkCommitted{Worker: 3, Chunk: done, Pass: backfill.PassTail, NextRows: 9800})[1]
-	want := map[string]any{"level": "debug", "message": "chunk committed", "run": 12.0, "job": "users", "worker": 3.0, "segment": 4.0, "seq": 37.0,
+	want := map[string]any{
+		"level": "debug", "message": "chunk committed", "run": 12.0, "job": "users", "worker": 3.0, "segment": 4.0, "seq": 37.0,
 		"after": "(5, b)", "through": "(9, c)", "rows": 100.0, "changed": 63.0, "ms": 98.4, "attempt": 2.0, "unmatched": 7.0,
-		"pass": "tail", "next_rows": 9800.0}
+		"pass": "tail", "next_rows": 9800.0,
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -71,7 +75,7 @@ func TestChunkRecordHasTheLedgersWords(t *testing.T) {
 func TestFailureRecordHasSQLSTATEAndReason(t *testing.T) {
 	t.Parallel()
 	for retry, level := range map[bool]string{true: "warn", false: "error"} {
-		got := records(t, "info", began, backfill.ChunkFailed{Worker: 1, Chunk: done, Err: lockTimeout, Retry: retry, Backoff: 1500 * time.Millisecond})[1]
+		got := records(t, "info", began, backfill.ChunkFailed{Worker: 1, Chunk: done, Err: errLockTimeout, Retry: retry, Backoff: 1500 * time.Millisecond})[1]
 		if got["level"] != level || got["sqlstate"] != "55P03" || got["attempt"] != 2.0 || got["segment"] != 4.0 ||
 			!strings.Contains(fmt.Sprint(got["reason"]), "canceling statement due to lock timeout") {
 			t.Errorf("retry %v: %v", retry, got)
@@ -85,15 +89,29 @@ func TestFailureRecordHasSQLSTATEAndReason(t *testing.T) {
 func TestLevels(t *testing.T) {
 	t.Parallel()
 	events := []backfill.Event{
-		began, backfill.PassStarted{Pass: backfill.PassWalk, Segments: 16}, backfill.Synced{},
-		backfill.SegmentStarted{}, backfill.ChunkChanged{Chunk: done}, backfill.ChunkCommitted{Chunk: done}, backfill.SegmentSplit{}, backfill.SegmentEnded{},
-		backfill.Waiting{Worker: 1, Reason: "retry in 1s"}, backfill.Waiting{Reason: "lag"}, backfill.Waiting{},
-		backfill.ChunkFailed{Retry: true, Err: lockTimeout}, backfill.ChunkFailed{Err: lockTimeout}, backfill.Reconnected{Worker: 1},
-		backfill.StateChanged{To: backfill.StatePaused, Reason: "by ann"}, backfill.LimitsChanged{}, backfill.RunEnded{},
+		began,
+		backfill.PassStarted{Pass: backfill.PassWalk, Segments: 16},
+		backfill.Synced{},
+		backfill.SegmentStarted{},
+		backfill.ChunkChanged{Chunk: done},
+		backfill.ChunkCommitted{Chunk: done},
+		backfill.SegmentSplit{},
+		backfill.SegmentEnded{},
+		backfill.Waiting{Worker: 1, Reason: "retry in 1s"},
+		backfill.Waiting{Reason: "lag"},
+		backfill.Waiting{},
+		backfill.ChunkFailed{Retry: true, Err: errLockTimeout},
+		backfill.ChunkFailed{Err: errLockTimeout},
+		backfill.Reconnected{Worker: 1},
+		backfill.StateChanged{To: backfill.StatePaused, Reason: "by ann"},
+		backfill.LimitsChanged{},
+		backfill.RunEnded{},
 	}
-	want := map[string]string{"RunStarted": "info", "PassStarted": "info", "Synced": "debug", "SegmentStarted": "debug", "ChunkChanged": "trace",
+	want := map[string]string{
+		"RunStarted": "info", "PassStarted": "info", "Synced": "debug", "SegmentStarted": "debug", "ChunkChanged": "trace",
 		"ChunkCommitted": "debug", "SegmentSplit": "debug", "SegmentEnded": "debug", "Reconnected": "warn", "StateChanged": "info",
-		"LimitsChanged": "info", "RunEnded": "info"}
+		"LimitsChanged": "info", "RunEnded": "info",
+	}
 	for _, e := range events {
 		name := reflect.TypeOf(e).Name()
 		got := records(t, "trace", e)
@@ -136,7 +154,7 @@ func TestRunEndedSaysHowItWent(t *testing.T) {
 	}{
 		{nil, "info"},
 		{&backfill.Error{Found: "stopped", Kind: backfill.ErrInterrupted}, "warn"},
-		{lockTimeout, "error"},
+		{errLockTimeout, "error"},
 	} {
 		got := records(t, "info", backfill.RunEnded{Summary: summary, Err: c.err})[0]
 		if got["level"] != c.level || got["rows"] != 50.0 || got["changed"] != 40.0 || got["retries"] != 2.0 || (c.err == nil) != (got["reason"] == nil) {
@@ -200,8 +218,10 @@ func TestRecordsOfManyGoroutinesStayWhole(t *testing.T) {
 }
 
 func snapshot() backfill.ProgressSnapshot {
-	return backfill.ProgressSnapshot{Job: "users-display-name", State: backfill.StateRunning, Pass: backfill.PassWalk, Fraction: 0.421,
-		RowsSeen: 4_210_000, EstimatedRows: 10_000_000, RowsPerSecond: 31_200, ETA: 185 * time.Second, Busy: 4, ChunkRows: 9800}
+	return backfill.ProgressSnapshot{
+		Job: "users-display-name", State: backfill.StateRunning, Pass: backfill.PassWalk, Fraction: 0.421,
+		RowsSeen: 4_210_000, EstimatedRows: 10_000_000, RowsPerSecond: 31_200, ETA: 185 * time.Second, Busy: 4, ChunkRows: 9800,
+	}
 }
 
 func TestLine(t *testing.T) {
@@ -273,9 +293,11 @@ func TestRecordsOfProgress(t *testing.T) {
 		if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 			t.Fatalf("%s: %v", out.String(), err)
 		}
-		want := map[string]any{"level": "info", "message": "progress", "run": 12.0, "job": "users", "state": "running", "pass": "walk",
+		want := map[string]any{
+			"level": "info", "message": "progress", "run": 12.0, "job": "users", "state": "running", "pass": "walk",
 			"percent": 10.0, "rows": 100.0, "estimated_rows": 1000.0, "changed": 63.0, "rows_per_second": 20.0, "eta_s": 45.0,
-			"workers": 1.0, "chunk_rows": 200.0, "retries": 0.0}
+			"workers": 1.0, "chunk_rows": 200.0, "retries": 0.0,
+		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}

@@ -26,7 +26,7 @@ const (
 // every chunk before its commit); anything else is an error. Console lines are coloured where
 // w is a terminal or says, by a method Color, that it writes on one, and NO_COLOR is not set.
 func New(w io.Writer, format, level string) (zerolog.Logger, error) {
-	min, err := zerolog.ParseLevel(level)
+	least, err := zerolog.ParseLevel(level)
 	if err != nil || level == "" {
 		return zerolog.Nop(), backfill.Inputf("log.level", "use debug, info, warn or error", "unknown level %q", level)
 	}
@@ -39,7 +39,7 @@ func New(w io.Writer, format, level string) (zerolog.Logger, error) {
 	default:
 		return zerolog.Nop(), backfill.Inputf("log.format", "use auto, console or json", "unknown format %q", format)
 	}
-	return zerolog.New(w).Level(min).With().Timestamp().Logger(), nil
+	return zerolog.New(w).Level(least).With().Timestamp().Logger(), nil
 }
 
 func coloured(w io.Writer) bool {

@@ -42,8 +42,10 @@ func TestShapes(t *testing.T) {
 	scoped.Where = "t.full_name ~ '^[a-z]' -- only names"
 	sweep := scoped
 	sweep.Sweep = 7
-	joined := pgsql.Change{Walk: walk(id, code), Set: set[:2], Where: "t.display_name IS NULL", SkipUnchanged: true, LockFirst: true,
-		From: "(SELECT p.user_id, p.code FROM posts p WHERE {{range p.user_id, p.code}} AND {{scope}}) p", Join: "p.user_id = t.id"}
+	joined := pgsql.Change{
+		Walk: walk(id, code), Set: set[:2], Where: "t.display_name IS NULL", SkipUnchanged: true, LockFirst: true,
+		From: "(SELECT p.user_id, p.code FROM posts p WHERE {{range p.user_id, p.code}} AND {{scope}}) p", Join: "p.user_id = t.id",
+	}
 	joined.Partitioned = true
 	alone := pgsql.Change{Walk: walk(id), Set: set[:1], LockFirst: true}
 	whole := joined

@@ -34,7 +34,8 @@ func start(term *terminal) *progressui.Display {
 
 func commit(d *progressui.Display, worker, seq int) {
 	d.Observe(backfill.ChunkCommitted{Worker: worker, Pass: backfill.PassWalk, NextRows: 9800, Chunk: backfill.Chunk{
-		Segment: 10 + worker, Seq: seq, RowsSeen: 9800, Duration: 98 * time.Millisecond, Attempt: 1}})
+		Segment: 10 + worker, Seq: seq, RowsSeen: 9800, Duration: 98 * time.Millisecond, Attempt: 1,
+	}})
 }
 
 // drawn waits until the display has been drawn anew.

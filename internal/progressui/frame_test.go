@@ -15,7 +15,8 @@ import (
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func sample() backfill.ProgressSnapshot {
-	return backfill.ProgressSnapshot{Run: 12, Job: "users-display-name", State: backfill.StateRunning, Pass: backfill.PassWalk,
+	return backfill.ProgressSnapshot{
+		Run: 12, Job: "users-display-name", State: backfill.StateRunning, Pass: backfill.PassWalk,
 		Fraction: 0.421, RowsSeen: 4_210_000, EstimatedRows: 10_000_000, RowsPerSecond: 31_234, ETA: 185 * time.Second,
 		Busy: 3, ChunkRows: 9800, Retries: 2, Waiting: "replica_lag 12.4s > 10s (standby eu-2)",
 		Workers: []backfill.WorkerProgress{
@@ -23,7 +24,8 @@ func sample() backfill.ProgressSnapshot {
 			{Worker: 2, Segment: 15, Seq: 112, Waiting: "lock timeout, attempt 2", Since: noon.Add(-1200 * time.Millisecond)},
 			{Worker: 3, Segment: 16, Seq: 0},
 			{Worker: 4},
-		}}
+		},
+	}
 }
 
 func TestFrameAtSomeWidths(t *testing.T) {

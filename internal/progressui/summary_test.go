@@ -14,8 +14,10 @@ import (
 
 func TestSummary(t *testing.T) {
 	t.Parallel()
-	full := backfill.Summary{Run: 12, Job: "users", State: backfill.StateFinished, Chunks: 1020, RowsSeen: 10_000_000, RowsChanged: 9_870_123,
-		SweepChanged: 12, Unmatched: 1204, Multiple: 1, Retries: 3, Elapsed: 321 * time.Second}
+	full := backfill.Summary{
+		Run: 12, Job: "users", State: backfill.StateFinished, Chunks: 1020, RowsSeen: 10_000_000, RowsChanged: 9_870_123,
+		SweepChanged: 12, Unmatched: 1204, Multiple: 1, Retries: 3, Elapsed: 321 * time.Second,
+	}
 	part := backfill.Summary{Run: 12, Job: "users", State: backfill.StateRunning, Chunks: 1, RowsSeen: 1, Elapsed: time.Second}
 	for _, c := range []struct {
 		name    string
@@ -33,7 +35,8 @@ users: finished in 5m21s (run 12)
             1 row in scope matched more than once in ` + "`from`" + `: which match won is not defined
   next      pgbackfill status users
 `},
-		{"interrupted", part, &backfill.Error{Place: "run 12", Found: "stopped between two chunks", Remedy: "run it again to go on", Kind: backfill.ErrInterrupted},
+		{
+			"interrupted", part, &backfill.Error{Place: "run 12", Found: "stopped between two chunks", Remedy: "run it again to go on", Kind: backfill.ErrInterrupted},
 			"pgbackfill run users.yaml", `
 users: interrupted after 1.0s, it can be resumed (run 12)
   done      1 row walked, 0 changed, in 1 chunk
@@ -41,7 +44,8 @@ users: interrupted after 1.0s, it can be resumed (run 12)
   why       run 12: stopped between two chunks
               → run it again to go on
   next      pgbackfill run users.yaml
-`},
+`,
+		},
 		{"cancelled", with(part, backfill.StateCancelled, "cancelled by ann"), backfill.ErrCancelled, "", `
 users: cancelled after 1.0s (run 12)
   done      1 row walked, 0 changed, in 1 chunk
