@@ -100,7 +100,7 @@ func TestPlanKeys(t *testing.T) {
 		{"text_pattern_ops", "CREATE TABLE w (id varchar(20) NOT NULL, v int); CREATE UNIQUE INDEX ON w (id text_pattern_ops); INSERT INTO w SELECT 'Ab' || n FROM generate_series(1, 1000) n", nil, 16},
 		{"descending index", "CREATE TABLE w (id int NOT NULL, v int); CREATE UNIQUE INDEX ON w (id DESC); INSERT INTO w SELECT n FROM generate_series(1, 1000) n", nil, 16},
 		{"composite with few first values", "CREATE TABLE w (a int, id text, v int, PRIMARY KEY (a, id)); INSERT INTO w SELECT n % 3, n::text FROM generate_series(1, 1000) n", nil, 16},
-		{"columns with awkward names", `CREATE TABLE w ("Sel""ect" int, n int, place int, v int, PRIMARY KEY ("Sel""ect", n, place)); INSERT INTO w SELECT n % 3, n % 5, n FROM generate_series(1, 1000) n`, nil, 16},
+		{"columns with awkward names", `CREATE TABLE w ("Se""lf" int, n int, place int, v int, PRIMARY KEY ("Se""lf", n, place)); INSERT INTO w SELECT n % 3, n % 5, n FROM generate_series(1, 1000) n`, nil, 16},
 		{"duplicates", "CREATE TABLE w (id int NOT NULL, v int); CREATE INDEX ON w (id); INSERT INTO w SELECT n % 4 FROM generate_series(1, 1000) n", []string{"id"}, 4},
 		{"one value", "CREATE TABLE w (id int NOT NULL, v int); CREATE INDEX ON w (id); INSERT INTO w SELECT 1 FROM generate_series(1, 1000) n", []string{"id"}, 1},
 		{"no index", "CREATE TABLE w (id int, v int); INSERT INTO w SELECT n FROM generate_series(1, 1000) n", []string{"id"}, 17},

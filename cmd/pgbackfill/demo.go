@@ -173,7 +173,7 @@ func (d *demo) runAndKill(ctx context.Context) error {
 	if err := run.Process.Signal(syscall.SIGKILL); err != nil {
 		return err
 	}
-	<-killed
+	_ = <-killed // by us
 	d.say("$ kill -9 %d   at %s: no handler ran, nothing was flushed, a chunk was in flight on each worker", run.Process.Pid, human.Percent(info.Progress()))
 	return d.status(ctx)
 }
