@@ -173,7 +173,9 @@ func (d *demo) runAndKill(ctx context.Context) error {
 	if err := run.Process.Signal(syscall.SIGKILL); err != nil {
 		return err
 	}
-	_ = <-killed // by us
+	if err := <-killed; err == nil {
+		return errors.New("the run ended before it was killed")
+	}
 	d.say("$ kill -9 %d   at %s: no handler ran, nothing was flushed, a chunk was in flight on each worker", run.Process.Pid, human.Percent(info.Progress()))
 	return d.status(ctx)
 }
@@ -253,7 +255,7 @@ func (d *demo) until(ctx context.Context, wanted func(checkpoint.RunInfo) bool, 
 		case <-ctx.Done():
 			return checkpoint.RunInfo{}, ctx.Err()
 		case err := <-ended:
-			return checkpoint.RunInfo{}, fmt.Errorf("the run ended before it was killed: %v", err)
+			return checkpoint.RunInfo{}, errors.Join(errors.New("the run ended before it was killed"), err)
 		case <-time.After(20 * time.Millisecond):
 		}
 		info, err := d.newest(ctx)
