@@ -145,7 +145,7 @@ func (a *app) stored(ctx context.Context, f func(*checkpoint.Store) error) error
 	if err != nil {
 		return err
 	}
-	defer store.Close(context.WithoutCancel(ctx))
+	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }() // what it was for is done, or has failed already
 	return f(store)
 }
 

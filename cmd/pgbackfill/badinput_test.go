@@ -109,16 +109,22 @@ func TestBadInput(t *testing.T) {
 	table := func(name string) string { return with("public.people", name) }
 	value := func(sql string) string { return with("initcap(t.name)", sql) }
 	cases := []refusal{
-		{name: "unknown field", job: peopleJob + "tabel: x\n", code: 2,
-			says: []string{"bad.yaml:6:1: the unknown field `tabel`", "expected one of name, description, table", "did you mean `table`?"}},
+		{
+			name: "unknown field", job: peopleJob + "tabel: x\n", code: 2,
+			says: []string{"bad.yaml:6:1: the unknown field `tabel`", "expected one of name, description, table", "did you mean `table`?"},
+		},
 		{name: "a field of later", job: peopleJob + "undo: capture\n", code: 2, says: []string{"bad.yaml:6:1: `undo`: not supported yet", "take it out"}},
-		{name: "duplicate field", job: peopleJob + "table: public.people\n", code: 2,
-			says: []string{"bad.yaml:6:1: `table` again", "it is in line 2 already: remove one of the two"}},
+		{
+			name: "duplicate field", job: peopleJob + "table: public.people\n", code: 2,
+			says: []string{"bad.yaml:6:1: `table` again", "it is in line 2 already: remove one of the two"},
+		},
 		{name: "several errors", job: peopleJob + "tabel: x\nworkers: many\n", code: 2, says: []string{"bad.yaml:6:1", "bad.yaml:7:10"}},
 		{name: "empty file", job: "\n", code: 2, says: []string{"bad.yaml:1:1: no job", "pgbackfill init TABLE"}},
 
-		{name: "missing table", job: table("public.poeple"), code: 2,
-			says: []string{"bad.yaml: table: there is no table public.poeple in database " + db.Name(), "did you mean public.people?"}},
+		{
+			name: "missing table", job: table("public.poeple"), code: 2,
+			says: []string{"bad.yaml: table: there is no table public.poeple in database " + db.Name(), "did you mean public.people?"},
+		},
 		{name: "missing schema", job: table("publik.people"), code: 2, says: []string{"bad.yaml: table: there is no table publik.people", "did you mean public.people?"}},
 		{name: "view", job: table("people_view"), code: 2, says: []string{"bad.yaml: table: public.people_view is a view; expected a table", "name the table that the view reads"}},
 		{name: "materialized view", job: table("people_matview"), code: 2, says: []string{"public.people_matview is a materialized view; expected a table", "refresh it afterwards"}},
@@ -129,18 +135,24 @@ func TestBadInput(t *testing.T) {
 		{name: "wrong column in set", job: with("shown:", "shwon:"), code: 2, says: []string{"bad.yaml:5: set: table public.people has no column shwon", "did you mean shown?"}},
 		{name: "generated column in set", job: with("shown: initcap(t.name)", "twice: 5"), code: 2, says: []string{"bad.yaml:5: set: column twice is generated", "set the columns that it is computed from"}},
 		{name: "key column in set", job: with("shown: initcap(t.name)", "id: t.id + 1"), code: 2, says: []string{"bad.yaml:5: set: column id is part of the key", "walk by another key"}},
-		{name: "wrong column in an expression", job: value("initcap(t.nmae)"), code: 2,
-			says: []string{"bad.yaml:5: in set: shown: ", "42703", "did you mean name?", "  initcap(t.nmae)\n          ^"}},
+		{
+			name: "wrong column in an expression", job: value("initcap(t.nmae)"), code: 2,
+			says: []string{"bad.yaml:5: in set: shown: ", "42703", "did you mean name?", "  initcap(t.nmae)\n          ^"},
+		},
 		{name: "wrong column in where", job: peopleJob + "where: t.aeg > 1\n", code: 2, says: []string{"bad.yaml:6: in where: ", "column t.aeg does not exist", "did you mean age?"}},
 		{name: "wrong column in key", job: peopleJob + "key: idd\n", code: 2, says: []string{"bad.yaml: key: table public.people has no column idd", "did you mean id?"}},
 		{name: "key that has no order", job: peopleJob + "key: doc\n", code: 2, says: []string{"bad.yaml: key: ", "doc", "json"}},
 
-		{name: "wrong type of a value", job: with("shown: initcap(t.name)", "age: t.name"), code: 2,
-			says: []string{"bad.yaml:5: in set: age: ", "is of type integer but expression is of type text", "cast the value to the column's type: (…)::integer"}},
+		{
+			name: "wrong type of a value", job: with("shown: initcap(t.name)", "age: t.name"), code: 2,
+			says: []string{"bad.yaml:5: in set: age: ", "is of type integer but expression is of type text", "cast the value to the column's type: (…)::integer"},
+		},
 		{name: "wrong type of an operand", job: value("t.name + 1"), code: 2, says: []string{"bad.yaml:5: in set: shown: ", "operator does not exist: text + integer", "types of its arguments"}},
 		{name: "where that is no condition", job: peopleJob + "where: t.age + 1\n", code: 2, says: []string{"bad.yaml:6: in where: ", "must be type boolean", "write a condition"}},
-		{name: "second statement", job: value("initcap(t.name); DROP TABLE people"), code: 2,
-			says: []string{"bad.yaml:5:27: a ; and a second statement after it; expected exactly one SQL expression", "remove everything from the ; on"}},
+		{
+			name: "second statement", job: value("initcap(t.name); DROP TABLE people"), code: 2,
+			says: []string{"bad.yaml:5:27: a ; and a second statement after it; expected exactly one SQL expression", "remove everything from the ; on"},
+		},
 		{name: "unclosed comment", job: value(`"initcap(t.name) /* rest"`), code: 2, says: []string{"bad.yaml:5:29: unterminated /* comment", "expected exactly one SQL expression"}},
 		{name: "two expressions", job: value("initcap(t.name), 5"), code: 2, says: []string{"bad.yaml:5:", "expected exactly one SQL expression"}},
 		{name: "unbalanced parenthesis", job: value(`"1), name = (2"`), code: 2, says: []string{"bad.yaml:5:", "expected exactly one SQL expression"}},

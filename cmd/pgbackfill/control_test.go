@@ -156,6 +156,12 @@ func TestRunOnPausedRunWaits(t *testing.T) {
 	db, dir, p := crawl(t)
 	must(t, db.DSN(), dir, "pause", "slow", "--why", "backup")
 	p.kill(t)
+	pgtest.Eventually(t, time.Minute, func() error { // a commit that the server has got already is carried out
+		if pgtest.One[bool](db, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'pgbackfill%')") {
+			return errNotYet
+		}
+		return nil
+	})
 	n := ledgered(db)
 	p = start(t, db.DSN(), dir, "run", "--yes", "slow.yaml")
 	pgtest.Eventually(t, time.Minute, func() error {

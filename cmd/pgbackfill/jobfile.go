@@ -13,7 +13,8 @@ import (
 
 func (a *app) initCommand() *cobra.Command {
 	var file string
-	c := &cobra.Command{Use: "init TABLE", Short: "Writes a job file from a live table", Args: args(1, 1, "one table"),
+	c := &cobra.Command{
+		Use: "init TABLE", Short: "Writes a job file from a live table", Args: args(1, 1, "one table"),
 		RunE: func(c *cobra.Command, given []string) error {
 			return a.connected(c.Context(), func(conn *pgx.Conn) error {
 				text, err := jobs.Init(c.Context(), conn, given[0])
@@ -26,7 +27,8 @@ func (a *app) initCommand() *cobra.Command {
 				}
 				return writeNew(file, text)
 			})
-		}}
+		},
+	}
 	c.Flags().StringVarP(&file, "file", "f", "", "write to this file, which must not exist, instead of standard output")
 	return c
 }
@@ -45,7 +47,8 @@ func writeNew(path string, text []byte) error {
 }
 
 func (a *app) lintCommand() *cobra.Command {
-	return &cobra.Command{Use: "lint FILE…", Short: "Checks job files without a database", Args: args(1, -1, "one or more job files"),
+	return &cobra.Command{
+		Use: "lint FILE…", Short: "Checks job files without a database", Args: args(1, -1, "one or more job files"),
 		RunE: func(_ *cobra.Command, given []string) error {
 			var failed error
 			for _, file := range given {
@@ -60,5 +63,6 @@ func (a *app) lintCommand() *cobra.Command {
 				}
 			}
 			return failed
-		}}
+		},
+	}
 }

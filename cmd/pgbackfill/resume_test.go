@@ -42,18 +42,26 @@ func TestChangedSinceTheRunBegan(t *testing.T) {
 		args []string
 		says []string
 	}{
-		"an expression": {job: strings.Replace(peopleJob, "initcap", "upper", 1),
-			says: []string{"job: update.set.shown was initcap(t.name) and is upper(t.name)"}},
+		"an expression": {
+			job:  strings.Replace(peopleJob, "initcap", "upper", 1),
+			says: []string{"job: update.set.shown was initcap(t.name) and is upper(t.name)"},
+		},
 		"the scope": {job: peopleJob + "where: t.id > 5\n", says: []string{"job: where was (none) and is t.id > 5"}},
-		"another column": {job: strings.Replace(peopleJob, "shown: initcap(t.name)", "age: t.id", 1),
-			says: []string{"job: update.set.shown was initcap(t.name) and is (none)", "job: update.set.age was (none) and is t.id"}},
+		"another column": {
+			job:  strings.Replace(peopleJob, "shown: initcap(t.name)", "age: t.id", 1),
+			says: []string{"job: update.set.shown was initcap(t.name) and is (none)", "job: update.set.age was (none) and is t.id"},
+		},
 		"idempotent": {job: peopleJob + "idempotent: false\n", says: []string{"job: idempotent was true and is false"}},
 		"settings":   {job: peopleJob + "settings: {work_mem: 64MB}\n", says: []string{"job: settings.work_mem was (none) and is 64MB"}},
 		"a type":     {sql: "DROP VIEW people_view; DROP MATERIALIZED VIEW people_matview; ALTER TABLE people ALTER shown TYPE varchar(100)", says: []string{"table: column shown was text and is character varying(100)"}},
-		"a table of the same name": {sql: "ALTER TABLE people RENAME TO people_old; CREATE TABLE people (LIKE people_old INCLUDING ALL); INSERT INTO people (id, name) SELECT id, name FROM people_old",
-			says: []string{"table: identity was public.people with OID", "and is public.people with OID"}},
-		"a trigger": {sql: "CREATE FUNCTION seen() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER seen BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION seen()",
-			says: []string{"table: trigger seen on public.people was (none) and is CREATE TRIGGER seen"}},
+		"a table of the same name": {
+			sql:  "ALTER TABLE people RENAME TO people_old; CREATE TABLE people (LIKE people_old INCLUDING ALL); INSERT INTO people (id, name) SELECT id, name FROM people_old",
+			says: []string{"table: identity was public.people with OID", "and is public.people with OID"},
+		},
+		"a trigger": {
+			sql:  "CREATE FUNCTION seen() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER seen BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION seen()",
+			says: []string{"table: trigger seen on public.people was (none) and is CREATE TRIGGER seen"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

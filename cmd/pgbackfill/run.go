@@ -79,7 +79,7 @@ func (a *app) runJob(ctx context.Context, file string, job backfill.Job, o runOp
 	if store == nil || err != nil {
 		return err
 	}
-	defer store.Close(context.WithoutCancel(ctx))
+	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }() // what it was for is done, or has failed already
 	return a.work(ctx, connect, plan, p, file, o)
 }
 
@@ -126,7 +126,7 @@ func (a *app) earlier(ctx context.Context, connect backfill.Connect, job backfil
 	if err != nil {
 		return nil, err
 	}
-	defer store.Close(context.WithoutCancel(ctx))
+	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }() // what it was for is done, or has failed already
 	info, err := store.Newest(ctx, job.Name)
 	if errors.Is(err, backfill.ErrNotFound) {
 		return nil, nil
@@ -160,9 +160,11 @@ func (a *app) settle(earlier *checkpoint.RunInfo, plan *backfill.Plan, file stri
 		}
 		return true, &backfill.Error{Place: place, Found: found, Remedy: again, Kind: backfill.ErrChanged}
 	case earlier.State.Over():
-		return true, &backfill.Error{Place: place,
+		return true, &backfill.Error{
+			Place:  place,
 			Found:  fmt.Sprintf("it is %s (%s); %s are changed, and stay so", earlier.State, earlier.Reason, human.Plural(earlier.Totals.RowsChanged, "row")),
-			Remedy: again, Kind: backfill.ErrInput}
+			Remedy: again, Kind: backfill.ErrInput,
+		}
 	}
 	return false, checkpoint.Changed(*earlier, checkpoint.Compare(*earlier, plan, a.version))
 }

@@ -14,7 +14,8 @@ import (
 func (a *app) schemaCommand() *cobra.Command {
 	c := &cobra.Command{Use: "schema", Short: "The engine's own tables: install, upgrade, remove, or print them", Args: cobra.ArbitraryArgs, RunE: group}
 	var runner string
-	sql := &cobra.Command{Use: "sql", Short: "Prints the schema for your own migration tool", Args: args(0, 0, "no arguments"),
+	sql := &cobra.Command{
+		Use: "sql", Short: "Prints the schema for your own migration tool", Args: args(0, 0, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
 			if err := checkpoint.SQL(a.out, a.version); err != nil {
 				return err
@@ -23,7 +24,8 @@ func (a *app) schemaCommand() *cobra.Command {
 				fmt.Fprintln(a.out, checkpoint.Grants(runner))
 			}
 			return nil
-		}}
+		},
+	}
 	sql.Flags().StringVar(&runner, "runner", "", "also print what this role needs in order to run jobs")
 	install := a.schemaStep("install", "Installs the schema pgbackfill; run does it by itself where the role may", "installed", a.install)
 	upgrade := a.schemaStep("upgrade", "Brings the schema up to this version", "up to date", func(ctx context.Context, conn *pgx.Conn) error {

@@ -34,18 +34,24 @@ func (a *app) show() (*shown, error) {
 			return nil, err
 		}
 		records := eventlog.Records(log, a.cfg.ProgressInterval)
-		return &shown{app: a, observe: backfill.Tee(eventlog.Observer(log), records.Observe), close: records.Close, plain: true,
-			warn: func(text string) { log.Warn().Msg(text) }}, nil
+		return &shown{
+			app: a, observe: backfill.Tee(eventlog.Observer(log), records.Observe), close: records.Close, plain: true,
+			warn: func(text string) { log.Warn().Msg(text) },
+		}, nil
 	case progressui.Usable(a.err) && a.cfg.Log.Format == "auto":
 		display := progressui.Start(a.err)
 		log, err := a.logger(display.Writer())
-		return &shown{app: a, observe: backfill.Tee(display.Observe, eventlog.Observer(log)), close: display.Close,
-			warn: func(text string) { fmt.Fprintln(display.Writer(), text) }}, err
+		return &shown{
+			app: a, observe: backfill.Tee(display.Observe, eventlog.Observer(log)), close: display.Close,
+			warn: func(text string) { fmt.Fprintln(display.Writer(), text) },
+		}, err
 	}
 	lines := eventlog.Lines(a.err, a.cfg.ProgressInterval)
 	log, err := a.logger(a.err)
-	return &shown{app: a, observe: backfill.Tee(lines.Observe, eventlog.Observer(log)), close: lines.Close,
-		warn: func(text string) { fmt.Fprintln(a.err, text) }}, err
+	return &shown{
+		app: a, observe: backfill.Tee(lines.Observe, eventlog.Observer(log)), close: lines.Close,
+		warn: func(text string) { fmt.Fprintln(a.err, text) },
+	}, err
 }
 
 // summary is the one at the end: what was done, what was not, and what to type next.

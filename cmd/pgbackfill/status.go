@@ -60,10 +60,10 @@ func (a *app) watch(ctx context.Context, given []string) error {
 			}
 		}
 	})
-	if ctx.Err() != nil {
-		return nil // Ctrl-C is how one stops looking
+	if ctx.Err() == nil { // Ctrl-C is how one stops looking
+		return err
 	}
-	return err
+	return nil
 }
 
 // runStatus is a run as status prints it in JSON: what is stored, and what follows from it.
