@@ -73,8 +73,10 @@ type engine struct {
 	// chunks counts those that are committed or at work, so that no more are begun than asked for.
 	chunks    atomic.Int64
 	maxChunks int64
-	paceNow   atomic.Pointer[Pace]
-	sizerNow  atomic.Pointer[sizer]
+	// closing is set from the time on when the closing sweep is waited for.
+	closing  atomic.Bool
+	paceNow  atomic.Pointer[Pace]
+	sizerNow atomic.Pointer[sizer]
 
 	mu sync.Mutex
 	// orders are the last ones heard; changed is closed, and made anew, when they change.

@@ -91,6 +91,7 @@ func (e *engine) sweep(ctx context.Context) ([]Segment, error) {
 	if err := e.mayWork(ctx, 0); err != nil {
 		return nil, err
 	}
+	e.closing.Store(true)
 	if err := e.setState(ctx, StateFinishing, ""); err != nil {
 		return nil, err
 	}
