@@ -26,6 +26,9 @@ const dropSchema = "DROP TABLE pgbackfill.migrations;\nDROP SCHEMA pgbackfill"
 // installLock keeps two installers apart. It ends with the transaction, so that a pooler may stand between.
 const installLock = `SELECT pg_advisory_xact_lock(hashtextextended('pgbackfill.migrations', 0))`
 
+// patience bounds waiting for another installer by the statement's time, not by that of a lock.
+var patience = pgsql.SetLocal(pgsql.Setting{Name: "lock_timeout", Value: "30s"})
+
 // mayCreate asks whether there is a schema, whether this role may create one and whether it may create tables in it.
 const mayCreate = `SELECT n.oid IS NOT NULL, has_database_privilege(current_database(), 'CREATE'),
        COALESCE(has_schema_privilege(n.oid, 'CREATE'), false), current_user::text, current_database()::text
@@ -60,9 +63,7 @@ func migrate(ctx context.Context, conn *pgx.Conn, opts InstallOptions, install b
 		opts.Version = "dev"
 	}
 	err := inside(ctx, conn, func(t *tx) error {
-		// Waiting for another installer is bounded by the statement's time, not by that of a lock.
-		patient := pgsql.SetLocal(pgsql.Setting{Name: "lock_timeout", Value: "30s"})
-		if err := t.send(step{Statement: patient}, step{Statement: pgsql.Statement{SQL: installLock}}); err != nil {
+		if err := t.send(step{Statement: patience}, step{Statement: pgsql.Statement{SQL: installLock}}); err != nil {
 			return err
 		}
 		status, err := look(t)

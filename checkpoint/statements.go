@@ -6,7 +6,7 @@ import (
 )
 
 // Statements lists every statement that a run sends through a store, as it is sent, for plan to
-// print. Those of [Install] are printed by [SQL].
+// print. Those of [Install] are in [InstallStatements] and [SQL].
 func Statements() []backfill.PlannedStatement {
 	var list []backfill.PlannedStatement
 	add := func(name, when, sql string) {
@@ -46,5 +46,21 @@ func Statements() []backfill.PlannedStatement {
 	add("store: holders", "where cancel waits too long", holders)
 	add("store: cancelled", "on cancel", updateCancelled)
 	add("store: leave", "when a process ends", leave)
+	return list
+}
+
+// InstallStatements lists what [Install] sends besides what [SQL] writes, for plan to print: a run
+// first makes sure that the schema is there.
+func InstallStatements() []backfill.PlannedStatement {
+	var list []backfill.PlannedStatement
+	add := func(name, when, sql string) {
+		list = append(list, backfill.PlannedStatement{Name: name, When: when, SQL: sql})
+	}
+	add("schema: patience", "before a run is made", patience.SQL)
+	add("schema: one installer at a time", "before a run is made", installLock)
+	add("schema: may it be created", "where it is missing", mayCreate)
+	add("schema: server version", "where it is missing or older", serverVersion)
+	add("schema: publications", "where it is missing or older", publications)
+	add("schema: publications of the schema", "where it is missing or older, from PostgreSQL 15", schemaPublications)
 	return list
 }

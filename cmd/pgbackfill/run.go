@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -113,7 +114,7 @@ func (a *app) plan(ctx context.Context, connect backfill.Connect, job backfill.J
 		return nil, err
 	}
 	plan.Accept(a.cfg.Accept, who())
-	plan.Statements = append(plan.Statements, checkpoint.Statements()...)
+	plan.Statements = slices.Concat(plan.Statements, checkpoint.InstallStatements(), checkpoint.Statements())
 	return plan, nil
 }
 

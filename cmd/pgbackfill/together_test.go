@@ -178,7 +178,7 @@ func TestOvertaken(t *testing.T) {
 		}
 		return nil
 	})
-	late.signal(t, syscall.SIGSTOP)
+	late.stop(t)
 	db.Exec("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = 'pgbackfill.runs'::regclass AND NOT granted")
 	if err := gate.Rollback(t.Context()); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgbackfill/pgbackfill/internal/localpg"
+	"github.com/pgbackfill/pgbackfill/internal/pgtest"
+)
+
+// plannedRows is how many rows the table of each of the jobs has, beside those with a NULL.
+const plannedRows = 4000
+
+// plannedJobs are jobs of every kind, on a table "things (id, a, b, x, y, c)" with an index on (x, y), whose
+// x and y may be NULL; on "parted", its like in two partitions; with a table "others (thing, v)".
+var plannedJobs = map[string]string{
+	"plain":         "table: things\nupdate: {set: {c: t.a + 1}}",
+	"counting":      "table: things\nidempotent: false\nupdate: {set: {c: 'COALESCE(t.c, 0) + 1'}}",
+	"all written":   "table: things\nupdate: {set: {c: t.a + 1, b: upper(t.b)}, skip_unchanged: false}",
+	"scope":         "table: things\nwhere: t.a % 3 = 1\nupdate: {set: {c: t.a + 1}}",
+	"join":          "table: things\nupdate: {set: {c: o.v}, from: others o, join: o.thing = t.id}",
+	"subquery":      "table: things\nupdate: {set: {c: (SELECT max(o.v) FROM others o WHERE o.thing = t.id)}}",
+	"key with NULL": "table: things\nkey: [x, y]\nupdate: {set: {c: t.a + 1}}",
+	"partitioned":   "table: parted\nupdate: {set: {c: o.v}, from: others o, join: o.thing = t.id}",
+	"scope, join, key with NULL, settings": "table: things\nkey: [x, y]\nwhere: t.a % 3 = 1\nsettings: {work_mem: 8MB}\n" +
+		"update: {set: {c: o.v}, from: others o, join: o.thing = t.id}",
+}
+
+// Promise 5: what plan prints is what run runs. The server logs every statement. Each that comes from a connection
+// of ours is, text for text but for white space, among those that plan printed before the run; in a run that is
+// killed and resumed, paused and resumed, given more workers and so divided, that waits for a lock in vain, and in one that is begun anew and cancelled. Apart from these are only what
+// `schema sql` prints and the planner's own reads, which are in a transaction that cannot write.
+//
+// It failed when Planned left out the count of the rows with a NULL, when the sweep's settings were not in it, and
+// for the statements around the installation, which were in no list when this test was written.
+func TestWhatIsPlannedIsWhatRuns(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Cluster(t, localpg.Options{Name: "logging", Settings: map[string]string{
+		"log_statement": "all", "log_line_prefix": "@@%c|%d|%a|", "log_parameter_max_length": "0",
+	}})
+	for name, text := range plannedJobs {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, dir := pgtest.NewOn(t, server), t.TempDir()
+			things(db)
+			job := write(t, dir, "job.yaml", "name: planned\nworkers: 1\nchunk: {rows: 20}\nrate: 800\ntimeouts: {lock: 100ms}\n"+text+"\n")
+			planned := plannedStatements(t, must(t, db.DSN(), dir, "plan", "-o", "json", job))
+			schema := oneLine(must(t, db.DSN(), dir, "schema", "sql"))
+			eventfulRun(t, db, dir, job)
+			sent := sentStatements(t, db)
+			if len(sent) < 20 {
+				t.Errorf("only %d statements of ours were found in the server's log", len(sent))
+			}
+			for statement := range sent {
+				if !planned[statement] && !strings.Contains(schema, statement) {
+					t.Errorf("sent, and not planned:\n%s", statement)
+				}
+			}
+		})
+	}
+}
+
+func things(db *pgtest.DB) {
+	db.Exec(`CREATE TABLE things (id int PRIMARY KEY, a int, b text, x int, y text, c int);
+		INSERT INTO things SELECT g, g, 'thing ' || g, g / 10, 'y' || g FROM generate_series(1, ` + fmt.Sprint(plannedRows) + `) AS g;
+		INSERT INTO things SELECT -g, g, 'thing ' || g, CASE g % 3 WHEN 0 THEN g END, CASE g % 3 WHEN 1 THEN 'y' || g END FROM generate_series(1, 50) AS g;
+		CREATE INDEX ON things (x, y);
+		CREATE TABLE others AS SELECT id AS thing, id * 2 AS v FROM things WHERE id % 7 <> 0;
+		CREATE TABLE parted (LIKE things INCLUDING ALL) PARTITION BY RANGE (id);
+		CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (MINVALUE) TO (1000);
+		CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (1000) TO (MAXVALUE);
+		INSERT INTO parted SELECT * FROM things;
+		ANALYZE things, others, parted`)
+}
+
+// eventfulRun takes a job through all that can happen to it.
+func eventfulRun(t *testing.T, db *pgtest.DB, dir, job string) {
+	t.Helper()
+	p := start(t, db.DSN(), dir, "run", "--yes", job)
+	awaitChunks(t, db, p, 10)
+	p.kill(t)
+
+	p = start(t, db.DSN(), dir, "run", "--yes", job)
+	awaitChunks(t, db, p, 20)
+	must(t, db.DSN(), dir, "pause", "planned", "--why", "to see")
+	awaitState(t, db, p, "paused")
+	db.Exec("INSERT INTO things (id, a, x, y) VALUES (9000, 1, 9000, 'y'); INSERT INTO parted (id, a, x, y) VALUES (9000, 1, 9000, 'y')") // the tail
+	// A writer in the way of a chunk, near the beginning of a segment: the idle divide what is left of it.
+	writer, err := db.Pool().Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Rollback(t.Context())
+	if _, err := writer.Exec(t.Context(), "WITH u AS (UPDATE things SET a = a WHERE id = 3001) UPDATE parted SET a = a WHERE id = 3001"); err != nil {
+		t.Fatal(err)
+	}
+	must(t, db.DSN(), dir, "resume", "planned")
+	must(t, db.DSN(), dir, "set", "planned", "workers=6", "rate=20000")
+	pgtest.Eventually(t, time.Minute, func() error {
+		if p.ended() {
+			t.Fatalf("the process ended early:\n%s", p.out)
+		}
+		split := pgtest.One[bool](db, "SELECT EXISTS (SELECT FROM pgbackfill.chunks WHERE fence = 'split')")
+		if late := strings.Contains(p.out.String(), "55P03"); !split || !late {
+			return fmt.Errorf("a lock not had: %t; a segment divided: %t", late, split)
+		}
+		return nil
+	})
+	if err := writer.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.wait(t, time.Minute); code != 0 {
+		t.Fatalf("exit code %d; it said:\n%s", code, p.out)
+	}
+
+	p = start(t, db.DSN(), dir, "run", "--yes", "--again", job)
+	awaitState(t, db, p, "running")
+	p2 := start(t, db.DSN(), dir, "run", "--yes", "--again", job)
+	if code := p.wait(t, time.Minute); code != 1 {
+		t.Errorf("the process that was replaced exits with %d; it said:\n%s", code, p.out)
+	}
+	awaitState(t, db, p2, "running")
+	must(t, db.DSN(), dir, "cancel", "--yes", "planned")
+	p2.wait(t, time.Minute)
+}
+
+// awaitState waits until the newest run is in a state, while a process is at work.
+func awaitState(t *testing.T, db *pgtest.DB, p *process, state string) {
+	t.Helper()
+	pgtest.Eventually(t, time.Minute, func() error {
+		if p.ended() {
+			t.Fatalf("the process ended early:\n%s", p.out)
+		}
+		if is := pgtest.One[string](db, "SELECT state FROM pgbackfill.runs ORDER BY id DESC LIMIT 1"); is != state {
+			return fmt.Errorf("the run is %s, want %s", is, state)
+		}
+		return nil
+	})
+}
+
+var whiteSpace = regexp.MustCompile(`\s+`)
+
+func oneLine(sql string) string {
+	return strings.TrimSpace(whiteSpace.ReplaceAllString(sql, " "))
+}
+
+func plannedStatements(t *testing.T, plan string) map[string]bool {
+	t.Helper()
+	var p struct{ Statements []struct{ SQL string } }
+	if err := json.Unmarshal([]byte(plan[strings.Index(plan, "{\n"):]), &p); err != nil {
+		t.Fatalf("%v:\n%s", err, plan)
+	}
+	statements := map[string]bool{}
+	for _, s := range p.Statements {
+		statements[oneLine(s.SQL)] = true
+	}
+	return statements
+}
+
+// sentStatements are those in the server's log that connections of ours sent to a database, without those of
+// transactions that only plan.
+func sentStatements(t *testing.T, db *pgtest.DB) map[string]bool {
+	t.Helper()
+	log, err := os.ReadFile(db.Server().Log())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := map[string]bool{}
+	planning := map[string]bool{} // by session
+	for _, entry := range strings.Split(string(log), "\n@@") {
+		fields := strings.SplitN(entry, "|", 4)
+		if len(fields) < 4 || fields[1] != db.Name() || !strings.HasPrefix(fields[2], "pgbackfill") {
+			continue
+		}
+		_, statement, found := strings.Cut(fields[3], "LOG:  execute <unnamed>: ")
+		if !found {
+			_, statement, found = strings.Cut(fields[3], "LOG:  statement: ")
+		}
+		if !found {
+			continue
+		}
+		session, statement := fields[0], oneLine(statement)
+		switch {
+		case statement == "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY":
+			planning[session] = true
+		case planning[session]:
+			planning[session] = statement != "ROLLBACK" && statement != "COMMIT"
+		default:
+			sent[statement] = true
+		}
+	}
+	return sent
+}
