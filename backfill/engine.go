@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 )
 
 const (
@@ -200,124 +198,6 @@ func (e *engine) attended(ctx context.Context, work func(context.Context) error)
 	})
 	g.Go(func() error { return e.mind(ctx, done, func() {}) })
 	return g.Wait()
-}
-
-// goOver works until every segment of a pass is closed.
-func (e *engine) goOver(ctx context.Context, pass Pass) error {
-	e.sizerNow.Store(newSizer(e.pace(), pass == PassSweep))
-	list, err := e.segments.List(ctx, pass)
-	if err != nil {
-		return err
-	}
-	e.queue = newQueue(pass, list)
-	e.observe(PassStarted{Pass: pass, Segments: len(list)})
-	e.synced(list)
-
-	g, working := errgroup.WithContext(ctx)
-	c := &crew{running: map[int]bool{}, gone: make(chan struct{})}
-	staff := func() {
-		for _, id := range c.missing(e.pace().Workers) {
-			g.Go(func() error {
-				defer c.leave(id)
-				return e.workerLoop(working, id)
-			})
-		}
-	}
-	staff()
-	g.Go(func() error { return e.mind(working, c.gone, staff) })
-	return g.Wait()
-}
-
-// crew is the workers of a pass. Once the last one is gone nobody comes any more.
-type crew struct {
-	mu      sync.Mutex
-	running map[int]bool
-	// gone is closed when the last worker has left.
-	gone chan struct{}
-	over bool
-}
-
-// missing takes on those of the first workers who are not there, and returns their numbers.
-func (c *crew) missing(workers int) []int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var list []int
-	for id := 1; id <= workers && !c.over; id++ {
-		if !c.running[id] {
-			c.running[id] = true
-			list = append(list, id)
-		}
-	}
-	return list
-}
-
-func (c *crew) leave(id int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if delete(c.running, id); len(c.running) == 0 {
-		c.over = true
-		close(c.gone)
-	}
-}
-
-// workerLoop is one worker's life in a pass: a segment at a time.
-func (e *engine) workerLoop(ctx context.Context, id int) error {
-	w := &worker{engine: e, id: id}
-	defer w.close(ctx)
-	e.count(&e.active, 1)
-	defer e.count(&e.active, -1)
-	for {
-		seg, err := w.take(ctx)
-		if err == nil {
-			var mark Mark
-			e.observe(SegmentStarted{Worker: id, Segment: seg.Segment, Mark: seg.Mark})
-			mark, err = w.segment(ctx, seg.Segment)
-			e.release(seg.No, mark, err)
-			e.observe(SegmentEnded{Worker: id, Segment: seg.Segment, Mark: mark})
-		}
-		switch {
-		case err == nil || errors.Is(err, errContested):
-		case errors.Is(err, errPassDone), errors.Is(err, errSurplus):
-			return nil
-		default:
-			return err
-		}
-	}
-}
-
-// mind keeps the heartbeat, hears orders and staffs the pass until its workers are gone.
-func (e *engine) mind(ctx context.Context, done <-chan struct{}, staff func()) error {
-	ticker := time.NewTicker(beatEvery)
-	defer ticker.Stop()
-	silent := false
-	for {
-		select {
-		case <-done:
-			return nil
-		case <-ctx.Done():
-			<-done
-			return nil
-		case <-ticker.C:
-		}
-		err := e.beat(ctx)
-		if err == nil {
-			err = e.obey(ctx)
-		}
-		switch {
-		case err == nil:
-			if silent {
-				silent = false
-				e.observe(Waiting{})
-			}
-			staff()
-		case ctx.Err() != nil:
-		case pgerr.Class(err) == pgerr.Fatal:
-			return fmt.Errorf("keeping the run's heartbeat: %w", err)
-		default:
-			silent = true
-			e.observe(Waiting{Reason: "the ledger cannot be reached: " + pgerr.Describe(err)})
-		}
-	}
 }
 
 // end says how this process left the run, and moves the run to the state that follows.
