@@ -51,6 +51,7 @@ var preflight = []check{
 	{"foreign-key-written", SeverityNote, (*planning).foreignKeyWritten},
 	{"constraint-not-valid", SeverityNote, (*planning).constraintNotValid},
 	{"reads-tables", SeverityNote, (*planning).readsTables},
+	{"sources-change", SeverityNote, (*planning).sourcesChange},
 	{"published", SeverityNote, (*planning).published},
 	{"replica-identity-full", SeverityNote, (*planning).replicaIdentityFull},
 	{"replicas", SeverityNote, (*planning).replicas},
@@ -188,7 +189,7 @@ func (pl *planning) notIdempotent() *noticed {
 	return &noticed{
 		"the job is not idempotent: each row is changed exactly once only if its key stays as it is while the run goes on",
 		"idempotent: false; key " + pl.keyNames() + "; there is no closing sweep, so rows that commit behind the walk stay as they are",
-		"make sure that nothing updates the key, and that the application already writes new rows as they should be",
+		"make sure that nothing updates the key; rows inserted meanwhile are changed too where the walk and its tail meet them: leave those out with where: that the application writes as they should be",
 	}
 }
 
@@ -206,6 +207,19 @@ func (pl *planning) volatileExpression() *noticed {
 		"an expression gives another value each time it is evaluated",
 		"volatile: " + some(names),
 		"no row is ever unchanged, and no verification can compute the value again: use an expression of the row alone, or idempotent: false",
+	}
+}
+
+// sourcesChange is about rows that are as they were and whose values have changed: the closing
+// sweep looks at rows of the walked table that were written, and not at what they are made of.
+func (pl *planning) sourcesChange() *noticed {
+	if !pl.plan.LockFirst || !pl.plan.Job.Idempotent {
+		return nil
+	}
+	return &noticed{
+		"new values come from more than the row itself: what is committed there once a row was walked does not reach it",
+		"from:, a subquery, or a function that reads tables; the closing sweep looks at rows of the table that were written meanwhile",
+		"have the application bring changes of the other tables over while the run goes on, or run the job --again afterwards",
 	}
 }
 

@@ -104,7 +104,7 @@ func (s *sizer) took(size int, seen, changed int64, d time.Duration) {
 func (s *sizer) shrink(size int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fixed == 0 && size <= s.rows {
+	if (s.fixed == 0 || s.sparse) && size <= s.rows {
 		s.resize(size / 2)
 	}
 }

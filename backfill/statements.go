@@ -36,7 +36,7 @@ func statementsOf(p *Plan) (statements, error) {
 		if column == nil {
 			return statements{}, Inputf(p.Job.Origin, "name a column that the table has", "table %s has no column %q", c.Table, a.Column)
 		}
-		c.Set = append(c.Set, pgsql.SetColumn{Name: column.Name, Type: column.Type, Compare: pgsql.Compare(column.Compare), Expr: a.Value.SQL})
+		c.Set = append(c.Set, pgsql.SetColumn{Name: column.Name, Type: column.Type, Bare: column.BareType, Compare: pgsql.Compare(column.Compare), Expr: a.Value.SQL})
 	}
 	if p.Job.speaksOfWholeRow() {
 		c.WholeRow = p.Table.ColumnNames()
@@ -72,7 +72,13 @@ func (s statements) jobSettings(seg Segment, p Pace) pgsql.Statement {
 	default: // by the index, whatever stale statistics say
 		reading = []pgsql.Setting{{Name: "enable_seqscan", Value: "off"}}
 	}
-	return pgsql.SetLocal(slices.Concat(reading, s.pins, s.limits(seg, p))...)
+	var memory []pgsql.Setting
+	if seg.Pass == PassSweep {
+		// Every row is looked up among the transactions of the ledger. Where these do not fit, they
+		// are read again for each row.
+		memory = []pgsql.Setting{{Name: "work_mem", Value: "256MB"}}
+	}
+	return pgsql.SetLocal(slices.Concat(reading, s.pins, memory, s.limits(seg, p))...)
 }
 
 // limits are the settings that every transaction makes for itself.

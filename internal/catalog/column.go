@@ -14,12 +14,10 @@ const operators = `(
 // rules of GetDefaultOpClass: the type's own, else one of a type it is the same bytes as, the preferred one first,
 // else the one for all of its kind.
 const columnsSQL = `
-SELECT a.attnum, a.attname::text, format_type(a.atttypid, a.atttypmod), a.atttypid, base.oid, a.atttypmod,
+SELECT a.attnum, a.attname::text, format_type(a.atttypid, a.atttypmod), a.atttypid, base.oid, format_type(base.oid, -1), a.atttypmod,
        base.oid IN ('bool'::regtype, '"char"'::regtype, 'int8'::regtype, 'int2'::regtype, 'int4'::regtype, 'oid'::regtype,
-                    'bytea'::regtype, 'uuid'::regtype, 'date'::regtype, 'time'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype)
-         OR base.typtype = 'e',
+                    'bytea'::regtype, 'uuid'::regtype, 'date'::regtype, 'time'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype),
        base.oid IN ('text'::regtype, 'varchar'::regtype, 'name'::regtype),
-       coalesce(l.collisdeterministic, true),
        coalesce(quote_ident(ln.nspname) || '.' || quote_ident(l.collname), ''),
        a.attnotnull, a.attgenerated = 's', a.attidentity = 'd', a.attidentity = 'a',
        coalesce(pg_get_expr(d.adbin, d.adrelid), ''),
@@ -65,8 +63,9 @@ func (t *Table) readColumns(ctx context.Context, q Querier, _ Server) error {
 		Number                              int16
 		Name, Type                          string
 		TypeOID, BaseType                   uint32
+		BareType                            string
 		Typmod                              int32
-		Identical, Text, Deterministic      bool
+		Identical, Text                     bool
 		Collation                           string
 		NotNull                             bool
 		Generated, Identity, IdentityAlways bool
@@ -79,13 +78,13 @@ func (t *Table) readColumns(ctx context.Context, q Querier, _ Server) error {
 	rows, err := collect[row](ctx, q, "the columns", columnsSQL, t.OID)
 	for _, r := range rows {
 		c := Column{
-			Number: r.Number, Name: r.Name, Type: r.Type, TypeOID: r.TypeOID, BaseType: r.BaseType, Typmod: r.Typmod,
+			Number: r.Number, Name: r.Name, Type: r.Type, TypeOID: r.TypeOID, BaseType: r.BaseType, BareType: r.BareType, Typmod: r.Typmod,
 			Compare: CompareImage, Collation: r.Collation, NotNull: r.NotNull, Generated: r.Generated, Identity: r.Identity,
 			IdentityAlways: r.IdentityAlways, Default: r.Default, Operators: r.Operators, Width: r.Width,
 			NullFraction: r.NullFraction, MaySelect: r.MaySelect, MayUpdate: r.MayUpdate,
 		}
 		switch {
-		case r.Identical || r.Text && r.Deterministic:
+		case r.Identical:
 			c.Compare = CompareIdentity
 		case r.Text:
 			c.Compare = CompareCollateC

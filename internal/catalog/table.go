@@ -67,7 +67,7 @@ type Compare string
 const (
 	// CompareIdentity is for types whose = means the same bytes.
 	CompareIdentity Compare = "identity"
-	// CompareCollateC is for text under a collation that calls different bytes equal.
+	// CompareCollateC is for text: byte for byte, whatever collations the two values bring.
 	CompareCollateC Compare = "collate-c"
 	// CompareImage is for the rest: types whose = is not identity (the scale of numeric, the -0 of float, citext,
 	// jsonb, interval …) or that have none (json).
@@ -82,7 +82,9 @@ type Column struct {
 	Type    string `json:"type"`
 	TypeOID uint32 `json:"type_oid"`
 	// BaseType is what a domain stands for in the end, and TypeOID where the type is no domain.
-	BaseType uint32  `json:"base_type"`
+	BaseType uint32 `json:"base_type"`
+	// BareType is the name of BaseType without a length or a precision: "bpchar", "numeric". A cast to it cuts nothing.
+	BareType string  `json:"bare_type"`
 	Typmod   int32   `json:"typmod"`
 	Compare  Compare `json:"compare"`
 	// Collation is quoted and qualified; "" where the type has none.

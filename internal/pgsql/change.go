@@ -12,7 +12,7 @@ type Compare string
 const (
 	// CompareIdentity is for types whose = means the same bytes.
 	CompareIdentity Compare = "identity"
-	// CompareCollateC is for text under a collation that calls different bytes equal.
+	// CompareCollateC is for text: byte for byte, whatever collations the two values bring.
 	CompareCollateC Compare = "collate-c"
 	// CompareImage compares the stored images: for types whose = is not identity (numeric
 	// scale, float -0, jsonb scale, citext, intervals, geometry …) or that have none (json).
@@ -22,9 +22,10 @@ const (
 // SetColumn is one assignment of a change.
 type SetColumn struct {
 	Name string
-	// Type is the column's full type, as format_type gives it.
-	Type    string
-	Compare Compare
+	// Type is the column's full type, as format_type gives it. Bare is the type it is made of,
+	// domains resolved, without a length or precision: a cast to it cuts nothing.
+	Type, Bare string
+	Compare    Compare
 	// Expr is the new value, an SQL expression over t.
 	Expr string
 }
@@ -179,7 +180,7 @@ func (e expanded) update() string {
 	fmt.Fprintf(&b, "\nWHERE %s", e.rng)
 	differs := ""
 	if e.SkipUnchanged || e.Sweep != 0 {
-		differs = e.differs(func(s SetColumn) string { return "(" + s.Expr + "\n)" })
+		differs = e.differs(func(i int) string { return "(" + e.Set[i].Expr + "\n)" })
 	}
 	// PostgreSQL may test predicates in any order, and an expression may fail on a row
 	// outside the scope: CASE is what keeps the order.
@@ -209,28 +210,41 @@ func (e expanded) scope() string {
 // written is true of the rows that the walk may have missed: those written since the run
 // was created, by anybody but a chunk of the run. A row that was there before was seen by
 // its chunk, and one that a chunk wrote is as it should be, until somebody writes it again.
+// The rows of a partition that was attached since then came without being written.
 // Ages are compared as the server compares transaction ids, modulo 2³¹; past 2·10⁹
 // transactions since the run's start every row counts.
 func (e expanded) written() string {
-	return fmt.Sprintf(`pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) (
+	horizon := fmt.Sprintf(`(
          SELECT CASE WHEN pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8
                           OPERATOR(pg_catalog.-) r.horizon::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.<) 2000000000
                      THEN pg_catalog.age(r.horizon::pg_catalog.xid) ELSE 2147483647 END
-         FROM pgbackfill.runs AS r WHERE r.id OPERATOR(pg_catalog.=) %[1]s)
+         FROM pgbackfill.runs AS r WHERE r.id OPERATOR(pg_catalog.=) %s)`, e.run)
+	since := "pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) " + horizon
+	if e.Partitioned {
+		since = fmt.Sprintf(`(%s
+         OR t.tableoid OPERATOR(pg_catalog.=) ANY (
+         WITH RECURSIVE attached AS (
+           SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE pg_catalog.age(i.xmin) OPERATOR(pg_catalog.<=) %s
+           UNION
+           SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN attached ON i.inhparent OPERATOR(pg_catalog.=) attached.inhrelid)
+         SELECT attached.inhrelid FROM attached))`, since, horizon)
+	}
+	return fmt.Sprintf(`%s
        AND NOT (t.xmin OPERATOR(pg_catalog.=) ANY (
-         SELECT c.xid::pg_catalog.xid FROM pgbackfill.chunks AS c WHERE c.run_id OPERATOR(pg_catalog.=) %[1]s))`, e.run)
+         SELECT c.xid::pg_catalog.xid FROM pgbackfill.chunks AS c WHERE c.run_id OPERATOR(pg_catalog.=) %s))`, since, e.run)
 }
 
 // differs is true of the rows that do not hold their new values.
-func (e expanded) differs(value func(SetColumn) string) string {
+func (e expanded) differs(value func(int) string) string {
 	parts := make([]string, len(e.Set))
 	for i, s := range e.Set {
-		old, cast := "t."+Ident(s.Name), fmt.Sprintf("CAST(%s AS %s)", value(s), comparedType(s.Type))
+		old, cast := "t."+Ident(s.Name), fmt.Sprintf("CAST(%s AS %s)", value(i), comparedType(s.Type))
 		switch s.Compare {
 		case CompareIdentity:
 			parts[i] = fmt.Sprintf("%s IS DISTINCT FROM %s", old, cast)
 		case CompareCollateC:
-			parts[i] = fmt.Sprintf(`%s COLLATE "pg_catalog"."C" IS DISTINCT FROM %s COLLATE "pg_catalog"."C"`, old, cast)
+			// As text, since for other types the search_path may have an = of somebody's own.
+			parts[i] = fmt.Sprintf(`%s::pg_catalog.text COLLATE "pg_catalog"."C" IS DISTINCT FROM %s::pg_catalog.text COLLATE "pg_catalog"."C"`, old, cast)
 		default:
 			parts[i] = fmt.Sprintf("ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(%s)::pg_catalog.record", old, cast)
 		}
@@ -277,7 +291,8 @@ func (e expanded) lockedUpdate() string {
 	}
 	fmt.Fprintf(&b, " pgbackfill_new AS MATERIALIZED (\n  SELECT %[1]s.pgbackfill_table, %[1]s.pgbackfill_row", scoped)
 	for i, s := range e.Set {
-		fmt.Fprintf(&b, ",\n         CAST((%s\n) AS %s) AS pgbackfill_%d", s.Expr, comparedType(s.Type), i+1)
+		// The assignment below decides what fits the column; an explicit cast would cut it to size.
+		fmt.Fprintf(&b, ",\n         CAST((%s\n) AS %s) AS pgbackfill_%d", s.Expr, s.Bare, i+1)
 	}
 	b.WriteString("\n  FROM " + from)
 	if e.From != "" {
@@ -295,11 +310,7 @@ func (e expanded) lockedUpdate() string {
 		b.WriteString("\n    AND t.tableoid OPERATOR(pg_catalog.=) new.pgbackfill_table")
 	}
 	if e.SkipUnchanged || e.Sweep != 0 {
-		number := 0
-		fmt.Fprintf(&b, "\n    AND (%s)", e.differs(func(SetColumn) string {
-			number++
-			return fmt.Sprintf("new.pgbackfill_%d", number)
-		}))
+		fmt.Fprintf(&b, "\n    AND (%s)", e.differs(func(i int) string { return fmt.Sprintf("new.pgbackfill_%d", i+1) }))
 	}
 	b.WriteString(`
   RETURNING 1

@@ -32,9 +32,9 @@ func TestShapes(t *testing.T) {
 	one := pgsql.Range{After: []string{"41"}, Through: []string{"77"}}
 	two := pgsql.Range{After: []string{"41", "a,b"}, Through: []string{"77", ""}}
 	set := []pgsql.SetColumn{
-		{Name: "display_name", Type: "character varying(40)", Compare: pgsql.CompareIdentity, Expr: "initcap(t.full_name) -- as shown"},
-		{Name: "price", Type: "numeric(8,2)", Compare: pgsql.CompareImage, Expr: "t.cents / 100.0"},
-		{Name: "tag", Type: "text", Compare: pgsql.CompareCollateC, Expr: "lower(t.tag)"},
+		{Name: "display_name", Type: "character varying(40)", Bare: "character varying", Compare: pgsql.CompareCollateC, Expr: "initcap(t.full_name) -- as shown"},
+		{Name: "price", Type: "numeric(8,2)", Bare: "numeric", Compare: pgsql.CompareImage, Expr: "t.cents / 100.0"},
+		{Name: "seen", Type: "bigint", Bare: "bigint", Compare: pgsql.CompareIdentity, Expr: "t.seen + 1"},
 	}
 	plain := pgsql.Change{Walk: walk(id), Set: set[:1]}
 	guarded := pgsql.Change{Walk: walk(id), Set: set, SkipUnchanged: true}
@@ -49,7 +49,7 @@ func TestShapes(t *testing.T) {
 	joined.Partitioned = true
 	alone := pgsql.Change{Walk: walk(id), Set: set[:1], LockFirst: true}
 	whole := joined
-	whole.Set, whole.WholeRow = []pgsql.SetColumn{{Name: "doc", Type: "jsonb", Compare: pgsql.CompareImage, Expr: "to_jsonb(t)"}}, []string{"id", `Co"de`, "doc"}
+	whole.Set, whole.WholeRow = []pgsql.SetColumn{{Name: "doc", Type: "jsonb", Bare: "jsonb", Compare: pgsql.CompareImage, Expr: "to_jsonb(t)"}}, []string{"id", `Co"de`, "doc"}
 	joinedSweep := joined
 	joinedSweep.Sweep = 7
 

@@ -23,7 +23,7 @@ WITH pgbackfill_scoped AS MATERIALIZED (
          CAST((initcap(t.full_name) -- as shown
 ) AS character varying) AS pgbackfill_1,
          CAST((t.cents / 100.0
-) AS numeric(8,2)) AS pgbackfill_2
+) AS numeric) AS pgbackfill_2
   FROM pgbackfill_scoped AS t,
        (SELECT p.user_id, p.code FROM posts p WHERE (ROW(p.user_id, p.code) OPERATOR(pg_catalog.>) ROW($1::bigint, $2::character(5) COLLATE "pg_catalog"."C") AND ROW(p.user_id, p.code) OPERATOR(pg_catalog.<=) ROW($3::bigint, $4::character(5) COLLATE "pg_catalog"."C") AND p.code IS NOT NULL) AND (t.display_name IS NULL
 )) p
@@ -37,7 +37,7 @@ WITH pgbackfill_scoped AS MATERIALIZED (
   WHERE ROW(t."id", t."Co""de") OPERATOR(pg_catalog.>) ROW($1::bigint, $2::character(5) COLLATE "pg_catalog"."C") AND ROW(t."id", t."Co""de") OPERATOR(pg_catalog.<=) ROW($3::bigint, $4::character(5) COLLATE "pg_catalog"."C") AND t."Co""de" IS NOT NULL
     AND t.ctid OPERATOR(pg_catalog.=) new.pgbackfill_row
     AND t.tableoid OPERATOR(pg_catalog.=) new.pgbackfill_table
-    AND (t."display_name" IS DISTINCT FROM CAST(new.pgbackfill_1 AS character varying)
+    AND (t."display_name"::pg_catalog.text COLLATE "pg_catalog"."C" IS DISTINCT FROM CAST(new.pgbackfill_1 AS character varying)::pg_catalog.text COLLATE "pg_catalog"."C"
         OR ROW(t."price")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(CAST(new.pgbackfill_2 AS numeric(8,2)))::pg_catalog.record)
   RETURNING 1
 )

@@ -2,11 +2,21 @@
 SELECT pg_catalog.count(*) FROM (
   SELECT FROM "public"."users" AS t
   WHERE ROW(t."id", t."Co""de") OPERATOR(pg_catalog.>) ROW($1::bigint, $2::character(5) COLLATE "pg_catalog"."C") AND ROW(t."id", t."Co""de") OPERATOR(pg_catalog.<=) ROW($3::bigint, $4::character(5) COLLATE "pg_catalog"."C") AND t."Co""de" IS NOT NULL
-    AND pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) (
+    AND (pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) (
          SELECT CASE WHEN pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8
                           OPERATOR(pg_catalog.-) r.horizon::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.<) 2000000000
                      THEN pg_catalog.age(r.horizon::pg_catalog.xid) ELSE 2147483647 END
          FROM pgbackfill.runs AS r WHERE r.id OPERATOR(pg_catalog.=) $5::pg_catalog.int8)
+         OR t.tableoid OPERATOR(pg_catalog.=) ANY (
+         WITH RECURSIVE attached AS (
+           SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE pg_catalog.age(i.xmin) OPERATOR(pg_catalog.<=) (
+         SELECT CASE WHEN pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8
+                          OPERATOR(pg_catalog.-) r.horizon::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.<) 2000000000
+                     THEN pg_catalog.age(r.horizon::pg_catalog.xid) ELSE 2147483647 END
+         FROM pgbackfill.runs AS r WHERE r.id OPERATOR(pg_catalog.=) $5::pg_catalog.int8)
+           UNION
+           SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN attached ON i.inhparent OPERATOR(pg_catalog.=) attached.inhrelid)
+         SELECT attached.inhrelid FROM attached))
        AND NOT (t.xmin OPERATOR(pg_catalog.=) ANY (
          SELECT c.xid::pg_catalog.xid FROM pgbackfill.chunks AS c WHERE c.run_id OPERATOR(pg_catalog.=) $5::pg_catalog.int8))
        AND (t.display_name IS NULL
@@ -23,11 +33,21 @@ WITH pgbackfill_scoped AS MATERIALIZED (
   SELECT t.tableoid AS pgbackfill_table, t.ctid AS pgbackfill_row, t.*
   FROM "public"."users" AS t
   WHERE ROW(t."id", t."Co""de") OPERATOR(pg_catalog.>) ROW($1::bigint, $2::character(5) COLLATE "pg_catalog"."C") AND ROW(t."id", t."Co""de") OPERATOR(pg_catalog.<=) ROW($3::bigint, $4::character(5) COLLATE "pg_catalog"."C") AND t."Co""de" IS NOT NULL
-    AND pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) (
+    AND (pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) (
          SELECT CASE WHEN pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8
                           OPERATOR(pg_catalog.-) r.horizon::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.<) 2000000000
                      THEN pg_catalog.age(r.horizon::pg_catalog.xid) ELSE 2147483647 END
          FROM pgbackfill.runs AS r WHERE r.id OPERATOR(pg_catalog.=) $5::pg_catalog.int8)
+         OR t.tableoid OPERATOR(pg_catalog.=) ANY (
+         WITH RECURSIVE attached AS (
+           SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE pg_catalog.age(i.xmin) OPERATOR(pg_catalog.<=) (
+         SELECT CASE WHEN pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8
+                          OPERATOR(pg_catalog.-) r.horizon::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.<) 2000000000
+                     THEN pg_catalog.age(r.horizon::pg_catalog.xid) ELSE 2147483647 END
+         FROM pgbackfill.runs AS r WHERE r.id OPERATOR(pg_catalog.=) $5::pg_catalog.int8)
+           UNION
+           SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN attached ON i.inhparent OPERATOR(pg_catalog.=) attached.inhrelid)
+         SELECT attached.inhrelid FROM attached))
        AND NOT (t.xmin OPERATOR(pg_catalog.=) ANY (
          SELECT c.xid::pg_catalog.xid FROM pgbackfill.chunks AS c WHERE c.run_id OPERATOR(pg_catalog.=) $5::pg_catalog.int8))
        AND (t.display_name IS NULL
@@ -38,7 +58,7 @@ WITH pgbackfill_scoped AS MATERIALIZED (
          CAST((initcap(t.full_name) -- as shown
 ) AS character varying) AS pgbackfill_1,
          CAST((t.cents / 100.0
-) AS numeric(8,2)) AS pgbackfill_2
+) AS numeric) AS pgbackfill_2
   FROM pgbackfill_scoped AS t,
        (SELECT p.user_id, p.code FROM posts p WHERE (ROW(p.user_id, p.code) OPERATOR(pg_catalog.>) ROW($1::bigint, $2::character(5) COLLATE "pg_catalog"."C") AND ROW(p.user_id, p.code) OPERATOR(pg_catalog.<=) ROW($3::bigint, $4::character(5) COLLATE "pg_catalog"."C") AND p.code IS NOT NULL) AND (t.display_name IS NULL
 )) p
@@ -52,7 +72,7 @@ WITH pgbackfill_scoped AS MATERIALIZED (
   WHERE ROW(t."id", t."Co""de") OPERATOR(pg_catalog.>) ROW($1::bigint, $2::character(5) COLLATE "pg_catalog"."C") AND ROW(t."id", t."Co""de") OPERATOR(pg_catalog.<=) ROW($3::bigint, $4::character(5) COLLATE "pg_catalog"."C") AND t."Co""de" IS NOT NULL
     AND t.ctid OPERATOR(pg_catalog.=) new.pgbackfill_row
     AND t.tableoid OPERATOR(pg_catalog.=) new.pgbackfill_table
-    AND (t."display_name" IS DISTINCT FROM CAST(new.pgbackfill_1 AS character varying)
+    AND (t."display_name"::pg_catalog.text COLLATE "pg_catalog"."C" IS DISTINCT FROM CAST(new.pgbackfill_1 AS character varying)::pg_catalog.text COLLATE "pg_catalog"."C"
         OR ROW(t."price")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(CAST(new.pgbackfill_2 AS numeric(8,2)))::pg_catalog.record)
   RETURNING 1
 )

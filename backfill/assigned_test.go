@@ -1,0 +1,90 @@
+package backfill_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/pgtest"
+)
+
+// What does not fit the column is an error and not cut to size: also where the value comes from
+// another table, and so is computed by a query before it is assigned.
+//
+// It failed, and stored 'abcde' and '101', when that query cast the value to the column's type.
+func TestValueThatDoesNotFitIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ column, value string }{
+		{"char(5)", "'abcdefgh'::text"}, {"varchar(5)", "'abcdefgh'::text"}, {"fits", "'abcdefgh'::text"},
+		{"bit(3)", "B'10111'"}, {"char(5)[]", "ARRAY['abcdefgh'::text]"}, {"numeric(4,2)", "1000.5"},
+	} {
+		t.Run(c.column, func(t *testing.T) {
+			t.Parallel()
+			db := installed(t, "CREATE DOMAIN fits AS varchar(5)", "CREATE TABLE w (id int PRIMARY KEY, c "+c.column+")",
+				"CREATE TABLE src (id int PRIMARY KEY)", "INSERT INTO w VALUES (1)", "INSERT INTO src VALUES (1)")
+			job := sets("w", map[string]string{"c": c.value})
+			for _, from := range []bool{false, true} {
+				if from {
+					job.Update.From, job.Update.Join = &backfill.Expr{SQL: "src s"}, &backfill.Expr{SQL: "s.id = t.id"}
+				}
+				_, err := join(t, db, planned(t, db, job, whole), part{}).wait()
+				if err == nil || !strings.Contains(err.Error(), "a row cannot be changed") {
+					t.Errorf("from another table: %t: a value that does not fit is not refused: %v", from, err)
+				}
+				if stored := pgtest.One[*string](db, "SELECT c::text FROM w"); stored != nil {
+					t.Errorf("from another table: %t: %q was stored", from, *stored)
+				}
+			}
+		})
+	}
+}
+
+// Which rows are unchanged is said by PostgreSQL's own comparison, whatever operators somebody
+// has put on the job's search_path: an = of varchar in public once said that every row was.
+func TestForeignOperatorDoesNotDecideWhatIsUnchanged(t *testing.T) {
+	t.Parallel()
+	db := installed(t, "CREATE TYPE mood AS ENUM ('glad', 'sad')",
+		"CREATE FUNCTION public.same(varchar, varchar) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+		"CREATE OPERATOR public.= (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = public.same)",
+		"CREATE FUNCTION public.same(mood, mood) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+		"CREATE OPERATOR public.= (LEFTARG = mood, RIGHTARG = mood, FUNCTION = public.same)",
+		"CREATE TABLE w (id int PRIMARY KEY, c varchar(9) DEFAULT 'old', m mood DEFAULT 'sad')", "INSERT INTO w SELECT generate_series(1, 20)")
+	do(t, db, planned(t, db, sets("w", map[string]string{"c": "'new'::varchar", "m": "'glad'::mood"}), whole))
+	if left := pgtest.One[int](db, "SELECT count(*) FROM w WHERE c::text <> 'new' OR m::text <> 'glad'"); left != 0 {
+		t.Errorf("%d of 20 rows were taken for unchanged", left)
+	}
+}
+
+// Two columns under different collations are compared all the same: byte for byte.
+func TestValueUnderAnotherCollation(t *testing.T) {
+	t.Parallel()
+	db := installed(t, `CREATE TABLE w (id int PRIMARY KEY, a text COLLATE "C", b text COLLATE "POSIX")`, "INSERT INTO w VALUES (1, NULL, 'x')")
+	do(t, db, planned(t, db, sets("w", map[string]string{"a": "t.b"}), whole))
+	if got := pgtest.One[string](db, "SELECT a FROM w"); got != "x" {
+		t.Errorf("a is %q", got)
+	}
+}
+
+// The rows of a partition that is attached while the run goes on are old and were in no chunk:
+// the closing sweep does them. It failed when the sweep looked at the age of rows alone.
+func TestPartitionAttachedBehindTheWalk(t *testing.T) {
+	t.Parallel()
+	db := installed(t, "CREATE TABLE w (id int PRIMARY KEY, c text) PARTITION BY RANGE (id)",
+		"CREATE TABLE above PARTITION OF w FOR VALUES FROM (100) TO (200)", "INSERT INTO w SELECT generate_series(100, 199)",
+		"CREATE TABLE below (id int NOT NULL, c text) PARTITION BY RANGE (id)",
+		"CREATE TABLE lowest PARTITION OF below FOR VALUES FROM (0) TO (100)", "INSERT INTO below SELECT generate_series(0, 99)")
+	plan := planned(t, db, sets("w", map[string]string{"c": "'x'"}), whole)
+	attached := false
+	w := join(t, db, plan, part{observer: func(e backfill.Event) {
+		if pass, ok := e.(backfill.PassStarted); ok && pass.Pass == backfill.PassTail && !attached {
+			attached = true
+			db.Exec("ALTER TABLE w ATTACH PARTITION below FOR VALUES FROM (0) TO (100)")
+		}
+	}})
+	if _, err := w.wait(); err != nil {
+		t.Fatal(err)
+	}
+	if left := pgtest.One[int](db, "SELECT count(*) FROM w WHERE c IS NULL"); !attached || left != 0 {
+		t.Errorf("attached: %t; %d rows of the new partition were left out", attached, left)
+	}
+}
