@@ -15,6 +15,7 @@ import (
 // goOver works until every segment of a pass is closed.
 func (e *engine) goOver(ctx context.Context, pass Pass) error {
 	e.sizerNow.Store(newSizer(e.pace(), pass == PassSweep))
+	e.closing.Store(pass == PassSweep)
 	list, err := e.segments.List(ctx, pass)
 	if err != nil {
 		return err

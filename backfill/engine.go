@@ -146,10 +146,10 @@ func (e *engine) begin(ctx context.Context, o Options) error {
 	return nil
 }
 
-// passes goes through the run's passes to its end.
+// passes goes through the run's passes to its end. Which pass the run is in is the ledger's to say,
+// and it may be an earlier one than before.
 func (e *engine) passes(ctx context.Context) error {
-	for {
-		pass := e.ordersNow().Pass
+	for pass := e.ordersNow().Pass; ; {
 		if err := e.goOver(ctx, pass); err != nil {
 			return err
 		}
@@ -158,9 +158,18 @@ func (e *engine) passes(ctx context.Context) error {
 			over, err = e.goOn(ctx, pass)
 			return err
 		})
-		if over || err != nil && !e.reopened(ctx, pass) {
+		if over {
 			return err
 		}
+		if err == nil {
+			pass = e.ordersNow().Pass
+			continue
+		}
+		open := e.reopened(ctx, pass)
+		if open == 0 {
+			return err
+		}
+		pass = open
 	}
 }
 
@@ -171,21 +180,26 @@ func (e *engine) goOn(ctx context.Context, pass Pass) (over bool, err error) {
 		return false, err
 	}
 	if next == pass {
-		err := e.finish(ctx)
-		return err == nil, err
+		over, err = e.finish(ctx, pass)
+	} else { // Where another process was first, its segments are the ones that count.
+		_, err = e.segments.Advance(ctx, pass, next, segments)
 	}
-	// Where another process was first, its segments are the ones that count.
-	if _, err := e.segments.Advance(ctx, pass, next, segments); err != nil {
-		return false, err
+	if over || err != nil {
+		return over, err
 	}
-	return false, e.beat(ctx)
+	return false, e.beat(ctx) // it says which pass the run is in now
 }
 
-// reopened reports whether segments of a pass that was done are open again: a crash can take
-// back commits that were acknowledged.
-func (e *engine) reopened(ctx context.Context, pass Pass) bool {
-	list, err := e.segments.List(ctx, pass)
-	return err == nil && slices.ContainsFunc(list, func(s SegmentState) bool { return !s.Closed() })
+// reopened is the first pass up to one that was done of which segments are open again: a crash
+// can take back commits that were acknowledged. It is 0 where there is none.
+func (e *engine) reopened(ctx context.Context, done Pass) Pass {
+	for pass := PassWalk; pass <= done; pass++ {
+		list, err := e.segments.List(ctx, pass)
+		if err == nil && slices.ContainsFunc(list, func(s SegmentState) bool { return !s.Closed() }) {
+			return pass
+		}
+	}
+	return 0
 }
 
 // attended does what is not the workers' to do, with the heartbeat kept and orders heard meanwhile.

@@ -239,15 +239,16 @@ func (e *engine) ask(ctx context.Context, question func(*worker) error) error {
 	}
 }
 
-// finish ends the run, once the ledger alone says that everything is covered.
-func (e *engine) finish(ctx context.Context) error {
+// finish ends the run, once the ledger alone says that everything is covered. It returns false
+// where the run is not in its last pass any more.
+func (e *engine) finish(ctx context.Context, pass Pass) (bool, error) {
 	from := e.ordersNow().State
-	if err := e.control.Finish(ctx, e.summary(ctx, nil)); err != nil {
-		return err
+	if finished, err := e.control.Finish(ctx, pass, e.summary(ctx, nil)); err != nil || !finished {
+		return false, err
 	}
 	e.mu.Lock()
 	e.orders.State = StateFinished
 	e.mu.Unlock()
 	e.observe(StateChanged{From: from, To: StateFinished})
-	return nil
+	return true, nil
 }

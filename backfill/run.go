@@ -114,9 +114,11 @@ type Control interface {
 	// Cancel closes every open segment with a fence row and ends the run as StateCancelled.
 	Cancel(ctx context.Context) error
 	// Finish checks from the ledger alone that the walk is covered without a gap, and ends the
-	// run as StateFinished in a commit that waits for the disk. It returns an error that says
-	// where the gap is, and changes nothing, where it is not covered.
-	Finish(ctx context.Context, s Summary) error
+	// run as StateFinished in a commit that waits for the disk. It returns false, and changes
+	// nothing, where the run is not in that pass: a failover can take back the beginning of a
+	// pass. It returns an error that says where the gap is, and changes nothing, where the walk
+	// is not covered.
+	Finish(ctx context.Context, pass Pass, s Summary) (bool, error)
 	// Leave records that this process is gone.
 	Leave(ctx context.Context) error
 }

@@ -99,7 +99,7 @@ func TestCancelWhileWorkersHammer(t *testing.T) {
 	if err := run.SetState(t.Context(), backfill.StateRunning, ""); !errors.Is(err, backfill.ErrCancelled) {
 		t.Errorf("running again: %v", err)
 	}
-	if err := run.Finish(t.Context(), backfill.Summary{}); !errors.Is(err, backfill.ErrCancelled) {
+	if err := ends(t, run); !errors.Is(err, backfill.ErrCancelled) {
 		t.Errorf("finishing: %v", err)
 	}
 	if _, err := run.Advance(t.Context(), backfill.PassWalk, backfill.PassTail, nil); !errors.Is(err, backfill.ErrCancelled) {

@@ -16,38 +16,49 @@ import (
 // for every chunk's before it, also those that were committed asynchronously. It returns an
 // error that says where the gap is, and changes nothing, where the walk is not covered.
 // Finishing a finished run is no error: of several processes each may be the last.
-func (r *Run) Finish(ctx context.Context, summary backfill.Summary) error {
+//
+// pass is the last pass, as the caller knows it. Finish returns false, and changes nothing, where
+// the run is in another one: a crash or a failover can take back an Advance that was acknowledged,
+// and what is left of the ledger is then covered and not all there is to do.
+func (r *Run) Finish(ctx context.Context, pass backfill.Pass, summary backfill.Summary) (bool, error) {
 	summary.State = backfill.StateFinished
 	text, err := jsonParam(summary)
 	if err != nil {
-		return err
+		return false, err
 	}
 	detail, err := jsonParam(map[string]any{"process": r.store.process, "reason": summary.Reason})
 	if err != nil {
-		return err
+		return false, err
 	}
+	finished := false
 	err = r.store.transact(ctx, durableSettings, func(t *tx) error {
+		finished = false
 		row, err := r.lock(t)
 		if err != nil {
 			return err
 		}
 		if row.state == backfill.StateFinished {
+			finished = true
 			return nil
 		}
 		if row.state.Over() {
 			return r.over(row)
 		}
+		if row.pass != pass {
+			return nil
+		}
 		if err := r.covered(t, row); err != nil {
 			return err
 		}
+		finished = true
 		return t.send(
 			step{Statement: pgsql.Statement{Name: "finished", SQL: updateFinished, Args: [][]byte{pgsql.Int(r.id), pgsql.Text(summary.Reason), text}}},
 			step{Statement: r.event("finished", detail)})
 	})
 	if err != nil {
-		return r.failed("finishing", err)
+		return false, r.failed("finishing", err)
 	}
-	return nil
+	return finished, nil
 }
 
 func (r *Run) covered(t *tx, row runRow) error {

@@ -206,7 +206,7 @@ func TestGrantsAreEnoughForARunner(t *testing.T) {
 	if _, err := run.Cuts(t.Context(), backfill.PassWalk, 10); err != nil {
 		t.Error(err)
 	}
-	if err := run.Finish(t.Context(), backfill.Summary{}); err != nil {
+	if err := ends(t, run); err != nil {
 		t.Error(err)
 	}
 	if err := run.Leave(t.Context()); err != nil {

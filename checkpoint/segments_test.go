@@ -138,7 +138,7 @@ func TestSplitsRacingWithChunks(t *testing.T) {
 			t.Fatalf("key %d was done %d times", n+1, times)
 		}
 	}
-	if err := run.Finish(t.Context(), backfill.Summary{}); err != nil {
+	if err := ends(t, run); err != nil {
 		t.Error(err)
 	}
 }
@@ -303,5 +303,5 @@ func TestAMillionLedgerRowsAreNotRead(t *testing.T) {
 		t.Errorf("%+v", info.Totals)
 	}
 	// Only finishing reads it, and finds it whole up to the segment that has nothing.
-	wants(t, run.Finish(t.Context(), backfill.Summary{}), "segment 2 of the walk", "is committed through (1000000)", "expected through (2000000)")
+	wants(t, ends(t, run), "segment 2 of the walk", "is committed through (1000000)", "expected through (2000000)")
 }

@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -118,6 +119,20 @@ func appendTo(t *testing.T, conn *pgx.Conn, run *Run, chunks ...backfill.Chunk) 
 			t.Fatalf("chunk %d of segment %d: %v", c.Seq, c.Segment, err)
 		}
 	}
+}
+
+// ends finishes the run in the pass that it is in.
+func ends(t *testing.T, run *Run) error {
+	t.Helper()
+	orders, err := run.Beat(t.Context(), backfill.Beat{})
+	if err != nil {
+		return err
+	}
+	done, err := run.Finish(t.Context(), orders.Pass, backfill.Summary{})
+	if err == nil && !done {
+		err = fmt.Errorf("it is not in the %s", orders.Pass)
+	}
+	return err
 }
 
 // wants fails the test unless err is an error whose text has all parts.

@@ -79,7 +79,7 @@ func TestEveryStatementIsListed(t *testing.T) {
 	_, err = s.SetOverrides(t.Context(), "listed", backfill.Pace{Workers: 3}, "ann")
 	must(err)
 	must(run.Pause(t.Context(), "trouble"))
-	must(run.Finish(t.Context(), backfill.Summary{}))
+	must(ends(t, run))
 	must(run.Leave(t.Context()))
 
 	again, _, err := s.CreateAfter(t.Context(), planned("listed", 100), run.ID())

@@ -61,7 +61,7 @@ func TestWhoIsOvertakenMakesNoRun(t *testing.T) {
 	if late, created, err := s.CreateAfter(t.Context(), planned("once"), 0); err != nil || created || late.ID() != first.ID() {
 		t.Errorf("while it is unfinished: %v, %v; want the run that is there", created, err)
 	}
-	if err := first.Finish(t.Context(), backfill.Summary{}); err != nil {
+	if err := ends(t, first); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := s.CreateAfter(t.Context(), planned("once"), 0); !errors.Is(err, ErrOvertaken) {
@@ -141,7 +141,7 @@ func TestUnreadableIsNotNotFound(t *testing.T) {
 	if !errors.Is(err, backfill.ErrUnreadable) || errors.Is(err, backfill.ErrNotFound) {
 		t.Error(err)
 	}
-	if err := run.Finish(t.Context(), backfill.Summary{}); !errors.Is(err, backfill.ErrUnreadable) {
+	if err := ends(t, run); !errors.Is(err, backfill.ErrUnreadable) {
 		t.Error(err)
 	}
 	db.Exec(`DELETE FROM pgbackfill.runs`)
