@@ -28,6 +28,9 @@ var (
 	// errRefused is the ledger's refusal of a chunk. Only the ledger's own statement is refused: what
 	// another one raises is the job's, whatever its constraints are called.
 	errRefused = errors.New("the ledger refused the chunk")
+	// errEntered says that rows came into a chunk between the statement that locks it and the one
+	// that changes it.
+	errEntered = errors.New("rows entered the chunk while it was being changed")
 	// errStandstill is a key that is written one way and read another: the walk would not end.
 	errStandstill = errors.New("the next chunk would end at the key where it begins")
 )
@@ -105,9 +108,10 @@ func (w *worker) failed(ctx context.Context, chunk Chunk, try *attempts, err err
 		return fmt.Errorf("%w: a begun chunk was cancelled and rolled back", ErrInterrupted)
 	}
 	action := pgerr.Class(err)
+	w.leaveStandby(ctx, err)
 	lost := w.conn == nil || w.conn.IsClosed()
 	switch {
-	case errors.Is(err, errNotCommitted):
+	case errors.Is(err, errNotCommitted), errors.Is(err, errEntered):
 		action = pgerr.Retry
 	case lost && action != pgerr.Fatal:
 		action = pgerr.Retry
@@ -152,6 +156,7 @@ func (w *worker) failed(ctx context.Context, chunk Chunk, try *attempts, err err
 // passing decides about an error in reading what is so: it waits where the error is of the
 // passing kind, and returns it where it is not.
 func (w *worker) passing(ctx context.Context, try *attempts, err error) error {
+	w.leaveStandby(ctx, err)
 	lost := w.conn != nil && w.conn.IsClosed()
 	if action := pgerr.Class(err); action != pgerr.Retry && action != pgerr.Resource && !(lost && action != pgerr.Fatal) {
 		return err
@@ -161,6 +166,14 @@ func (w *worker) passing(ctx context.Context, try *attempts, err error) error {
 	}
 	try.number++
 	return w.wait(ctx, w.backoff(try.number, pgerr.Retry), pgerr.Describe(err))
+}
+
+// leaveStandby closes the connection where err says that its server takes no writes any more: the
+// primary is found by connecting again.
+func (w *worker) leaveStandby(ctx context.Context, err error) {
+	if pgerr.Demoted(err) {
+		w.close(ctx)
+	}
 }
 
 // dataError closes in on a row that cannot be changed. The rows before it are committed on

@@ -239,6 +239,11 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 		return nil
 	}
 	row := update.rows[0] // in scope, met by the join, met more than once, changed
+	// A row that came into scope after the lock, and that somebody was changing, is counted and not
+	// changed. The closing sweep would find it; without one the chunk is done again.
+	if locked := answers[len(answers)-2].rows[0][0]; row[0] != locked && !w.plan.Job.Idempotent {
+		return fmt.Errorf("%w: %s were locked, %s are in scope now", errEntered, locked, row[0])
+	}
 	chunk.RowsChanged = []int64{number(row[3])}
 	if w.plan.Job.Update.From != nil {
 		chunk.Unmatched, chunk.Multiple = number(row[0])-number(row[1]), number(row[2])
