@@ -1,0 +1,206 @@
+package backfill
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+// A place that fails is closed in on by tenths, down to the one row, and left behind at full size once it is done.
+//
+// Made to fail: with the rows ahead counted anew at every failure, the tries stay small beyond the place.
+func TestAttemptsCloseIn(t *testing.T) {
+	t.Parallel()
+	const bad, rows, size = 4_637, 20_000, 1000
+	a := newAttempts(Segment{No: 1})
+	var sizes []int
+	done, tries := 0, 0
+	for broken := true; done < rows; tries++ {
+		if tries > 500 {
+			t.Fatalf("not at the end after %d tries; at row %d", tries, done)
+		}
+		n := size
+		if a.narrow > 0 {
+			n = min(n, a.narrow)
+		}
+		c := Chunk{size: n, RowsSeen: int64(n)}
+		if broken && done < bad && bad <= done+n {
+			if n == 1 {
+				if done != bad-1 {
+					t.Fatalf("closed in on row %d; expected %d", done+1, bad)
+				}
+				broken = false // somebody has mended it
+			}
+			a.narrower(c)
+			continue
+		}
+		sizes = append(sizes, n)
+		done += n
+		a.succeeded(c)
+	}
+	if last := sizes[len(sizes)-10:]; slices.Min(last) != size {
+		t.Errorf("the last chunks are of %v rows; expected full ones", last)
+	}
+	if more := len(sizes) - rows/size; more > size {
+		t.Errorf("%d chunks more than without the bad row", more)
+	}
+}
+
+// The chunk that the ledger refused is somebody else's where it is there now; where it is not, a fence or a crash was the
+// reason, and the segment goes on from what the ledger says. Refused again and again at one place, it is counted.
+//
+// Made to fail: with every refusal taken for contested, a worker leaves its own segment after a crash.
+func TestAttemptsTellWhoWasFirst(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name      string
+		now       Mark
+		contested bool
+		refusals  int
+	}{
+		{"somebody did it", Mark{Seq: 8}, true, 0},
+		{"somebody is far ahead", Mark{Seq: 20}, true, 0},
+		{"closed by a fence", Mark{Seq: 8, Fence: "split"}, false, 0},
+		{"done", Mark{Seq: 8, Done: true}, false, 0},
+		{"memory was ahead", Mark{Seq: 5}, false, 0},
+		{"nothing has changed", Mark{Seq: 7}, false, 1},
+	} {
+		a := newAttempts(Segment{No: 1})
+		a.refused(Mark{Seq: 7})
+		if got := a.contested(c.now); got != c.contested || a.refusals != c.refusals {
+			t.Errorf("%s: contested %t, %d refusals; expected %t, %d", c.name, got, a.refusals, c.contested, c.refusals)
+		}
+		if a.contested(c.now) {
+			t.Errorf("%s: contested without a refusal", c.name)
+		}
+	}
+	a := newAttempts(Segment{No: 1})
+	for range 3 {
+		a.refused(Mark{Seq: 7})
+		a.contested(Mark{Seq: 7})
+	}
+	if a.refusals != 3 {
+		t.Errorf("%d refusals at one place; expected 3", a.refusals)
+	}
+	if a.succeeded(Chunk{}); a.refusals != 0 {
+		t.Error("a success does not end the count")
+	}
+}
+
+// serve simulates a server that takes so long for so many rows, and returns the sizes of n chunks.
+func serve(s *sizer, n int, took func(rows int) time.Duration, changed float64) []int {
+	var sizes []int
+	for range n {
+		rows := s.next()
+		sizes = append(sizes, rows)
+		s.took(rows, int64(rows), int64(float64(rows)*changed), took(rows))
+	}
+	return sizes
+}
+
+// The servo brings chunks to their target and keeps them there, over a noisy server, and steps up by half at most.
+//
+// Made to fail: with the growth unbounded the second size is ten times the first; with the median in the place of the 90th
+// percentile half of the chunks take longer than the target.
+func TestSizerFindsTheTarget(t *testing.T) {
+	t.Parallel()
+	for _, perRow := range []time.Duration{2 * time.Microsecond, 10 * time.Microsecond, 300 * time.Microsecond, 20 * time.Millisecond} {
+		r := rand.New(rand.NewPCG(1, 2))
+		s := newSizer(Pace{ChunkTarget: 100 * time.Millisecond, ChunkMaxRows: 50_000}, false)
+		var times []time.Duration
+		sizes := serve(s, 400, func(rows int) time.Duration {
+			times = append(times, time.Duration(float64(rows)*float64(perRow)*(0.8+0.4*r.Float64())))
+			return times[len(times)-1]
+		}, 1)
+		ideal := min(int(100*time.Millisecond/perRow), 50_000)
+		for _, n := range sizes[200:] {
+			if n < ideal*6/10 || n > ideal*125/100 {
+				t.Errorf("at %s a row a chunk has %d rows; expected about %d", perRow, n, ideal)
+				break
+			}
+		}
+		over := 0
+		for _, d := range times[200:] {
+			if d > 100*time.Millisecond {
+				over++
+			}
+		}
+		if over > 60 {
+			t.Errorf("at %s a row %d of 200 chunks took longer than the target; expected about a tenth of them", perRow, over)
+		}
+		for i := 1; i < len(sizes); i++ {
+			if sizes[i] > sizes[i-1]*16/10+1 {
+				t.Errorf("at %s a row the size went from %d to %d in one step", perRow, sizes[i-1], sizes[i])
+			}
+		}
+	}
+}
+
+// One chunk that takes five times the target and more brings the size to a tenth at once.
+//
+// Made to fail: without the panic, the next chunk is as large.
+func TestSizerPanics(t *testing.T) {
+	t.Parallel()
+	s := newSizer(Pace{ChunkTarget: 100 * time.Millisecond, ChunkMaxRows: 50_000}, false)
+	before := s.next()
+	s.took(before, int64(before), int64(before), time.Second)
+	if got := s.next(); got != before/10 {
+		t.Errorf("after a chunk of ten times the target the size went from %d to %d", before, got)
+	}
+}
+
+// What says nothing about the next chunk does not move the size: the short end of a segment, a chunk of another size.
+// Chunks in which next to nothing changed do not make it large.
+//
+// Made to fail: with short ends counted, the size grows; without the bound on sparse chunks it ends at the maximum.
+func TestSizerKnowsWhatIsNoSample(t *testing.T) {
+	t.Parallel()
+	p := Pace{ChunkTarget: 100 * time.Millisecond, ChunkMaxRows: 50_000}
+	s := newSizer(p, false)
+	for range 50 {
+		s.took(s.next(), 3, 3, time.Millisecond)
+		s.took(s.next()/2, int64(s.next()/2), int64(s.next()/2), time.Millisecond)
+	}
+	if got := s.next(); got != firstChunkRows {
+		t.Errorf("the size is %d; expected the first one, %d", got, firstChunkRows)
+	}
+	serve(s, 50, func(int) time.Duration { return time.Millisecond }, 0.01)
+	if got := s.next(); got != sparseChunkRows {
+		t.Errorf("after sparse chunks the size is %d; expected %d", got, sparseChunkRows)
+	}
+	fixed := newSizer(Pace{ChunkTarget: time.Millisecond, ChunkMaxRows: 50_000, ChunkRows: 77}, false)
+	if sizes := serve(fixed, 20, func(int) time.Duration { return time.Second }, 1); slices.Min(sizes) != 77 || slices.Max(sizes) != 77 {
+		t.Errorf("a fixed size moved: %v", sizes)
+	}
+}
+
+// A lower maximum, and a statement that was too much for the server, hold at once; no size is below one row.
+//
+// Made to fail: without the bound below, the size is 0.
+func TestSizerLimits(t *testing.T) {
+	t.Parallel()
+	s := newSizer(Pace{ChunkTarget: 100 * time.Millisecond, ChunkMaxRows: 50_000}, false)
+	if s.set(Pace{ChunkTarget: 100 * time.Millisecond, ChunkMaxRows: 300}); s.next() != 300 {
+		t.Errorf("the size is %d under a maximum of 300", s.next())
+	}
+	if s.shrink(300); s.next() != 150 {
+		t.Errorf("the size is %d after 300 were too much", s.next())
+	}
+	if s.shrink(300); s.next() != 150 {
+		t.Errorf("the size is %d after an older chunk of 300 was too much", s.next())
+	}
+	for range 20 {
+		s.shrink(s.next())
+	}
+	if s.next() != 1 {
+		t.Errorf("the size is %d; expected 1", s.next())
+	}
+	sweep := newSizer(Pace{ChunkTarget: time.Millisecond, ChunkMaxRows: 300, ChunkRows: 10}, true)
+	if sweep.next() != sweepRows {
+		t.Errorf("a sweep looks at %d rows; expected %d", sweep.next(), sweepRows)
+	}
+	if sweep.shrink(sweepRows); sweep.next() != sweepRows/2 {
+		t.Errorf("a sweep looks at %d rows after %d were too much", sweep.next(), sweepRows)
+	}
+}
