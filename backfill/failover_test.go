@@ -1,9 +1,15 @@
 package backfill_test
 
 import (
+	"context"
+	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/localpg"
 	"github.com/pgbackfill/pgbackfill/internal/pgtest"
 )
 
@@ -66,4 +72,36 @@ func TestWalkThatIsOpenAgain(t *testing.T) {
 	w.finished()
 	onceEach(t, db, "numbers")
 	tiled(t, db, plan, w.run.ID())
+}
+
+// A name that leads to a standby for a moment, as it does after a failover, is waited for: no connection to a standby is
+// kept, since it would stay one.
+//
+// Made to fail: with the refusal of BEGIN READ WRITE (0A000) taken for an error that will not pass the run fails; with the
+// connection kept, it is tried for ever.
+func TestStandbyForAMoment(t *testing.T) {
+	t.Parallel()
+	primary := pgtest.Cluster(t, localpg.Options{})
+	db := prepared(t, pgtest.NewOn(t, primary), numbered(100))
+	plan := planned(t, db, counts("numbers"), whole)
+	plan.Pace.Workers = 1
+	standby := pgtest.Standby(t, primary, localpg.StandbyOptions{})
+	p, dsn := between(t, primary, db.DSN())
+	var name atomic.Pointer[string]
+	name.Store(&dsn)
+	observe, stopped, goOn := stopper(3)
+	defer goOn()
+	w := join(t, db, plan, part{observer: observe, connect: func(ctx context.Context) (*pgx.Conn, error) { return pgx.Connect(ctx, *name.Load()) }})
+	<-stopped
+	if err := standby.CatchUp(t.Context(), primary); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := standby.DSN(db.Name())
+	name.Store(&elsewhere)
+	p.CutAll()
+	goOn()
+	until(w, "a word about the standby", func(e backfill.Waiting) bool { return strings.Contains(e.Reason, "0A000") })
+	name.Store(&dsn)
+	w.finished()
+	onceEach(t, db, "numbers")
 }

@@ -80,8 +80,7 @@ func (l *link) try(ctx context.Context, work func(*pgx.Conn) error) error {
 func settle(ctx context.Context, conn *pgx.Conn, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	// 25006: the server has become a standby, and the primary is found by connecting again.
-	if pgerr.Code(err) == "25006" {
+	if pgerr.Demoted(err) { // the primary is found by connecting again
 		_ = conn.Close(ctx)
 		return
 	}

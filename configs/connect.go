@@ -68,10 +68,14 @@ func connectError(cc *pgx.ConnConfig, err error) error {
 			remedy = todo
 		}
 	}
-	return &backfill.Error{
+	made := &backfill.Error{
 		Place: place, Found: "cannot connect", Remedy: remedy,
 		Err: &refusal{text: strings.Join(said, "; "), cause: err},
 	}
+	if len(said) == 1 && errors.Is(err, pgconn.ErrStandbyConnection) {
+		made.Kind = backfill.ErrInput // the wrong server was named
+	}
+	return made
 }
 
 // attempts are the errors of the single hosts, the server's answers first: a server that
@@ -86,7 +90,7 @@ func attempts(err error) []error {
 	}
 	answered := func(e error) bool {
 		var server *pgconn.PgError
-		return errors.As(e, &server) || errors.Is(e, pgconn.ErrReadOnlyConnection)
+		return errors.As(e, &server) || errors.Is(e, pgconn.ErrStandbyConnection) || errors.Is(e, pgconn.ErrReadOnlyConnection)
 	}
 	slices.SortStableFunc(list, func(a, b error) int {
 		switch {
@@ -112,6 +116,9 @@ func explain(cc *pgx.ConnConfig, err error) (found, remedy string) {
 	var certificate *tls.CertificateVerificationError
 	var timeout net.Error
 	switch {
+	case errors.Is(err, pgconn.ErrStandbyConnection):
+		return "the server is a standby, which cannot be written to",
+			"connect to the primary: name its host, or all hosts with target_session_attrs=read-write"
 	case errors.Is(err, pgconn.ErrReadOnlyConnection):
 		return "it is read-only, a standby or a server with default_transaction_read_only",
 			"name the primary, or all hosts of the cluster: host=a,b,c"

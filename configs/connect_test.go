@@ -14,6 +14,7 @@ import (
 
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/configs"
+	"github.com/pgbackfill/pgbackfill/internal/localpg"
 	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 	"github.com/pgbackfill/pgbackfill/internal/pgtest"
 )
@@ -242,13 +243,50 @@ func TestOfSeveralHostsThePrimaryIsFound(t *testing.T) {
 	if _, err := connect(t, both); err != nil {
 		t.Errorf("one host is down: %v", err)
 	}
-	// A server whose transactions are read-only is no primary.
+	// One whose transactions are read-only where they do not say otherwise is a primary: ours say otherwise.
 	db.Exec("ALTER DATABASE " + pgx.Identifier{db.Name()}.Sanitize() + " SET default_transaction_read_only = on")
-	_, err = connect(t, both)
+	if _, err = connect(t, both); err != nil {
+		t.Errorf("a primary with default_transaction_read_only: %v", err)
+	}
+	// Who asks for a server that takes writes by itself is not overruled.
+	_, err = connect(t, with(t, both, func(u *url.URL) { u.RawQuery += "&target_session_attrs=read-write" }))
 	if err == nil {
 		t.Fatal("connected to a server that takes no writes")
 	}
 	wants(t, err.Error(), "it is read-only, a standby", "nothing listens there", "name the primary")
+}
+
+// A standby is refused also where it is the only host: a name can lead to one for a moment after a failover, and then it is
+// tried again.
+//
+// Made to fail: with one host taken as it is, there is a connection that can never write.
+func TestStandbyIsNotThePrimary(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	standby := pgtest.Standby(t, db.Server(), localpg.StandbyOptions{Name: "notprimary"})
+	if err := standby.CatchUp(t.Context(), db.Server()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := connect(t, standby.DSN(db.Name()))
+	if err == nil {
+		t.Fatal("connected to a standby")
+	}
+	wants(t, err.Error(), "the server is a standby, which cannot be written to", "connect to the primary")
+	if !errors.Is(err, backfill.ErrInput) || pgerr.Class(err) != pgerr.Retry {
+		t.Errorf("%v; the engine would %v", err, pgerr.Class(err))
+	}
+	primary, err := url.Parse(db.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := connect(t, with(t, standby.DSN(db.Name()), func(u *url.URL) { u.Host += "," + primary.Host }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var recovering bool
+	if err := conn.QueryRow(t.Context(), "SELECT pg_is_in_recovery()").Scan(&recovering); err != nil || recovering {
+		t.Errorf("of both hosts the standby was taken: %v", err)
+	}
 }
 
 func TestConnectorHasTheConfigurationsTimeout(t *testing.T) {

@@ -31,8 +31,8 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interv
 //
 // The connection works through PgBouncer in transaction mode: it prepares no named
 // statements. A statement whose context ends is cancelled by the connection's own cancel
-// request. Of several hosts the one that takes writes is found, where the DSN does not ask
-// for another.
+// request. A standby is refused, and of several hosts the primary is found, where the DSN does
+// not ask for another with target_session_attrs.
 //
 // An error, of kind [backfill.ErrInput], shows nothing of the DSN.
 func Connection(d DSN) (*pgx.ConnConfig, error) {
@@ -60,8 +60,10 @@ func connection(d DSN, connectTimeout time.Duration) (*pgx.ConnConfig, error) {
 	if cc.RuntimeParams["application_name"] == "" {
 		cc.RuntimeParams["application_name"] = applicationName
 	}
-	if cc.ValidateConnect == nil && len(hosts(&cc.Config)) > 1 && !asksForSession(d.Reveal()) {
-		cc.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	if cc.ValidateConnect == nil && !asksForSession(d.Reveal()) {
+		// A single name can lead to a standby too, for a moment after a failover. A server with
+		// default_transaction_read_only is none: every transaction says that it writes.
+		cc.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
 	}
 	cc.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: cancelGrace}

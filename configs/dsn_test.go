@@ -163,7 +163,7 @@ func TestConnectionIsMadeForPoolersAndFailovers(t *testing.T) {
 	if one.DefaultQueryExecMode != pgx.QueryExecModeExec || one.StatementCacheCapacity != 0 || one.DescriptionCacheCapacity != 0 {
 		t.Error("named statements would be prepared, which PgBouncer in transaction mode does not have")
 	}
-	if one.ConnectTimeout != 10*time.Second || one.RuntimeParams["application_name"] != "pgbackfill" || one.ValidateConnect != nil {
+	if one.ConnectTimeout != 10*time.Second || one.RuntimeParams["application_name"] != "pgbackfill" || one.ValidateConnect == nil {
 		t.Errorf("one host: %v, %v, validated %v", one.ConnectTimeout, one.RuntimeParams, one.ValidateConnect != nil)
 	}
 	if cc := read("postgres://app@db/shop?connect_timeout=3&application_name=mine"); cc.ConnectTimeout != 3*time.Second || cc.RuntimeParams["application_name"] != "mine" {

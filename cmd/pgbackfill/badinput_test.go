@@ -286,7 +286,7 @@ func TestStandbyIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	was := untouched(db)
-	refusal{code: 2, says: []string{"database " + db.Name() + ": the server is a standby, which cannot be written to", "connect to the primary", "target_session_attrs=read-write"}}.
+	refusal{code: 2, says: []string{`database "` + db.Name() + `" on `, "the server is a standby, which cannot be written to", "connect to the primary", "target_session_attrs=read-write"}}.
 		check(t, standby.DSN(db.Name()), nil)
 	if is := untouched(db); is != was {
 		t.Errorf("something was written: %s, before: %s", is, was)

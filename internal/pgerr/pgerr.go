@@ -79,6 +79,13 @@ func Code(err error) string {
 	return ""
 }
 
+// Demoted reports whether err says that the server takes no writes: it is a standby, or became one. Its connections
+// stay open, so the way to the primary is to close them and connect again.
+func Demoted(err error) bool {
+	var server *pgconn.PgError
+	return errors.As(err, &server) && demoted(server)
+}
+
 // classClient is for errors that the server did not send: the network's, the driver's and our own.
 func classClient(err error) Action {
 	if errors.Is(err, context.Canceled) {

@@ -56,6 +56,7 @@ func TestClassOfRoutine(t *testing.T) {
 	}{
 		{"0A000", "RevalidateCachedQuery", Retry},
 		{"0A000", "transformLockingClause", Fatal},
+		{"0A000", "call_bool_check_hook", Retry}, // BEGIN READ WRITE on a standby
 		{"XX000", "simple_heap_update", Retry},
 		{"XX000", "SearchSysCache", Fatal},
 	} {

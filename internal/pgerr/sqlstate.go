@@ -9,7 +9,6 @@ const CodeQueryCanceled = "57014"
 var byCode = map[string]Action{
 	"21000": Data, // a subquery gave more than one row for this row
 
-	"25006": Retry, // read-only: the server we are connected to was demoted
 	"25P02": Retry, // the transaction had failed before
 	"25P03": Retry, // idle_in_transaction_session_timeout
 	"25P04": Shrink,
@@ -57,6 +56,8 @@ var byClass = map[string]Action{
 func classServer(e *pgconn.PgError) Action {
 	// Messages are translated by lc_messages and routines are not.
 	switch {
+	case demoted(e):
+		return Retry
 	case e.Code == "0A000" && e.Routine == "RevalidateCachedQuery":
 		return Retry // "cached plan must not change result type": a new statement is planned anew
 	case e.Code == "XX000" && e.Routine == "simple_heap_update", e.Code == "XX000" && e.Routine == "simple_heap_delete":
@@ -71,6 +72,12 @@ func classServer(e *pgconn.PgError) Action {
 		}
 	}
 	return Fatal
+}
+
+// demoted reports whether e is what a standby says of a transaction that wants to write: to one that began as
+// READ WRITE in so many words, or to its first write.
+func demoted(e *pgconn.PgError) bool {
+	return e.Code == "25006" || e.Code == "0A000" && e.Routine == "call_bool_check_hook"
 }
 
 // conditions are the names of the SQLSTATEs that people meet most, as PostgreSQL's manual has them.
