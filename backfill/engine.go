@@ -292,8 +292,10 @@ func (s *Summary) add(seg SegmentState) {
 	s.RowsChanged += seg.RowsChanged
 	if seg.Pass == PassSweep {
 		s.SweepChanged += seg.RowsChanged
-	} else {
+	} else { // the sweep meets the same rows once more
 		s.RowsSeen += seg.RowsSeen
+		s.Unmatched += seg.Unmatched
+		s.Multiple += seg.Multiple
 	}
 }
 

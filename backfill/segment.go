@@ -53,6 +53,8 @@ type Mark struct {
 	Done bool
 	// RowsSeen and RowsChanged are the segment's totals so far.
 	RowsSeen, RowsChanged int64
+	// Unmatched and Multiple are the totals of the chunks'.
+	Unmatched, Multiple int64
 }
 
 // Closed reports whether no chunk can be added to the segment any more.

@@ -120,6 +120,8 @@ func (m Mark) after(c Chunk, seg Segment) Mark {
 	for _, n := range c.RowsChanged {
 		m.RowsChanged += n
 	}
+	m.Unmatched += c.Unmatched
+	m.Multiple += c.Multiple
 	return m
 }
 

@@ -78,7 +78,7 @@ func (r *Run) Mark(ctx context.Context, conn *pgx.Conn, segment int) (backfill.M
 
 // markFields are where markColumns go.
 func markFields(m *backfill.Mark) []any {
-	return []any{&m.Seq, (*[]string)(&m.Watermark), &m.Fence, &m.Done, &m.RowsSeen, &m.RowsChanged}
+	return []any{&m.Seq, (*[]string)(&m.Watermark), &m.Fence, &m.Done, &m.RowsSeen, &m.RowsChanged, &m.Unmatched, &m.Multiple}
 }
 
 // fenceRow is the ledger row that closes s after its mark.

@@ -27,9 +27,9 @@ func TestMarkAndTotalsFollowTheChunks(t *testing.T) {
 		c    backfill.Chunk
 		want backfill.Mark
 	}{
-		{chunk(1, 1, -1, 50), backfill.Mark{Seq: 1, Watermark: key(50), RowsSeen: 10, RowsChanged: 8}},
-		{chunk(1, 2, 50, 60), backfill.Mark{Seq: 2, Watermark: key(60), RowsSeen: 20, RowsChanged: 16}},
-		{chunk(1, 3, 60, 100), backfill.Mark{Seq: 3, Watermark: key(100), RowsSeen: 30, RowsChanged: 24, Done: true}},
+		{chunk(1, 1, -1, 50), backfill.Mark{Seq: 1, Watermark: key(50), RowsSeen: 10, RowsChanged: 8, Unmatched: 2, Multiple: 1}},
+		{chunk(1, 2, 50, 60), backfill.Mark{Seq: 2, Watermark: key(60), RowsSeen: 20, RowsChanged: 16, Unmatched: 4, Multiple: 2}},
+		{chunk(1, 3, 60, 100), backfill.Mark{Seq: 3, Watermark: key(100), RowsSeen: 30, RowsChanged: 24, Unmatched: 6, Multiple: 3, Done: true}},
 	}
 	if diff := cmp.Diff(backfill.Mark{}, mark(1)); diff != "" {
 		t.Errorf("before the first chunk: %s", diff)
@@ -43,7 +43,7 @@ func TestMarkAndTotalsFollowTheChunks(t *testing.T) {
 	nulls := chunk(2, 1, -1, 0)
 	nulls.Range = backfill.KeyRange{}
 	appendTo(t, conn, run, nulls)
-	if diff := cmp.Diff(backfill.Mark{Seq: 1, RowsSeen: 10, RowsChanged: 8, Done: true}, mark(2)); diff != "" {
+	if diff := cmp.Diff(backfill.Mark{Seq: 1, RowsSeen: 10, RowsChanged: 8, Unmatched: 2, Multiple: 1, Done: true}, mark(2)); diff != "" {
 		t.Errorf("the rows with a NULL: %s", diff)
 	}
 	if _, err := run.Mark(t.Context(), conn, 9); err == nil {
@@ -157,7 +157,7 @@ func TestLedgerIsNotMovedByTheSearchPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	mark, err := run.Mark(t.Context(), conn, 1)
-	if diff := cmp.Diff(backfill.Mark{Seq: 2, Watermark: key(60), RowsSeen: 20, RowsChanged: 16}, mark); diff != "" || err != nil {
+	if diff := cmp.Diff(backfill.Mark{Seq: 2, Watermark: key(60), RowsSeen: 20, RowsChanged: 16, Unmatched: 4, Multiple: 2}, mark); diff != "" || err != nil {
 		t.Error(err, diff)
 	}
 }

@@ -52,7 +52,7 @@ const isDone = `COALESCE(m.seq IS NOT NULL AND m.fence IS NULL
 
 // markColumns are a segment's mark, in the order of scanMark.
 const markColumns = `COALESCE(m.seq, 0), m.through, COALESCE(m.fence, ''), ` + isDone + `,
-       COALESCE(m.total_seen, 0), COALESCE(m.total_changed, 0)`
+       COALESCE(m.total_seen, 0), COALESCE(m.total_changed, 0), COALESCE(m.total_unmatched, 0), COALESCE(m.total_multiple, 0)`
 
 const readMark = `SELECT ` + markColumns + `
   FROM pgbackfill.segments AS s` + lastRow + `
