@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -134,6 +135,9 @@ func TestCompare(t *testing.T) {
 	for i, w := range r.Ways {
 		if w.Name != rivals()[i].name || w.Seconds <= 0 || w.RowsPerSecond <= 0 || w.Ratio <= 0 || w.WALBytes <= 0 || w.HeapGrowthBytes <= 0 {
 			t.Errorf("way %d: %+v", i, w)
+		}
+		if runtime.GOOS == "linux" && w.ServerCPUSeconds <= 0 {
+			t.Errorf("%s took no time of the server's processors", w.Name)
 		}
 		if own := strings.HasPrefix(w.Name, "pgbackfill"); own != (w.ClientPeakRSSBytes > 0) {
 			t.Errorf("%s: memory of %d bytes", w.Name, w.ClientPeakRSSBytes)

@@ -19,6 +19,8 @@ type measurement struct {
 	// how large it is, since both are there until the end.
 	WALBytes        int64 `json:"wal_bytes"`
 	HeapGrowthBytes int64 `json:"heap_growth_bytes"`
+	// ServerCPUSeconds is the processor time of the server: what a busy machine disturbs less than the seconds.
+	ServerCPUSeconds float64 `json:"server_cpu_seconds"`
 	// ClientCPUSeconds is the processor time of the client, ClientPeakRSSBytes its memory; 0 where it was not measured.
 	ClientCPUSeconds   float64 `json:"client_cpu_seconds"`
 	ClientPeakRSSBytes int64   `json:"client_peak_rss_bytes,omitempty"`
@@ -70,9 +72,11 @@ func (b *workshop) once(ctx context.Context, v rival, truth string) (measurement
 	if err != nil {
 		return m, err
 	}
+	cpu := b.serverCPU()
 	started := time.Now()
 	used, err := v.run(ctx, b)
 	m.Seconds = time.Since(started).Seconds()
+	m.ServerCPUSeconds = b.serverCPU() - cpu
 	if err != nil {
 		return m, err
 	}
@@ -111,6 +115,7 @@ type way struct {
 	// The others are medians too.
 	WALBytes         int64   `json:"wal_bytes"`
 	HeapGrowthBytes  int64   `json:"heap_growth_bytes"`
+	ServerCPUSeconds float64 `json:"server_cpu_seconds"`
 	ClientCPUSeconds float64 `json:"client_cpu_seconds"`
 	// ClientPeakRSSBytes is the greatest of all rounds.
 	ClientPeakRSSBytes int64 `json:"client_peak_rss_bytes,omitempty"`
@@ -129,13 +134,14 @@ func summarise(list []rival, rows int, all []measurement) []way {
 	var ways []way
 	for _, v := range list {
 		w := way{Name: v.name, How: v.how, Offline: v.offline}
-		var seconds, cpu []float64
+		var seconds, server, client []float64
 		var wal, heap []int64
 		for _, m := range all {
 			if m.Rival != v.name {
 				continue
 			}
-			seconds, cpu = append(seconds, m.Seconds), append(cpu, m.ClientCPUSeconds)
+			seconds = append(seconds, m.Seconds)
+			server, client = append(server, m.ServerCPUSeconds), append(client, m.ClientCPUSeconds)
 			wal, heap = append(wal, m.WALBytes), append(heap, m.HeapGrowthBytes)
 			w.ClientPeakRSSBytes = max(w.ClientPeakRSSBytes, m.ClientPeakRSSBytes)
 			ratio := base[m.Round] / m.Seconds
@@ -144,7 +150,7 @@ func summarise(list []rival, rows int, all []measurement) []way {
 			}
 			w.RatioMost = max(w.RatioMost, ratio)
 		}
-		w.Seconds, w.ClientCPUSeconds = median(seconds), median(cpu)
+		w.Seconds, w.ServerCPUSeconds, w.ClientCPUSeconds = median(seconds), median(server), median(client)
 		w.WALBytes, w.HeapGrowthBytes = median(wal), median(heap)
 		w.RowsPerSecond = float64(rows) / w.Seconds
 		w.Ratio = median(baseSeconds) / w.Seconds

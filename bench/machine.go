@@ -18,6 +18,7 @@ type machine struct {
 	System     string `json:"system"`
 	Go         string `json:"go"`
 	PostgreSQL string `json:"postgresql"`
+	Locale     string `json:"locale"`
 	// Settings are those of the server that matter.
 	Settings map[string]string `json:"settings"`
 	// Load is the machine's load average when the measurements began: more than 0 means that something else was at work.
@@ -30,7 +31,7 @@ func describe(ctx context.Context, b *workshop) machine {
 	m := machine{
 		Date: time.Now().UTC().Format("2006-01-02 15:04 MST"), CPU: labelled("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(),
 		Memory: labelled("/proc/meminfo", "MemTotal"), System: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(),
-		PostgreSQL: b.cluster.Installation().Version, Settings: map[string]string{},
+		PostgreSQL: b.cluster.Installation().Version, Locale: b.locale, Settings: map[string]string{},
 	}
 	for _, name := range settingNames {
 		var value string

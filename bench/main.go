@@ -43,6 +43,7 @@ type options struct {
 	ledgerRows     int
 	seed           int64
 	sharedBuffers  string
+	locale         string
 	durable        bool
 	only           string
 	json, markdown string
@@ -64,6 +65,7 @@ func parse(args []string, progress io.Writer) (options, error) {
 	f.IntVar(&o.ledgerRows, "ledger", 1_000_000, "with -start: ledger rows to resume from")
 	f.Int64Var(&o.seed, "seed", 1, "seed of the table's contents")
 	f.StringVar(&o.sharedBuffers, "shared-buffers", "2GB", "shared_buffers of the server")
+	f.StringVar(&o.locale, "locale", "C.UTF-8", "locale of the server: it decides what functions on text cost")
 	f.BoolVar(&o.durable, "durable", true, "fsync on, so that every way pays for its commits")
 	f.StringVar(&o.only, "only", "", "measure only the ways whose names contain this, and the one UPDATE")
 	f.StringVar(&o.json, "json", "", "write everything measured to this file")
@@ -74,14 +76,14 @@ func parse(args []string, progress io.Writer) (options, error) {
 	}
 	o.command = strings.Join(append([]string{"go run ./bench"}, args...), " ")
 	if o.smoke {
-		o.rows, o.repeat, o.ledgerRows, o.sharedBuffers = 20_000, 1, 2_000, "64MB"
+		o.rows, o.repeat, o.ledgerRows, o.sharedBuffers, o.locale = 20_000, 1, 2_000, "64MB", "C"
 	}
 	if o.rows == 0 {
 		if o.rows = 1_000_000; o.start {
 			o.rows = 10_000_000
 		}
 	}
-	if f.NArg() > 0 || o.rows < 1000 || o.repeat < 1 || o.ledgerRows < 1 || o.ledgerRows > o.rows/2 {
+	if f.NArg() > 0 || o.rows < 1000 || o.repeat < 1 || o.start && (o.ledgerRows < 1 || o.ledgerRows > o.rows/2) {
 		err := fmt.Errorf("expected flags only, at least 1 000 rows and one round, and a ledger of at most half as many rows as the table has")
 		fmt.Fprintln(progress, "bench: "+err.Error())
 		return o, err

@@ -70,7 +70,7 @@ func (r *report) judge() {
 type table [][]string
 
 func (r *report) waysTable() table {
-	t := table{{"way", "seconds", "rows/s", "speed", "(rounds)", "WAL", "heap growth", "client CPU", "client memory"}}
+	t := table{{"way", "seconds", "rows/s", "speed", "(rounds)", "WAL", "heap growth", "server CPU", "client CPU", "client memory"}}
 	for _, w := range r.Ways {
 		memory := "–"
 		if w.ClientPeakRSSBytes > 0 {
@@ -79,7 +79,7 @@ func (r *report) waysTable() table {
 		t = append(t, []string{
 			w.Name, fmt.Sprintf("%.2f", w.Seconds), human.Count(int64(w.RowsPerSecond)), fmt.Sprintf("%.2f", w.Ratio),
 			fmt.Sprintf("%.2f–%.2f", w.RatioLeast, w.RatioMost), human.Bytes(w.WALBytes), human.Bytes(w.HeapGrowthBytes),
-			fmt.Sprintf("%.2f s", w.ClientCPUSeconds), memory,
+			fmt.Sprintf("%.2f s", w.ServerCPUSeconds), fmt.Sprintf("%.2f s", w.ClientCPUSeconds), memory,
 		})
 	}
 	return t
@@ -117,7 +117,7 @@ func (r *report) conditions() []string {
 		settings = append(settings, name+"="+m.Settings[name])
 	}
 	lines := []string{
-		fmt.Sprintf("%s: PostgreSQL %s, %s, %s", m.Date, m.PostgreSQL, m.Go, m.System),
+		fmt.Sprintf("%s: PostgreSQL %s with locale %s, %s, %s", m.Date, m.PostgreSQL, m.Locale, m.Go, m.System),
 		fmt.Sprintf("%s, %s, memory %s, load at the start %s", m.CPU, human.Plural(int64(m.Cores), "core"), m.Memory, m.Load),
 		"server: " + strings.Join(settings, " "),
 		fmt.Sprintf("%s, seed %d, %s", human.Plural(int64(r.Rows), "row"), r.Seed, human.Plural(int64(r.Rounds), "round")),

@@ -57,7 +57,8 @@ func (b *workshop) setUp(ctx context.Context) error {
 // server is the server that everything is measured on. Nothing happens on it that nobody asked for: no autovacuum, and
 // no checkpoint but those before each measurement.
 func (b *workshop) server() localpg.Options {
-	return localpg.Options{Name: "bench", Durable: b.durable, Progress: b.progress, Settings: map[string]string{
+	initdb := []string{"--locale=" + b.locale, "--encoding=UTF8"}
+	return localpg.Options{Name: "bench", InitdbArgs: initdb, Durable: b.durable, Progress: b.progress, Settings: map[string]string{
 		"shared_buffers":       b.sharedBuffers,
 		"autovacuum":           "off",
 		"max_wal_size":         "16GB",
