@@ -51,25 +51,22 @@ func TestSettingsDoNotChangeKeys(t *testing.T) {
 		db.Exec(fmt.Sprintf("ALTER ROLE %s IN DATABASE %s SET %s", role, pgx.Identifier{db.Name()}.Sanitize(), setting))
 	}
 	settings := map[string]string{"DateStyle": "Postgres, DMY", "intervalstyle": "postgres_verbose", "extra_float_digits": "-10", "bytea_output": "escape"}
-	for i, zone := range []struct{ setting, midnight string }{{"", "2020-01-01 00:00+00"}, {"America/New_York", "2020-01-01 05:00+00"}} {
-		for _, key := range []string{"a", "b", "c", "d", "e", "f"} {
-			job := counts("keyed", key)
-			job.Name = fmt.Sprintf("keyed-%s-%d", key, i)
-			job.Settings = settings
-			if zone.setting != "" {
-				job.Settings = map[string]string{"timezone": zone.setting, "DateStyle": "SQL, DMY"}
-			}
-			job.Update.Set = append(job.Update.Set, backfill.Assignment{Column: "at", Value: backfill.Expr{SQL: "'2020-01-01'::timestamptz"}})
-			job.Where = &backfill.Expr{SQL: "'2020-01-01'::timestamptz = '" + zone.midnight + "'"}
-			db.Exec("UPDATE keyed SET n = 0, at = NULL")
-			plan := planned(t, db, job, every(25))
-			w := join(t, db, plan, part{dsn: dsn})
-			w.finished()
-			onceEach(t, db, "keyed")
-			tiled(t, db, plan, w.run.ID())
-			if wrong := pgtest.One[int](db, "SELECT count(*) FROM keyed WHERE at IS DISTINCT FROM $1::timestamptz", zone.midnight); wrong != 0 {
-				t.Errorf("key %s: %d rows have a constant that was read in another time zone", key, wrong)
-			}
+	for i, key := range []string{"a", "b", "c", "d", "e", "f"} {
+		job, midnight := counts("keyed", key), "2020-01-01 00:00+00"
+		job.Name, job.Settings = "keyed-"+key, settings
+		if i%2 == 1 {
+			job.Settings, midnight = map[string]string{"timezone": "America/New_York", "DateStyle": "SQL, DMY", "intervalstyle": "sql_standard"}, "2020-01-01 05:00+00"
+		}
+		job.Update.Set = append(job.Update.Set, backfill.Assignment{Column: "at", Value: backfill.Expr{SQL: "'2020-01-01'::timestamptz"}})
+		job.Where = &backfill.Expr{SQL: "'2020-01-01'::timestamptz = '" + midnight + "'"}
+		db.Exec("UPDATE keyed SET n = 0, at = NULL")
+		plan := planned(t, db, job, every(25))
+		w := join(t, db, plan, part{dsn: dsn})
+		w.finished()
+		onceEach(t, db, "keyed")
+		tiled(t, db, plan, w.run.ID())
+		if wrong := pgtest.One[int](db, "SELECT count(*) FROM keyed WHERE at IS DISTINCT FROM $1::timestamptz", midnight); wrong != 0 {
+			t.Errorf("key %s: %d rows have a constant that was read in another time zone", key, wrong)
 		}
 	}
 }
@@ -258,14 +255,14 @@ func TestExpressionsStayInScope(t *testing.T) {
 	}
 }
 
-// Rows that hold their new value are not written, and rows that hold one that is merely equal to it are: to the byte.
+// Rows that hold their new value are not written, and rows that hold one that is merely equal to it are: to the byte. Each
+// column has a row of its own in which it is the only one to change.
 //
-// Made to fail: with = in the place of the image's comparison, row 2 keeps its old scale, case, sign or spaces; with no comparison at
-// all row 1 is written.
+// Made to fail: with = in the place of the image's comparison, json and point cannot be compared and the others keep their old scale,
+// case or sign; with no comparison at all the first row is written.
 func TestUnchangedIsToTheByte(t *testing.T) {
 	t.Parallel()
-	db := installed(t, "CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
-	for i, c := range []struct{ kind, old, same, other string }{
+	columns := []struct{ kind, old, same, other string }{
 		{"numeric", "1.0", "1.0", "1.00"},
 		{"numeric(8,2)", "1.50", "1.5", "1.51"},
 		{"text COLLATE any_case", "a", "a", "A"},
@@ -280,26 +277,39 @@ func TestUnchangedIsToTheByte(t *testing.T) {
 		{"inet[]", "{10.0.0.1/8}", "{10.0.0.1/8}", "{10.0.0.1}"},
 		{"bytea", `\x00`, `\x00`, `\x0000`},
 		{"point", "(1,1)", "(1,1)", "(1,1.0000001)"},
-	} {
-		for _, lockFirst := range []bool{false, true} {
-			table := fmt.Sprintf("unchanged_%d_%t", i, lockFirst)
-			db.Exec(fmt.Sprintf("CREATE TABLE %[1]s (id int PRIMARY KEY, v %[2]s); INSERT INTO %[1]s VALUES (1, '%[3]s'), (2, '%[3]s'), (3, NULL)", table, c.kind, c.old))
-			kind, _, _ := strings.Cut(c.kind, " COLLATE")
-			job := sets(table, map[string]string{"v": fmt.Sprintf("CASE t.id WHEN 1 THEN '%s'::%s WHEN 2 THEN '%s'::%s END", c.same, kind, c.other, kind)})
-			job.Name = strings.ReplaceAll(table, "_", "-")
-			before := pgtest.All[string](db, "SELECT xmin::text FROM "+table+" ORDER BY id")
-			plan := planned(t, db, job, whole)
+		{"record_of_ours", "(1.0,a)", "(1.0,a)", "(1.00,a)"},
+	}
+	for _, lockFirst := range []bool{false, true} {
+		t.Run(fmt.Sprintf("locked first %t", lockFirst), func(t *testing.T) {
+			t.Parallel()
+			db := installed(t, `CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+				CREATE TYPE record_of_ours AS (a numeric, b text)`)
+			var kinds, olds []string
+			set := map[string]string{}
+			for i, c := range columns {
+				kind, _, _ := strings.Cut(c.kind, " COLLATE")
+				kinds, olds = append(kinds, fmt.Sprintf("v%d %s", i, c.kind)), append(olds, "'"+c.old+"'")
+				set[fmt.Sprintf("v%d", i)] = fmt.Sprintf("CASE WHEN t.id = %d THEN '%s'::%s WHEN t.id >= 0 THEN '%s'::%s END", i, c.other, kind, c.same, kind)
+			}
+			db.Exec(fmt.Sprintf("CREATE TABLE many (id int PRIMARY KEY, %s); INSERT INTO many SELECT i, %s FROM generate_series(0, %d) AS i; INSERT INTO many VALUES (-1)",
+				strings.Join(kinds, ", "), strings.Join(olds, ", "), len(columns)))
+			db.Exec("CREATE TABLE before AS SELECT id, xmin::text AS version FROM many")
+			plan := planned(t, db, sets("many", set), every(9))
 			plan.LockFirst = lockFirst
-			summary := do(t, db, plan).summary
-			after := pgtest.All[string](db, "SELECT xmin::text FROM "+table+" ORDER BY id")
-			want := pgtest.One[string](db, fmt.Sprintf("SELECT '%s'::%s::text", c.other, kind))
-			if got := pgtest.One[string](db, "SELECT v::text FROM "+table+" WHERE id = 2"); got != want {
-				t.Errorf("%s, locked first %t: holds %q; expected %q", c.kind, lockFirst, got, want)
+			if changed := do(t, db, plan).summary.RowsChanged; changed != int64(len(columns)) {
+				t.Errorf("%d rows were changed; expected one for each of the %d columns", changed, len(columns))
 			}
-			if before[0] != after[0] || before[2] != after[2] || summary.RowsChanged != 1 {
-				t.Errorf("%s, locked first %t: %d rows were written, %v before and %v after; expected row 2 alone", c.kind, lockFirst, summary.RowsChanged, before, after)
+			for i, c := range columns {
+				kind, _, _ := strings.Cut(c.kind, " COLLATE")
+				want := pgtest.One[string](db, fmt.Sprintf("SELECT '%s'::%s::text", c.other, kind))
+				if got := pgtest.One[string](db, fmt.Sprintf("SELECT v%d::text FROM many WHERE id = %d", i, i)); got != want {
+					t.Errorf("%s: holds %q; expected %q", c.kind, got, want)
+				}
 			}
-		}
+			if written := pgtest.All[int](db, "SELECT m.id FROM many AS m JOIN before AS b ON b.id = m.id WHERE m.xmin::text <> b.version AND m.id IN (-1, $1)", len(columns)); len(written) > 0 {
+				t.Errorf("rows %v were written; expected that they are left alone", written)
+			}
+		})
 	}
 }
 
