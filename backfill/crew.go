@@ -16,7 +16,11 @@ import (
 func (e *engine) goOver(ctx context.Context, pass Pass) error {
 	e.sizerNow.Store(newSizer(e.pace(), pass == PassSweep))
 	e.closing.Store(pass == PassSweep)
-	list, err := e.segments.List(ctx, pass)
+	var list []SegmentState
+	err := e.steadily(ctx, func(ctx context.Context) (err error) {
+		list, err = e.segments.List(ctx, pass)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -141,7 +141,7 @@ func (e *engine) begin(ctx context.Context, o Options) error {
 	e.observe(RunStarted{Run: e.run, Job: e.plan.Job.Name, Process: e.process, Resumed: o.Resumed, Joined: o.Joined,
 		EstimatedRows: e.plan.EstimatedRows})
 	if orders := e.ordersNow(); orders.Desired == DesiredRunning && !orders.State.Over() && orders.State != StateFinishing {
-		return e.setState(ctx, StateRunning, "")
+		return e.steadily(ctx, func(ctx context.Context) error { return e.setState(ctx, StateRunning, "") })
 	}
 	return nil
 }
@@ -154,7 +154,7 @@ func (e *engine) passes(ctx context.Context) error {
 			return err
 		}
 		over := false
-		err := e.attended(ctx, func(ctx context.Context) (err error) {
+		err := e.steadily(ctx, func(ctx context.Context) (err error) {
 			over, err = e.goOn(ctx, pass)
 			return err
 		})
@@ -194,12 +194,36 @@ func (e *engine) goOn(ctx context.Context, pass Pass) (over bool, err error) {
 // can take back commits that were acknowledged. It is 0 where there is none.
 func (e *engine) reopened(ctx context.Context, done Pass) Pass {
 	for pass := PassWalk; pass <= done; pass++ {
-		list, err := e.segments.List(ctx, pass)
+		list, err := e.segments.List(ctx, pass) // where this fails, what came before is what there is to say
 		if err == nil && slices.ContainsFunc(list, func(s SegmentState) bool { return !s.Closed() }) {
 			return pass
 		}
 	}
 	return 0
+}
+
+// steadily does what is between the chunks as [engine.attended] does, and again while it meets with
+// what passes: a server that restarts or fails over is waited for, for as long as it takes. So work
+// must come to the same where it was done before and only the answer was lost.
+func (e *engine) steadily(ctx context.Context, work func(context.Context) error) error {
+	return e.attended(ctx, func(ctx context.Context) error { return e.patiently(ctx, work) })
+}
+
+// patiently is [engine.steadily] for who has a heartbeat already.
+func (e *engine) patiently(ctx context.Context, work func(context.Context) error) error {
+	w, try := &worker{engine: e}, newAttempts(Segment{})
+	for {
+		err := work(ctx)
+		if err == nil {
+			return nil
+		}
+		if err = w.passing(ctx, try, err); err != nil {
+			return err
+		}
+		if err := e.mayWork(ctx, 0); err != nil {
+			return err
+		}
+	}
 }
 
 // attended does what is not the workers' to do, with the heartbeat kept and orders heard meanwhile.
@@ -267,21 +291,25 @@ func (e *engine) finishedByOthers(ctx context.Context) bool {
 
 // summary adds up the run from the ledger.
 func (e *engine) summary(ctx context.Context, err error) Summary {
-	s := Summary{Run: e.run, Job: e.plan.Job.Name, State: e.ordersNow().State, Retries: e.retries.Load()}
-	if err != nil {
+	s, adding := e.totals(ctx)
+	if err = errors.Join(err, adding); err != nil {
 		s.Reason = err.Error()
 	}
+	return s
+}
+
+func (e *engine) totals(ctx context.Context) (Summary, error) {
+	s := Summary{Run: e.run, Job: e.plan.Job.Name, State: e.ordersNow().State, Retries: e.retries.Load()}
 	for pass := PassWalk; pass <= PassSweep; pass++ {
-		list, listErr := e.segments.List(ctx, pass)
-		if listErr != nil {
-			s.Reason = errors.Join(err, fmt.Errorf("adding up the ledger: %w", listErr)).Error()
-			return s
+		list, err := e.segments.List(ctx, pass)
+		if err != nil {
+			return s, fmt.Errorf("adding up the ledger: %w", err)
 		}
 		for _, seg := range list {
 			s.add(seg)
 		}
 	}
-	return s
+	return s, nil
 }
 
 func (s *Summary) add(seg SegmentState) {

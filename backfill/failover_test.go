@@ -2,14 +2,22 @@ package backfill_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/checkpoint"
 	"github.com/pgbackfill/pgbackfill/internal/localpg"
+	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 	"github.com/pgbackfill/pgbackfill/internal/pgtest"
 )
 
@@ -104,4 +112,154 @@ func TestStandbyForAMoment(t *testing.T) {
 	name.Store(&dsn)
 	w.finished()
 	onceEach(t, db, "numbers")
+}
+
+// outage is a store that has no answer to the first call of each kind: what a store says of a server that it could not
+// reach in all its patience, or that did not answer in time.
+type outage struct {
+	*checkpoint.Run
+	calls sync.Map
+}
+
+func (o *outage) fails(call string, about any) error {
+	if _, again := o.calls.LoadOrStore(fmt.Sprint(call, about), true); again {
+		return nil
+	}
+	if call == "cuts" {
+		return &pgconn.PgError{Code: "57014", Message: "canceling statement due to statement timeout"}
+	}
+	return fmt.Errorf("the store: %w", syscall.ECONNREFUSED)
+}
+
+func (o *outage) List(ctx context.Context, pass backfill.Pass) ([]backfill.SegmentState, error) {
+	if err := o.fails("list", pass); err != nil {
+		return nil, err
+	}
+	return o.Run.List(ctx, pass)
+}
+
+func (o *outage) Cuts(ctx context.Context, pass backfill.Pass, rows int64) (map[int][]backfill.Cut, error) {
+	if err := o.fails("cuts", pass); err != nil {
+		return nil, err
+	}
+	return o.Run.Cuts(ctx, pass, rows)
+}
+
+func (o *outage) Advance(ctx context.Context, from, to backfill.Pass, segments []backfill.Segment) (bool, error) {
+	done, err := o.Run.Advance(ctx, from, to, segments) // it is done, and the answer is lost
+	if lost := o.fails("advance", from); lost != nil {
+		return false, lost
+	}
+	return done, err
+}
+
+func (o *outage) SetState(ctx context.Context, to backfill.State, reason string) error {
+	if err := o.fails("state", to); err != nil {
+		return err
+	}
+	return o.Run.SetState(ctx, to, reason)
+}
+
+func (o *outage) Finish(ctx context.Context, pass backfill.Pass, s backfill.Summary) (bool, error) {
+	done, err := o.Run.Finish(ctx, pass, s)
+	if lost := o.fails("finish", pass); lost != nil {
+		return false, lost
+	}
+	return done, err
+}
+
+// An outage between the passes is waited for like any other, however long it is.
+//
+// Made to fail: with what the store says there taken as it is, the run failed at the first of them.
+func TestOutageBetweenThePasses(t *testing.T) {
+	t.Parallel()
+	db := installed(t, numbered(100))
+	plan := planned(t, db, sets("numbers", map[string]string{"n": "7"}), whole)
+	first := join(t, db, plan, part{most: 1}) // it makes the run
+	first.wait()
+	o := &outage{Run: first.run}
+	var said atomic.Bool
+	s, err := backfill.Work(t.Context(), backfill.Options{Run: first.run.ID(), Plan: plan, Process: first.run.Process(), Connect: dialing(db.DSN()),
+		Ledger: o, Segments: o, Control: o, Throttle: unlimited{}, Observer: func(e backfill.Event) {
+			if w, ok := e.(backfill.Waiting); ok && strings.Contains(w.Reason, "refused") {
+				said.Store(true)
+			}
+		}})
+	if err != nil || s.State != backfill.StateFinished {
+		t.Fatalf("the run is %s: %v", s.State, err)
+	}
+	if n := pgtest.One[int](db, "SELECT count(*) FROM numbers WHERE n <> 7"); n != 0 {
+		t.Errorf("%d rows are not done", n)
+	}
+	if !said.Load() {
+		t.Error("nobody says what is waited for")
+	}
+}
+
+// Statements that always run into the timeout are not waited for without an end.
+//
+// Made to fail: with no bound on the tries, the run goes on for ever.
+func TestListThatIsAlwaysTooSlow(t *testing.T) {
+	t.Parallel()
+	db := installed(t, numbered(100))
+	plan := planned(t, db, counts("numbers"), whole)
+	first := join(t, db, plan, part{most: 1})
+	first.wait()
+	ctx, stop := context.WithTimeout(t.Context(), 2*ended)
+	defer stop()
+	_, err := backfill.Work(ctx, backfill.Options{Run: first.run.ID(), Plan: plan, Process: first.run.Process(), Connect: dialing(db.DSN()),
+		Ledger: first.run, Segments: slow{first.run}, Control: first.run, Throttle: unlimited{}})
+	if pgerr.Code(err) != "57014" {
+		t.Errorf("the run ended with %v", err)
+	}
+}
+
+type slow struct{ *checkpoint.Run }
+
+func (slow) List(context.Context, backfill.Pass) ([]backfill.SegmentState, error) {
+	return nil, &pgconn.PgError{Code: "57014"}
+}
+
+// A run whose workers find no connection hears that it is cancelled.
+//
+// Made to fail: without a look at the orders between two tries, it goes on trying.
+func TestCancelWithoutAConnection(t *testing.T) {
+	t.Parallel()
+	db := installed(t, numbered(100))
+	var asked atomic.Int64
+	w := join(t, db, planned(t, db, counts("numbers"), whole), part{connect: func(ctx context.Context) (*pgx.Conn, error) {
+		if asked.Add(1) > 1 { // the first is the store
+			return nil, syscall.ECONNREFUSED
+		}
+		return pgx.Connect(ctx, db.DSN())
+	}})
+	until(w, "a word about the connection", func(e backfill.Waiting) bool { return strings.Contains(e.Reason, "no connection") })
+	if err := w.run.Cancel(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.wait(); !errors.Is(err, backfill.ErrCancelled) {
+		t.Errorf("the run ended with %v", err)
+	}
+}
+
+// The rows with a NULL in the key are one chunk. Where they take too long the run stops and says what to do.
+//
+// Made to fail: with the chunk made narrower, as others are, it is tried again as it was.
+func TestNullsThatTakeTooLong(t *testing.T) {
+	t.Parallel()
+	db := installed(t, `CREATE TABLE numbers (id int, n int NOT NULL DEFAULT 0); CREATE INDEX ON numbers (id); INSERT INTO numbers SELECT NULL FROM generate_series(1, 60);
+		CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.02); RETURN new; END $$;
+		CREATE TRIGGER slow BEFORE UPDATE ON numbers FOR EACH ROW EXECUTE FUNCTION slow()`)
+	plan := planned(t, db, counts("numbers", "id"), whole)
+	plan.Pace.StatementTimeout = 500 * time.Millisecond
+	w := join(t, db, plan, part{})
+	_, err := w.wait()
+	for _, want := range []string{"a NULL in the key", "one chunk", "timeouts.statement", "57014"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error is %v\n; expected %q in it", err, want)
+		}
+	}
+	if failed := of[backfill.ChunkFailed](w); len(failed) != 1 {
+		t.Errorf("it was tried %d times", len(failed))
+	}
 }

@@ -203,8 +203,10 @@ func (e *engine) failing() bool {
 // pauseItself pauses the run for somebody to look at it.
 func (e *engine) pauseItself(ctx context.Context, err error) error {
 	reason := fmt.Sprintf("paused by pgbackfill: more than half of the last %d chunks failed, the last one with %s", failuresLooked, pgerr.Describe(err))
-	if err := e.control.Pause(ctx, reason); err != nil {
-		return err
-	}
-	return e.beat(ctx)
+	return e.patiently(ctx, func(ctx context.Context) error {
+		if err := e.control.Pause(ctx, reason); err != nil {
+			return err
+		}
+		return e.beat(ctx)
+	})
 }

@@ -243,7 +243,11 @@ func (e *engine) ask(ctx context.Context, question func(*worker) error) error {
 // where the run is not in its last pass any more.
 func (e *engine) finish(ctx context.Context, pass Pass) (bool, error) {
 	from := e.ordersNow().State
-	if finished, err := e.control.Finish(ctx, pass, e.summary(ctx, nil)); err != nil || !finished {
+	sum, err := e.totals(ctx)
+	if err != nil {
+		return false, err
+	}
+	if finished, err := e.control.Finish(ctx, pass, sum); err != nil || !finished {
 		return false, err
 	}
 	e.mu.Lock()

@@ -39,6 +39,9 @@ var (
 // more than never, since a refusal and the reading after it are two moments.
 const refusalsBorne = 5
 
+// timeoutsBorne is how often in a row reading what is so may run into the statement timeout.
+const timeoutsBorne = 20
+
 // attempts is what is remembered between the tries at one place of a segment.
 type attempts struct {
 	segment Segment
@@ -52,13 +55,15 @@ type attempts struct {
 	// refusedAt is the sequence number that the ledger refused, 0 for none, and refusals how often
 	// it did so without having got any further.
 	refusedAt, refusals int
+	// timeouts counts the statement timeouts since the last chunk that succeeded.
+	timeouts int
 }
 
 func newAttempts(seg Segment) *attempts { return &attempts{segment: seg, number: 1} }
 
 // succeeded forgets the failures, and the narrowing once the place is behind.
 func (a *attempts) succeeded(c Chunk) {
-	a.number, a.dataErrors, a.refusedAt, a.refusals = 1, 0, 0, 0
+	a.number, a.dataErrors, a.refusedAt, a.refusals, a.timeouts = 1, 0, 0, 0, 0
 	if a.narrow > 0 {
 		if a.ahead -= int(c.RowsSeen); a.ahead <= 0 || c.last {
 			a.narrow, a.ahead = 0, 0
@@ -123,13 +128,7 @@ func (w *worker) failed(ctx context.Context, chunk Chunk, try *attempts, err err
 	switch action {
 	case pgerr.Retry, pgerr.Resource, pgerr.Stop:
 	case pgerr.Shrink:
-		w.sizer().shrink(chunk.size)
-		if chunk.size > 1 {
-			try.narrower(chunk)
-		} else {
-			stop = w.broken(chunk, try, err, "a chunk of one row took longer than the statement timeout",
-				"raise timeouts.statement, or find out what makes this row slow: pgbackfill plan shows the statement")
-		}
+		stop = w.tooSlow(chunk, try, err)
 	case pgerr.Data:
 		stop = w.dataError(chunk, try, err)
 	default:
@@ -153,12 +152,32 @@ func (w *worker) failed(ctx context.Context, chunk Chunk, try *attempts, err err
 	return w.wait(ctx, backoff, pgerr.Describe(err))
 }
 
+// tooSlow makes the chunk smaller that ran into the statement timeout; one that cannot be stops the run.
+func (w *worker) tooSlow(chunk Chunk, try *attempts, err error) error {
+	if try.segment.Nulls {
+		return w.broken(chunk, try, err, "they took longer than the statement timeout, and are one chunk: without a key they cannot be divided",
+			"raise timeouts.statement until they fit, or walk by a key without NULLs")
+	}
+	w.sizer().shrink(chunk.size)
+	if chunk.size > 1 {
+		try.narrower(chunk)
+		return nil
+	}
+	return w.broken(chunk, try, err, "a chunk of one row took longer than the statement timeout",
+		"raise timeouts.statement, or find out what makes this row slow: pgbackfill plan shows the statement")
+}
+
 // passing decides about an error in reading what is so: it waits where the error is of the
-// passing kind, and returns it where it is not.
+// passing kind, and returns it where it is not. What ran into a timeout, or was cancelled, passes a
+// number of times: a busy server answers later, and what always takes too long does not.
 func (w *worker) passing(ctx context.Context, try *attempts, err error) error {
 	w.leaveStandby(ctx, err)
 	lost := w.conn != nil && w.conn.IsClosed()
-	if action := pgerr.Class(err); action != pgerr.Retry && action != pgerr.Resource && !(lost && action != pgerr.Fatal) {
+	switch action := pgerr.Class(err); {
+	case action == pgerr.Retry, action == pgerr.Resource, lost && action != pgerr.Fatal:
+	case action == pgerr.Shrink && try.timeouts < timeoutsBorne:
+		try.timeouts++
+	default:
 		return err
 	}
 	if lost && w.lost.IsZero() {
@@ -234,10 +253,15 @@ func (w *worker) wait(ctx context.Context, d time.Duration, reason string) error
 	}
 }
 
-// reconnect makes the worker a connection, for as long as it takes. What no second try makes
+// reconnect makes the worker a connection, for as long as it takes and the orders let it. What no second try makes
 // better, as a wrong password, is returned.
 func (w *worker) reconnect(ctx context.Context) error {
 	for number := 1; ; number++ {
+		if number > 1 { // whoever calls has just asked
+			if err := w.mayWork(ctx, w.id); err != nil {
+				return err
+			}
+		}
 		connecting, cancel := context.WithTimeout(ctx, w.pace().ConnectTimeout)
 		conn, err := w.connect(connecting)
 		cancel()
