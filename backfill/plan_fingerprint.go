@@ -42,7 +42,8 @@ func (pl *planning) fingerprint() {
 }
 
 func describeColumn(c catalog.Column) string {
-	text := c.Type
+	// The number tells a column from one of the same name that was made after it was dropped.
+	text := fmt.Sprintf("number %d: %s", c.Number, c.Type)
 	if c.Collation != "" && c.Collation != `pg_catalog."default"` {
 		text += " COLLATE " + c.Collation
 	}

@@ -119,6 +119,7 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 	open, closed := pgsql.Range{Through: key}, pgsql.Range{After: key, Through: key}
 	walk, sweep := Segment{No: 1, Pass: PassWalk}, Segment{No: 1, Pass: PassSweep}
 
+	add("with each new connection, as the driver asks it", pgsql.Statement{Name: "primary", SQL: "select pg_is_in_recovery()"})
 	add("at the start of every transaction", pgsql.Begin)
 	add("in the transaction that finds where chunks end", s.keySettings(walk, p.Pace))
 	add("once a chunk: finds where it ends; in the first segment", s.walk.Boundary(open, 1))

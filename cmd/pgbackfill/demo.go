@@ -15,7 +15,6 @@ import (
 
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/checkpoint"
-	"github.com/pgbackfill/pgbackfill/configs"
 	"github.com/pgbackfill/pgbackfill/internal/human"
 	"github.com/pgbackfill/pgbackfill/internal/localpg"
 )
@@ -293,10 +292,5 @@ func (d *demo) on(ctx context.Context, cluster *localpg.Cluster, f func(*pgx.Con
 	return f(conn)
 }
 
-func connectTo(ctx context.Context, dsn string) (*pgx.Conn, error) {
-	config, err := configs.Connection(configs.NewDSN(dsn, "demo"))
-	if err != nil {
-		return nil, err
-	}
-	return pgx.ConnectConfig(ctx, config)
-}
+// connectTo connects as the demo's application does: to the standby too.
+func connectTo(ctx context.Context, dsn string) (*pgx.Conn, error) { return pgx.Connect(ctx, dsn) }

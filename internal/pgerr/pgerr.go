@@ -121,7 +121,7 @@ func lost(err error) bool {
 }
 
 // Describe is err on one line, for people: its SQLSTATE and the condition's name, the message, the detail and the
-// hint. An error that the server did not send is its own text.
+// hint; without a detail that is a whole row. An error that the server did not send is its own text.
 func Describe(err error) string {
 	if err == nil {
 		return ""
@@ -135,7 +135,8 @@ func Describe(err error) string {
 		text += " (" + name + ")"
 	}
 	text += ": " + server.Message
-	if server.Detail != "" {
+	// NOT NULL and CHECK have the whole failing row for a detail: too much for a log, and not ours to show.
+	if server.Detail != "" && server.Code != "23502" && server.Code != "23514" {
 		text += "; detail: " + server.Detail
 	}
 	if server.Hint != "" {
