@@ -111,8 +111,6 @@ type Control interface {
 	SetState(ctx context.Context, to State, reason string) error
 	// Pause asks every process of the run to pause, in the engine's own name.
 	Pause(ctx context.Context, reason string) error
-	// Cancel closes every open segment with a fence row and ends the run as StateCancelled.
-	Cancel(ctx context.Context) error
 	// Finish checks from the ledger alone that the walk is covered without a gap, and ends the
 	// run as StateFinished in a commit that waits for the disk. It returns false, and changes
 	// nothing, where the run is not in that pass: a failover can take back the beginning of a

@@ -1,7 +1,6 @@
 package checkpoint
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 
@@ -102,21 +101,6 @@ func (r *Run) over(row runRow) error {
 		e.Kind = backfill.ErrCancelled
 	}
 	return e
-}
-
-// Event writes down that something happened to the run; detail becomes a JSON object and may be nil.
-func (r *Run) Event(ctx context.Context, what string, detail map[string]any) error {
-	if detail == nil {
-		detail = map[string]any{}
-	}
-	b, err := jsonParam(detail)
-	if err != nil {
-		return err
-	}
-	if err := r.store.once(ctx, settings, step{Statement: r.event(what, b)}); err != nil {
-		return r.failed("writing the event "+what, err)
-	}
-	return nil
 }
 
 func (r *Run) event(what string, detail []byte) pgsql.Statement {
