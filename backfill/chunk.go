@@ -5,6 +5,9 @@ import "time"
 // Chunk is the part of a segment changed in one transaction: what the ledger records.
 type Chunk struct {
 	Segment int
+	// SegmentThrough is where the segment ends, as the worker knows it: the ledger refuses a chunk of
+	// a segment that ends elsewhere. It is nil for the rows with a NULL in the key.
+	SegmentThrough Key
 	// Seq numbers the segment's chunks from 1 without a gap.
 	Seq   int
 	Range KeyRange

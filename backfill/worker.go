@@ -32,84 +32,100 @@ type boundary struct {
 	last bool
 }
 
+// position is where a worker is in a segment.
+type position struct {
+	mark Mark
+	// known is whether mark is what the ledger says, doubtful whether the segment itself may be no
+	// more what it was when it was taken.
+	known, doubtful bool
+	// next is the end of the next chunk, nil where it is still to be found.
+	next *boundary
+}
+
 // segment works a segment from its watermark to its end, or until the work is to stop,
 // and returns how far it is. Whoever works the segment, and however often it was begun,
 // this is the one path.
 func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
-	var (
-		mark Mark
-		next *boundary
-		try  = newAttempts(seg)
-	)
-	known := false // whether mark is what the ledger says
+	at, try := &position{}, newAttempts(seg)
 	for {
 		if err := w.mayWork(ctx, w.id); err != nil {
-			return mark, err
+			return at.mark, err
 		}
-		// Memory is never trusted over a lost connection: acknowledged commits can vanish
-		// with a crash or a failover.
-		if w.conn == nil || w.conn.IsClosed() {
-			known, next = false, nil
-			if err := w.reconnect(ctx); err != nil {
-				return mark, err
+		if err := w.know(ctx, seg, at, try); err != nil {
+			if err = w.passing(ctx, try, err); err != nil {
+				return at.mark, err
 			}
-			if there, err := w.stillPlanned(ctx, seg); err != nil {
-				if err = w.passing(ctx, try, err); err != nil {
-					return mark, err
-				}
-				continue
-			} else if !there {
-				return Mark{}, errContested
-			}
+			continue
 		}
-		if !known {
-			var err error
-			if mark, err = w.ledger.Mark(ctx, w.conn, seg.No); err != nil {
-				if err = w.passing(ctx, try, err); err != nil {
-					return mark, err
-				}
-				continue
-			}
-			known, next = true, nil
-			if try.contested(mark) {
-				return mark, errContested
-			}
-			if try.refusals > refusalsBorne {
-				return mark, w.stuck(seg, mark)
-			}
-		}
-		if mark.Closed() {
-			return mark, nil
+		if at.mark.Closed() {
+			return at.mark, nil
 		}
 		if let, err := w.ration(ctx, w.paced(seg, try)); err != nil {
-			return mark, err
+			return at.mark, err
 		} else if !let {
 			continue
 		}
 		if n := w.chunks.Add(1); w.maxChunks > 0 && n > w.maxChunks {
 			w.chunks.Add(-1)
-			return mark, errEnough
+			return at.mark, errEnough
 		}
-		chunk, following, err := w.chunk(seg, mark, next, try)
+		chunk, following, err := w.chunk(seg, at.mark, at.next, try)
 		if err != nil {
 			w.chunks.Add(-1)
-			next = nil
+			at.next = nil
 			if errors.Is(err, errRefused) {
 				// Somebody else did this chunk, or closed the segment. What is true is in the ledger.
-				known = false
-				try.refused(mark)
+				at.known, at.doubtful = false, true
+				try.refused(at.mark)
 				continue
 			}
 			if err = w.failed(ctx, chunk, try, err); err != nil {
-				return mark, err
+				return at.mark, err
 			}
 			continue
 		}
-		mark = mark.after(chunk, seg)
-		next = following
+		at.mark, at.next = at.mark.after(chunk, seg), following
 		try.succeeded(chunk)
-		w.committed(w.id, chunk, seg, mark)
+		w.committed(w.id, chunk, seg, at.mark)
 	}
+}
+
+// know makes sure that there is a connection and that the mark is what the ledger says.
+func (w *worker) know(ctx context.Context, seg Segment, at *position, try *attempts) error {
+	// Memory is never trusted over a lost connection: acknowledged commits can vanish with a crash
+	// or a failover.
+	if w.conn == nil || w.conn.IsClosed() {
+		at.known, at.doubtful = false, true
+		if err := w.reconnect(ctx); err != nil {
+			return err
+		}
+	}
+	if at.known {
+		return nil
+	}
+	at.next = nil
+	if at.doubtful {
+		there, err := w.stillPlanned(ctx, seg)
+		if err != nil {
+			return err
+		}
+		if !there {
+			at.mark = Mark{}
+			return errContested
+		}
+	}
+	mark, err := w.ledger.Mark(ctx, w.conn, seg.No)
+	if err != nil {
+		return err
+	}
+	at.mark, at.known, at.doubtful = mark, true, false
+	if try.contested(at.mark) {
+		return errContested
+	}
+	if try.refusals > refusalsBorne {
+		return w.stuck(seg, at.mark)
+	}
+	return nil
 }
 
 // after is the mark once the chunk is known to be committed.
@@ -150,7 +166,7 @@ func (w *worker) paced(seg Segment, try *attempts) int {
 func (w *worker) chunk(seg Segment, mark Mark, next *boundary, try *attempts) (Chunk, *boundary, error) {
 	ctx, cancel := w.grace()
 	defer cancel()
-	chunk := Chunk{Segment: seg.No, Seq: mark.Seq + 1, Started: time.Now(), Attempt: try.number, Worker: w.name()}
+	chunk := Chunk{Segment: seg.No, SegmentThrough: seg.Range.Through, Seq: mark.Seq + 1, Started: time.Now(), Attempt: try.number, Worker: w.name()}
 	if chunk.Range.After = mark.Watermark; mark.Seq == 0 {
 		chunk.Range.After = seg.Range.After
 	}

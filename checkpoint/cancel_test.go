@@ -41,7 +41,7 @@ func TestWorkerThatSleptCannotCommit(t *testing.T) {
 			if err := closeSegment(run, segmentsOf(t, run, backfill.PassWalk)[1]); err != nil {
 				t.Fatal(err)
 			}
-			err := send(t.Context(), conn, step{Statement: run.Append(chunk(1, 2, 50, 60))}, commit())
+			err := send(t.Context(), conn, step{Statement: record(t, run, chunk(1, 2, 50, 60))}, commit())
 			if !run.Refused(err) {
 				t.Errorf("the sleeper's chunk: %v", err)
 			}
@@ -112,13 +112,13 @@ func TestCancelNamesWhoHoldsItUp(t *testing.T) {
 	db := installed(t)
 	run := create(t, open(t, db, Options{CancelPatience: time.Millisecond}), planned("held", 100, 200))
 	conn := pgtest.Connect(t, db.DSN()+"&application_name=pgbackfill%20held%202")
-	if err := send(t.Context(), conn, step{Statement: run.Append(chunk(2, 1, 100, 150))}); err != nil {
+	if err := send(t.Context(), conn, step{Statement: record(t, run, chunk(2, 1, 100, 150))}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := conn.Exec(t.Context(), "BEGIN"); err != nil {
 		t.Fatal(err)
 	}
-	if err := send(t.Context(), conn, step{Statement: run.Append(chunk(2, 2, 150, 160))}); err != nil {
+	if err := send(t.Context(), conn, step{Statement: record(t, run, chunk(2, 2, 150, 160))}); err != nil {
 		t.Fatal(err)
 	}
 	err := run.Cancel(t.Context())

@@ -21,8 +21,8 @@ const (
 )
 
 // Append is the statement that records c. The server refuses it, see [Run.Refused], where c
-// does not begin where the chunk before it ended, where its segment is closed, and where its
-// number is taken.
+// does not begin where the chunk before it ended, where its segment is closed, or is not the one
+// it was taken for because it ends elsewhere, and where its number is taken.
 func (r *Run) Append(c backfill.Chunk) pgsql.Statement { return r.ledgerRow(c, "") }
 
 func (r *Run) ledgerRow(c backfill.Chunk, fence string) pgsql.Statement {
@@ -40,6 +40,7 @@ func (r *Run) ledgerRow(c backfill.Chunk, fence string) pgsql.Statement {
 		pgsql.Int(c.RowsSeen), intsParam(c.RowsChanged), pgsql.Int(changed),
 		pgsql.Int(c.Unmatched), pgsql.Int(c.Multiple),
 		timeParam(c.Started), durationParam(c.Duration), pgsql.Int(c.Attempt), pgsql.Text(c.Worker),
+		keyParam(c.SegmentThrough),
 	}}
 }
 
@@ -85,7 +86,7 @@ func markFields(m *backfill.Mark) []any {
 func (r *Run) fenceRow(s backfill.SegmentState, fence string) pgsql.Statement {
 	at := watermark(s)
 	return r.ledgerRow(backfill.Chunk{
-		Segment: s.No, Seq: s.Seq + 1, Range: backfill.KeyRange{After: at, Through: at},
+		Segment: s.No, SegmentThrough: s.Range.Through, Seq: s.Seq + 1, Range: backfill.KeyRange{After: at, Through: at},
 		Started: time.Now(), Attempt: 1, Worker: r.store.process,
 	}, fence)
 }

@@ -94,7 +94,7 @@ func TestChunkThatDoesNotFollowIsRefused(t *testing.T) {
 		"a key that is only alike":      func() backfill.Chunk { c := chunk(1, 2, 50, 70); c.Range.After = backfill.Key{"050"}; return c }(),
 		"a key of two columns":          func() backfill.Chunk { c := chunk(1, 2, 50, 70); c.Range.After = backfill.Key{"50", ""}; return c }(),
 	} {
-		err := inTransaction(t.Context(), conn, "public", run.Append(c))
+		err := inTransaction(t.Context(), conn, "public", record(t, run, c))
 		if err == nil {
 			t.Errorf("%s was not refused", what)
 		} else if !run.Refused(err) {
@@ -146,11 +146,11 @@ func TestLedgerIsNotMovedByTheSearchPath(t *testing.T) {
 	conn := db.Conn()
 	const path = "evil, pg_catalog"
 	for _, c := range []backfill.Chunk{chunk(1, 1, -1, 50), chunk(1, 2, 50, 60)} {
-		if err := inTransaction(t.Context(), conn, path, run.Append(c)); err != nil {
+		if err := inTransaction(t.Context(), conn, path, record(t, run, c)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := inTransaction(t.Context(), conn, path, run.Append(chunk(1, 3, 70, 80))); !run.Refused(err) {
+	if err := inTransaction(t.Context(), conn, path, record(t, run, chunk(1, 3, 70, 80))); !run.Refused(err) {
 		t.Errorf("a gap: %v", err)
 	}
 	if _, err := conn.Exec(t.Context(), `SET search_path = `+path); err != nil {
@@ -198,7 +198,7 @@ func TestOfTwoThatDidTheSameChunkOneIsRefused(t *testing.T) {
 				if seq == 1 {
 					after = -1
 				}
-				err := inTransaction(t.Context(), conn, "public", run.Append(chunk(1, seq, after, seq*10)))
+				err := inTransaction(t.Context(), conn, "public", record(t, run, chunk(1, seq, after, seq*10)))
 				if err != nil && !run.Refused(err) {
 					t.Error(err)
 					return
@@ -217,4 +217,33 @@ func TestOfTwoThatDidTheSameChunkOneIsRefused(t *testing.T) {
 			t.Errorf("chunk %d was committed %d times", seq, won[seq])
 		}
 	}
+}
+
+// A split that a failover took back, and another in its place: the part that a worker was given has the same number and the same
+// start, and ends elsewhere. Its chunks do not pass, wherever in the segment.
+//
+// Made to fail: without the segment's end in the proof, the first chunk reaches over the end.
+func TestChunkOfAnotherEnd(t *testing.T) {
+	t.Parallel()
+	db := installed(t)
+	run := create(t, open(t, db, Options{}), withNulls(planned("ends", 100)))
+	conn := db.Conn()
+	appendTo(t, conn, run, chunk(1, 1, -1, 20))
+	if ok, err := run.Split(t.Context(), segmentsOf(t, run, backfill.PassWalk)[1], key(50)); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	refused := func(c backfill.Chunk, end backfill.Key) {
+		t.Helper()
+		c.SegmentThrough = end
+		if err := inTransaction(t.Context(), conn, "public", run.Append(c)); !run.Refused(err) {
+			t.Errorf("chunk %s of segment %d, which is believed to end at %s: %v", c.Range, c.Segment, end, err)
+		}
+	}
+	refused(chunk(3, 1, 20, 60), key(60))
+	refused(chunk(3, 1, 20, 30), nil)
+	appendTo(t, conn, run, chunk(3, 1, 20, 30))
+	refused(chunk(3, 2, 30, 40), key(60))
+	nulls := backfill.Chunk{Segment: 2, Seq: 1, RowsChanged: []int64{1}, Attempt: 1, Worker: "test"}
+	refused(nulls, key(60))
+	appendTo(t, conn, run, nulls, chunk(3, 2, 30, 50))
 }

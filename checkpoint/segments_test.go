@@ -52,7 +52,9 @@ func hammer(ctx context.Context, t *testing.T, run *Run, conn *pgx.Conn, seed ui
 			end := number(s.Range.Through)
 			through := min(end, max(after, 0)+1+random.IntN(40))
 			seq++
-			err := inTransaction(ctx, conn, "public", run.Append(chunk(s.No, seq, after, through)))
+			c := chunk(s.No, seq, after, through)
+			c.SegmentThrough = s.Range.Through
+			err := inTransaction(ctx, conn, "public", run.Append(c))
 			if run.Refused(err) {
 				break
 			}
@@ -162,7 +164,7 @@ func TestSplitThatComesTooLateChangesNothing(t *testing.T) {
 	refuse("at its end", at50[1], key(100))
 	refuse("the rows with a NULL", at50[2], key(70))
 	// A chunk that is just being committed holds the number: now is not the time.
-	asleep := sleepingTransaction(t, db, run.Append(chunk(1, 2, 50, 60)))
+	asleep := sleepingTransaction(t, db, record(t, run, chunk(1, 2, 50, 60)))
 	refuse("under a chunk in flight", at50[1], key(70))
 	asleep.Close(t.Context())
 	if n := pgtest.One[int](db, `SELECT count(*) FROM pgbackfill.segments`); n != 2 {

@@ -100,6 +100,22 @@ func chunk(segment, seq, after, through int) backfill.Chunk {
 	return c
 }
 
+// record is the statement that records c, from a worker who knows where its segment ends.
+func record(t *testing.T, run *Run, c backfill.Chunk) pgsql.Statement {
+	for pass := backfill.PassWalk; pass <= backfill.PassSweep; pass++ {
+		list, err := run.List(context.WithoutCancel(t.Context()), pass)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, s := range list {
+			if s.No == c.Segment {
+				c.SegmentThrough = s.Range.Through
+			}
+		}
+	}
+	return run.Append(c)
+}
+
 // inTransaction sends a chunk's ledger row as a worker does: under the job's search_path, with the commit behind it.
 func inTransaction(ctx context.Context, conn *pgx.Conn, searchPath string, st pgsql.Statement) error {
 	err := send(ctx, conn, step{Statement: pgsql.Begin}, step{Statement: pgsql.SetLocal(pgsql.JobPins(searchPath, nil)...)},
@@ -115,7 +131,7 @@ func inTransaction(ctx context.Context, conn *pgx.Conn, searchPath string, st pg
 func appendTo(t *testing.T, conn *pgx.Conn, run *Run, chunks ...backfill.Chunk) {
 	t.Helper()
 	for _, c := range chunks {
-		if err := inTransaction(t.Context(), conn, "public", run.Append(c)); err != nil {
+		if err := inTransaction(t.Context(), conn, "public", record(t, run, c)); err != nil {
 			t.Fatalf("chunk %d of segment %d: %v", c.Seq, c.Segment, err)
 		}
 	}

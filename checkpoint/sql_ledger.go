@@ -6,12 +6,14 @@ package checkpoint
 // and cannot be told another. The others go over the store's own connection.
 
 // appendChunk writes a chunk, or a fence where $4 says why, and proves with "follows" that it
-// begins where its predecessor ended. Totals are the predecessor's and its own.
+// begins where its predecessor ended, in a segment that ends where whoever sends it believes: where a
+// failover takes a split back, another one can put a segment of the same number and start, and with
+// another end, in its place. Totals are the predecessor's and its own.
 const appendChunk = `INSERT INTO pgbackfill.chunks
   (run_id, segment, seq, fence, after, through, follows, rows_seen, rows_changed, unmatched, multiple,
    total_seen, total_changed, total_unmatched, total_multiple, total_duration, started_at, duration, attempt, worker)
 SELECT n.run_id, n.segment, n.seq, n.fence, n.after, n.through,
-       COALESCE(CASE
+       COALESCE((s.through OPERATOR(pg_catalog.=) n.segment_through OR s.through IS NULL AND n.segment_through IS NULL) AND CASE
          WHEN n.seq OPERATOR(pg_catalog.=) 1
          THEN s.no IS NOT NULL
           AND COALESCE(s.after OPERATOR(pg_catalog.=) n.after, s.after IS NULL AND n.after IS NULL)
@@ -31,7 +33,8 @@ SELECT n.run_id, n.segment, n.seq, n.fence, n.after, n.through,
                $7::pg_catalog.int8 AS rows_seen, $8::pg_catalog.int8[] AS rows_changed, $9::pg_catalog.int8 AS changed,
                $10::pg_catalog.int8 AS unmatched, $11::pg_catalog.int8 AS multiple,
                $12::pg_catalog.timestamptz AS started_at, $13::pg_catalog.interval AS duration,
-               $14::pg_catalog.int4 AS attempt, $15::pg_catalog.text AS worker) AS n
+               $14::pg_catalog.int4 AS attempt, $15::pg_catalog.text AS worker,
+               $16::pg_catalog.text[] AS segment_through) AS n
   LEFT JOIN pgbackfill.segments AS s
          ON s.run_id OPERATOR(pg_catalog.=) n.run_id AND s.no OPERATOR(pg_catalog.=) n.segment
   LEFT JOIN pgbackfill.chunks AS p

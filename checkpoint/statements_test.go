@@ -84,7 +84,7 @@ func TestEveryStatementIsListed(t *testing.T) {
 
 	again, _, err := s.CreateAfter(t.Context(), planned("listed", 100), run.ID())
 	must(err)
-	asleep := sleepingTransaction(t, db, again.Append(chunk(1, 1, -1, 50)))
+	asleep := sleepingTransaction(t, db, record(t, again, chunk(1, 1, -1, 50)))
 	if err := again.Cancel(t.Context()); err == nil {
 		t.Fatal("it was cancelled under a chunk in flight")
 	}
