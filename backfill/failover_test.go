@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -179,12 +180,14 @@ func TestOutageBetweenThePasses(t *testing.T) {
 	first.wait()
 	o := &outage{Run: first.run}
 	var said atomic.Bool
-	s, err := backfill.Work(t.Context(), backfill.Options{Run: first.run.ID(), Plan: plan, Process: first.run.Process(), Connect: dialing(db.DSN()),
+	s, err := backfill.Work(t.Context(), backfill.Options{
+		Run: first.run.ID(), Plan: plan, Process: first.run.Process(), Connect: dialing(db.DSN()),
 		Ledger: o, Segments: o, Control: o, Throttle: unlimited{}, Observer: func(e backfill.Event) {
 			if w, ok := e.(backfill.Waiting); ok && strings.Contains(w.Reason, "refused") {
 				said.Store(true)
 			}
-		}})
+		},
+	})
 	if err != nil || s.State != backfill.StateFinished {
 		t.Fatalf("the run is %s: %v", s.State, err)
 	}
@@ -207,8 +210,10 @@ func TestListThatIsAlwaysTooSlow(t *testing.T) {
 	first.wait()
 	ctx, stop := context.WithTimeout(t.Context(), 2*ended)
 	defer stop()
-	_, err := backfill.Work(ctx, backfill.Options{Run: first.run.ID(), Plan: plan, Process: first.run.Process(), Connect: dialing(db.DSN()),
-		Ledger: first.run, Segments: slow{first.run}, Control: first.run, Throttle: unlimited{}})
+	_, err := backfill.Work(ctx, backfill.Options{
+		Run: first.run.ID(), Plan: plan, Process: first.run.Process(), Connect: dialing(db.DSN()),
+		Ledger: first.run, Segments: slow{first.run}, Control: first.run, Throttle: unlimited{},
+	})
 	if pgerr.Code(err) != "57014" {
 		t.Errorf("the run ended with %v", err)
 	}
@@ -287,4 +292,110 @@ func TestPartOfASplitThatWasTakenBack(t *testing.T) {
 	w.finished()
 	onceEach(t, db, "numbers")
 	tiled(t, db, plan, w.run.ID())
+}
+
+// outrunning is a store in which a segment has always moved on before it can be split, the first times.
+type outrunning struct {
+	*checkpoint.Run
+	mu  sync.Mutex
+	ats []int
+}
+
+func (o *outrunning) Split(ctx context.Context, s backfill.SegmentState, at backfill.Key) (bool, error) {
+	place, err := strconv.Atoi(at[0])
+	if err != nil {
+		return false, err
+	}
+	o.mu.Lock()
+	o.ats = append(o.ats, place)
+	late := len(o.ats) <= 3
+	o.mu.Unlock()
+	if late {
+		return false, nil
+	}
+	return o.Run.Split(ctx, s, at)
+}
+
+// Who cannot split a segment in the middle, because it moves on while that is looked for, looks nearer each time.
+//
+// Made to fail: without the bound on how far ahead it looks, it looks as far each time.
+func TestSplitOfASegmentThatMovesOn(t *testing.T) {
+	t.Parallel()
+	db := installed(t, numbered(10_000))
+	plan := planned(t, db, counts("numbers"), whole)
+	sleeps := newSleeper(1, 3)
+	plan.Pace.Workers = 1
+	w := join(t, db, plan, part{most: 1}) // it makes the run
+	w.wait()
+	plan.Pace.Workers = 2
+	o := &outrunning{Run: w.run}
+	done := make(chan error, 1)
+	go func() {
+		_, err := backfill.Work(t.Context(), backfill.Options{
+			Run: w.run.ID(), Plan: plan, Process: w.run.Process(), Connect: dialing(db.DSN()),
+			Ledger: w.run, Segments: o, Control: w.run, Throttle: unlimited{}, Observer: sleeps.observe,
+		})
+		done <- err
+	}()
+	sleeps.fallen(t)
+	pgtest.Eventually(t, ended/2, func() error {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if len(o.ats) < 4 {
+			return fmt.Errorf("%d splits were tried", len(o.ats))
+		}
+		return nil
+	})
+	close(sleeps.awake)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if ats := o.ats; !(ats[0] > 4000 && ats[1] < ats[0]*3/4 && ats[2] < ats[1]*3/4 && ats[3] < ats[2]*3/4) {
+		t.Errorf("it looked at %v; expected each nearer than the one before", ats)
+	}
+	onceEach(t, db, "numbers")
+}
+
+// A prepared transaction has another name once the server has been restarted; the closing sweep waits for it all the same.
+//
+// Made to fail: with the first names alone waited for, the sweep begins before the commit and the row behind the walk is missed.
+func TestPreparedWriterOverARestart(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Cluster(t, localpg.Options{Settings: map[string]string{"max_prepared_transactions": "5"}})
+	db := prepared(t, pgtest.NewOn(t, server), numbered(100))
+	plan := planned(t, db, sets("numbers", map[string]string{"n": "7"}), whole)
+	app := begun(t, db, "INSERT INTO numbers VALUES (-5)")
+	finish(t, app, "PREPARE TRANSACTION 'p'")
+	w := join(t, db, plan, part{})
+	waits := func(e backfill.Waiting) bool { return strings.Contains(e.Reason, "prepared transaction") }
+	until(w, "the wait for it", waits)
+	if err := server.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	seen := len(of[backfill.Waiting](w))
+	pgtest.Eventually(t, ended/2, func() error {
+		for _, pass := range of[backfill.PassStarted](w) {
+			if pass.Pass == backfill.PassSweep {
+				return nil // it has not waited, which shows below
+			}
+		}
+		waiting := 0
+		for _, e := range of[backfill.Waiting](w)[seen:] {
+			if waits(e) {
+				waiting++
+			}
+		}
+		if waiting < 3 {
+			return fmt.Errorf("it does not wait again")
+		}
+		return nil
+	})
+	if _, err := pgtest.Connect(t, db.DSN()).Exec(t.Context(), "COMMIT PREPARED 'p'"); err != nil {
+		t.Fatal(err)
+	}
+	w.finished()
+	var missed int
+	if err := pgtest.Connect(t, db.DSN()).QueryRow(t.Context(), "SELECT count(*) FROM numbers WHERE n <> 7").Scan(&missed); err != nil || missed != 0 {
+		t.Errorf("%d rows were missed: %v", missed, err)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
@@ -12,6 +13,10 @@ import (
 
 // writersPoll is how often it is looked whether the transactions that may hide a row are gone.
 const writersPoll = 250 * time.Millisecond
+
+// recoveredName is how the virtual transaction begins of one that was prepared before the server
+// started: it has no backend.
+const recoveredName = "-1/"
 
 // sweepRows is how many rows one statement of the closing sweep looks at. It reads a range in
 // one go, by bitmap or, on a table that is not much larger, in physical order: row by row along
@@ -190,10 +195,17 @@ func (w *worker) outwait(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		writers := map[string]bool{}
+		for _, row := range answers[2].rows { // transaction, description
+			writers[row[0]] = true
+		}
+		// A transaction keeps its name when it is prepared and gets another when the server restarts:
+		// where one is gone, a prepared one that is new may be it.
+		gone := slices.ContainsFunc(first, func(name string) bool { return !writers[name] })
 		var open []string
 		reason := ""
-		for _, row := range answers[2].rows { // transaction, which keeps its name when it is prepared, and description
-			if first == nil || slices.Contains(first, row[0]) {
+		for _, row := range answers[2].rows {
+			if first == nil || slices.Contains(first, row[0]) || gone && strings.HasPrefix(row[0], recoveredName) {
 				open = append(open, row[0])
 				reason = row[1]
 			}

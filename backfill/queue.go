@@ -37,10 +37,14 @@ type queue struct {
 	moved map[int]time.Time
 	// whole holds the segments that could not be divided, with the mark they had then.
 	whole map[int]int
+	// reach bounds how far ahead a segment's middle is looked for: it is half as far each time that
+	// the segment moved on meanwhile, for who commits a chunk every tenth of a second cannot be
+	// overtaken by a search that takes longer.
+	reach map[int]int
 }
 
 func newQueue(pass Pass, list []SegmentState) *queue {
-	q := &queue{pass: pass, list: list, holder: map[int]int{}, moved: map[int]time.Time{}, whole: map[int]int{}}
+	q := &queue{pass: pass, list: list, holder: map[int]int{}, moved: map[int]time.Time{}, whole: map[int]int{}, reach: map[int]int{}}
 	for _, s := range list {
 		q.moved[s.No] = time.Now()
 	}
@@ -230,7 +234,10 @@ func (w *worker) split(ctx context.Context) bool {
 	}
 	at := Key(answers[2].rows[0])
 	done, err := w.segments.Split(ctx, seg, at)
-	if err != nil || !done { // the segment has moved on: look again
+	if err == nil && !done {
+		w.outrun(seg, rows)
+	}
+	if err != nil || !done { // look again
 		return false
 	}
 	w.observe(SegmentSplit{Segment: seg.Segment, At: at})
@@ -257,7 +264,21 @@ func (w *worker) straggler() (SegmentState, int) {
 	if most < int64(splitChunks*w.sizer().next()) {
 		return SegmentState{}, 0
 	}
-	return longest, int(min(most/2, splitRows))
+	rows := int(min(most/2, splitRows))
+	if reach, bounded := q.reach[longest.No]; bounded {
+		rows = min(rows, reach)
+	}
+	return longest, rows
+}
+
+// outrun notes that a segment moved on while its middle was looked for so many rows ahead: a nearer
+// place, down to that of the next few chunks, is found sooner.
+func (w *worker) outrun(s SegmentState, rows int) {
+	nearest := splitChunks / 2 * w.sizer().next()
+	q := w.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.reach[s.No] = max(rows/2, nearest)
 }
 
 func (w *worker) cannotSplit(s SegmentState) {
