@@ -177,7 +177,7 @@ func TestOutageBetweenThePasses(t *testing.T) {
 	db := installed(t, numbered(100))
 	plan := planned(t, db, sets("numbers", map[string]string{"n": "7"}), whole)
 	first := join(t, db, plan, part{most: 1}) // it makes the run
-	first.wait()
+	_, _ = first.wait()
 	o := &outage{Run: first.run}
 	var said atomic.Bool
 	s, err := backfill.Work(t.Context(), backfill.Options{
