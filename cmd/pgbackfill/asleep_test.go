@@ -48,8 +48,9 @@ var sleeps = []sleeping{
 // a new run has taken its place; and it is woken when another has divided its segments and works on
 // them: then it goes on elsewhere. In every case a row is changed as often as the ledgers say.
 //
-// It failed when appendChunk did not ask whether the row before is a fence (in flight, still open:
-// split, cancelled, superseded: chunks behind the fence), and when it did not mind a number that is taken.
+// It failed, in every case, when the ledger took a chunk whose number was there already; when cancelling and replacing
+// wrote no fences (chunks in the ledger after the end of the run); and, divided and finished, when a process whose run
+// was finished by another took that for an error.
 func TestAsleep(t *testing.T) {
 	t.Parallel()
 	fates := map[string]func(*sleeper, *testing.T){

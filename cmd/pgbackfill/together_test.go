@@ -27,8 +27,8 @@ rate: 500
 // installed: one of them makes the run, all work on it, each ends with 0, and every row is
 // changed exactly once; also where one of them is ended with SIGKILL in the middle.
 //
-// It failed when the run was made without regard to an unfinished one of the same job (several
-// runs), and when the ledger took a chunk whose number was there already (rows changed twice).
+// It failed when the ledger took a chunk whose number was there already (rows changed twelve times), and when a
+// process whose run was finished by another took that for an error.
 func TestTogether(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
