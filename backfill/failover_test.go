@@ -207,7 +207,7 @@ func TestListThatIsAlwaysTooSlow(t *testing.T) {
 	db := installed(t, numbered(100))
 	plan := planned(t, db, counts("numbers"), whole)
 	first := join(t, db, plan, part{most: 1})
-	first.wait()
+	_, _ = first.wait()
 	ctx, stop := context.WithTimeout(t.Context(), 2*ended)
 	defer stop()
 	_, err := backfill.Work(ctx, backfill.Options{
@@ -326,7 +326,7 @@ func TestSplitOfASegmentThatMovesOn(t *testing.T) {
 	sleeps := newSleeper(1, 3)
 	plan.Pace.Workers = 1
 	w := join(t, db, plan, part{most: 1}) // it makes the run
-	w.wait()
+	_, _ = w.wait()
 	plan.Pace.Workers = 2
 	o := &outrunning{Run: w.run}
 	done := make(chan error, 1)
