@@ -59,7 +59,7 @@ func connectError(cc *pgx.ConnConfig, err error) error {
 	place := fmt.Sprintf("database %q on %s as %s", cc.Database, strings.Join(hosts(&cc.Config), ", "), cc.User)
 	var said []string
 	remedy := ""
-	for _, one := range attempts(err) {
+	for _, one := range telling(cc, attempts(err)) {
 		text, todo := explain(cc, one)
 		if !slices.Contains(said, text) {
 			said = append(said, text)
@@ -104,6 +104,23 @@ func attempts(err error) []error {
 	return list
 }
 
+// telling leaves out that the server offers no TLS where that was an offer and no demand
+// (sslmode=prefer), and was followed by an attempt without: what came of that is the reason.
+func telling(cc *pgx.ConnConfig, list []error) []error {
+	optional := cc.TLSConfig == nil || slices.ContainsFunc(cc.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.TLSConfig == nil })
+	if !optional {
+		return list
+	}
+	others := slices.DeleteFunc(slices.Clone(list), noTLS)
+	if len(others) == 0 {
+		return list
+	}
+	return others
+}
+
+// noTLS reports whether a server said that it does not speak TLS.
+func noTLS(err error) bool { return strings.Contains(err.Error(), "server refused TLS connection") }
+
 // explain says what was found and what to do about it.
 func explain(cc *pgx.ConnConfig, err error) (found, remedy string) {
 	var server *pgconn.PgError
@@ -126,7 +143,7 @@ func explain(cc *pgx.ConnConfig, err error) (found, remedy string) {
 		return fmt.Sprintf("the name %q is not known to DNS", dns.Name), "correct the host, or look whether DNS answers here"
 	case errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &certificate):
 		return "TLS: the server's certificate is not trusted for this host", "give the authority's certificate as sslrootcert, and the host as the certificate names it"
-	case strings.Contains(err.Error(), "server refused TLS connection"):
+	case noTLS(err):
 		return "the server does not offer TLS, and sslmode asks for it", "switch ssl on in the server, or say sslmode=disable where the network is trusted"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "nothing listens there (connection refused)", "start the server, or correct host and port"

@@ -81,6 +81,16 @@ func TestConnectErrorsNamePlaceCauseAndRemedy(t *testing.T) {
 			pgerr.Fatal,
 		},
 		{
+			"wrong password, TLS preferred", with(t, with(t, roleDSN, func(u *url.URL) { u.User = url.UserPassword(role, canary) }), query("sslmode", "prefer")),
+			[]string{"cannot connect: the password of user \"" + role + "\" was refused\n"},
+			pgerr.Fatal,
+		},
+		{
+			"no such database, TLS preferred", with(t, with(t, db.DSN(), func(u *url.URL) { u.Path = "/nowhere" }), query("sslmode", "prefer")),
+			[]string{"cannot connect: there is no database \"nowhere\"\n"},
+			pgerr.Fatal,
+		},
+		{
 			"no password", with(t, roleDSN, func(u *url.URL) { u.User = url.User(role) }),
 			[]string{"the server wants a password for user", "none was given", "~/.pgpass (mode 0600)"},
 			pgerr.Fatal,
@@ -124,6 +134,9 @@ func TestConnectErrorsNamePlaceCauseAndRemedy(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			_, err := connect(t, c.dsn)
+			if err != nil && !strings.Contains(c.dsn, "sslmode=require") && strings.Contains(err.Error(), "TLS") {
+				t.Errorf("nobody demands TLS: %v", err)
+			}
 			var made *backfill.Error
 			if !errors.As(err, &made) || made.Place == "" || made.Remedy == "" {
 				t.Fatalf("got %v", err)

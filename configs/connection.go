@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -45,7 +46,11 @@ func connection(d DSN, connectTimeout time.Duration) (*pgx.ConnConfig, error) {
 	}
 	cc, err := pgx.ParseConfig(d.Reveal())
 	if err != nil {
-		return nil, malformed(d, whyMalformed(err))
+		found := whyMalformed(err)
+		if port := os.Getenv("PGPORT"); found == badPort && !isPort(port) {
+			return nil, &backfill.Error{Place: "PGPORT", Found: "it is no port", Expected: "a number from 1 to 65535", Remedy: "correct or unset PGPORT", Kind: backfill.ErrInput}
+		}
+		return nil, malformed(d, found)
 	}
 	if found := mislaid(&cc.Config); found != "" {
 		return nil, malformed(d, found)
@@ -163,6 +168,21 @@ func mislaid(c *pgconn.Config) string {
 	return ""
 }
 
+const badPort = "the port is not a number from 1 to 65535"
+
+// isPort reports whether a value of PGPORT, a port or one for each host, can be used; none is said by "".
+func isPort(text string) bool {
+	if text == "" {
+		return true
+	}
+	for one := range strings.SplitSeq(text, ",") {
+		if n, err := strconv.ParseUint(one, 10, 16); err != nil || n == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // parseProblems are what pgx says of a connection string, by a part of its text, in words
 // that show nothing of it.
 var parseProblems = []struct{ text, found string }{
@@ -178,7 +198,7 @@ var parseProblems = []struct{ text, found string }{
 	{"failed to configure TLS", "its TLS settings do not fit together"},
 	{"failed to read service file", "the service file cannot be read (PGSERVICEFILE, ~/.pg_service.conf)"},
 	{"unable to find service", "the service is not in the service file (PGSERVICE)"},
-	{"invalid port", "the port is not a number from 1 to 65535"},
+	{"invalid port", badPort},
 	{"port numbers to", "there are not as many ports as hosts"},
 	{"connect_timeout", "connect_timeout is not a number of seconds"},
 	{"unknown target_session_attrs", "target_session_attrs is none of any, read-write, read-only, primary, standby, prefer-standby"},

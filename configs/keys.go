@@ -103,5 +103,15 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
+// BuiltIn is the built-in value of a key, for help: a [time.Duration] where the key is a duration;
+// nil where it has none.
+func BuiltIn(key string) any {
+	l, err := parseFile(builtIn, []byte(Default))
+	if err != nil {
+		return nil // a test keeps this from happening
+	}
+	return l.values[key]
+}
+
 // Keys are the names of all keys, for documentation and completion.
 func Keys() []string { return keysUnder("") }
