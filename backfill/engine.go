@@ -104,7 +104,8 @@ func Work(ctx context.Context, o Options) (Summary, error) {
 	defer cancel()
 	err = e.end(last, ctx, err)
 	summary := e.summary(last, err)
-	summary.Elapsed = time.Since(started)
+	summary.Elapsed, summary.Resumed = time.Since(started), o.Resumed || o.Joined
+	summary.OwnChunks = e.progress.Snapshot().Chunks
 	e.observe(RunEnded{Summary: summary, Err: err})
 	return summary, err
 }
@@ -307,6 +308,9 @@ func (e *engine) totals(ctx context.Context) (Summary, error) {
 		}
 		for _, seg := range list {
 			s.add(seg)
+		}
+		if pass == PassWalk {
+			s.Walked = len(list) > 0 && !slices.ContainsFunc(list, func(seg SegmentState) bool { return !seg.Closed() })
 		}
 	}
 	return s, nil

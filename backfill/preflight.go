@@ -62,6 +62,15 @@ var preflight = []check{
 	{"backup-not-attested", SeverityNote, (*planning).backupNotAttested},
 }
 
+// FindingIDs are the ids that findings can have: what can be accepted.
+func FindingIDs() []string {
+	ids := make([]string, len(preflight))
+	for i, c := range preflight {
+		ids[i] = c.id
+	}
+	return ids
+}
+
 // look makes the plan's findings.
 func (pl *planning) look(context.Context) error {
 	for _, c := range preflight {

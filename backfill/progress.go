@@ -237,6 +237,10 @@ func (p *Progress) Snapshot() ProgressSnapshot {
 	return s
 }
 
+// Stopped reports whether the run is paused: it has no pace then, and nobody knows when it will
+// be over.
+func (s ProgressSnapshot) Stopped() bool { return s.State == StatePaused }
+
 // Why is why rows are not being written, in one line: the wait of the whole process, or that
 // of its workers where none of them is at work. It is "" where something is being written.
 func (s ProgressSnapshot) Why() string {

@@ -150,6 +150,12 @@ type Summary struct {
 	Multiple  int64 `json:"multiple"`
 	// Retries counts this process's chunks that had to be tried again.
 	Retries int64 `json:"retries"`
+	// Resumed is set where this process went on with a run, or joined one, and did not begin it.
+	Resumed bool `json:"resumed,omitempty"`
+	// OwnChunks counts the chunks that this process committed.
+	OwnChunks int64 `json:"own_chunks,omitempty"`
+	// Walked is set where all that was planned of the walk is done, and not yet all of the run may be.
+	Walked bool `json:"walked,omitempty"`
 	// Elapsed is this process's time.
 	Elapsed time.Duration `json:"elapsed"`
 }
