@@ -228,7 +228,7 @@ func TestLine(t *testing.T) {
 	t.Parallel()
 	for want, change := range map[string]func(*backfill.ProgressSnapshot){
 		"users-display-name  42.1%  4 210 000 of ~10 000 000 rows  31 200 rows/s  ETA 3m05s  4 workers  chunk 9 800 rows": func(*backfill.ProgressSnapshot) {},
-		"users-display-name  paused  42.1%  4 210 000 of ~10 000 000 rows  31 200 rows/s  ETA 3m05s  4 workers  chunk 9 800 rows  paused by ann: replica rebuild": func(s *backfill.ProgressSnapshot) {
+		"users-display-name  paused  42.1%  4 210 000 of ~10 000 000 rows  4 workers  chunk 9 800 rows  paused by ann: replica rebuild": func(s *backfill.ProgressSnapshot) {
 			s.State, s.Reason = backfill.StatePaused, "paused by ann: replica rebuild"
 		},
 		"users-display-name  42.1%  4 210 000 of ~10 000 000 rows  31 200 rows/s  ETA 3m05s  4 workers  chunk 9 800 rows  waiting: replica_lag 12.4s > 10s": func(s *backfill.ProgressSnapshot) {

@@ -37,6 +37,9 @@ func Lines(w io.Writer, interval time.Duration) *Reporter {
 // Records writes the progress as a log record, "progress", at every interval.
 func Records(logger zerolog.Logger, interval time.Duration) *Reporter {
 	return newReporter(interval, func(s backfill.ProgressSnapshot) {
+		if s.Stopped() {
+			s.RowsPerSecond, s.ETA = 0, -1
+		}
 		z := logger.Info().Int64("run", int64(s.Run)).Str("job", s.Job).Str("state", string(s.State)).Stringer("pass", s.Pass).
 			Float64("percent", float64(int64(s.Fraction*1000))/10).Int64("rows", s.RowsSeen).Int64("estimated_rows", s.EstimatedRows).
 			Int64("changed", s.RowsChanged).Float64("rows_per_second", float64(int64(s.RowsPerSecond*10))/10).
@@ -102,10 +105,10 @@ func Line(s backfill.ProgressSnapshot) string {
 		parts = append(parts, "closing sweep")
 	}
 	parts = append(parts, human.Percent(s.Fraction), rowsOf(s))
-	if s.RowsPerSecond > 0 {
+	if !s.Stopped() && s.RowsPerSecond > 0 {
 		parts = append(parts, human.PerSecond(s.RowsPerSecond))
 	}
-	if s.ETA >= 0 {
+	if !s.Stopped() && s.ETA >= 0 {
 		parts = append(parts, "ETA "+human.Remaining(s.ETA))
 	}
 	parts = append(parts, human.Plural(int64(s.Busy), "worker"))

@@ -87,10 +87,11 @@ func (st style) overall(s backfill.ProgressSnapshot, width int) []string {
 		done = human.Plural(s.RowsSeen, "row")
 	}
 	pace, eta := "", ""
-	if s.RowsPerSecond > 0 {
+	moving := !s.Stopped()
+	if moving && s.RowsPerSecond > 0 {
 		pace = human.PerSecond(s.RowsPerSecond)
 	}
-	if s.ETA >= 0 {
+	if moving && s.ETA >= 0 {
 		eta = "ETA " + human.Remaining(s.ETA)
 	}
 	if width >= wide {

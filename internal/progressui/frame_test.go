@@ -77,6 +77,35 @@ func TestFrameSaysWhyItIsPaused(t *testing.T) {
 			t.Errorf("%q is not in\n%s", part, text)
 		}
 	}
+	if strings.Contains(text, "rows/s") || strings.Contains(text, "ETA") {
+		t.Errorf("a paused run has a pace:\n%s", text)
+	}
+}
+
+// What was printed for wider terminals is broken between words, each line indented as its text.
+func TestWrap(t *testing.T) {
+	t.Parallel()
+	got := Wrap(`note [replicas] 2 standbys replay what is written here
+    → look at them while the run goes on, please
+  done      300 rows walked, 300 changed, in 3 chunks
+  not done  a_word_that_is_wider_than_the_terminal and more
+  next      pgbackfill run a-job-file-with-a-long-name.yaml
+short
+`, 32)
+	want := `note [replicas] 2 standbys
+    replay what is written here
+    → look at them while the run
+      goes on, please
+  done      300 rows walked, 300
+            changed, in 3 chunks
+  not done  a_word_that_is_wider_than_the_terminal
+            and more
+  next      pgbackfill run a-job-file-with-a-long-name.yaml
+short
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestFrameFitsEveryTerminal(t *testing.T) {

@@ -44,6 +44,10 @@ func ending(s backfill.Summary, err error) string {
 func done(s backfill.Summary) []string {
 	lines := []string{fmt.Sprintf("%s walked, %s changed, in %s",
 		human.Plural(s.RowsSeen, "row"), human.Count(s.RowsChanged), human.Plural(s.Chunks, "chunk"))}
+	if s.Resumed {
+		lines[0] = "the run as a whole: " + lines[0]
+		lines = append(lines, fmt.Sprintf("this process: %s in %s", human.Plural(s.OwnChunks, "chunk"), human.Duration(s.Elapsed)))
+	}
 	if s.SweepChanged > 0 {
 		lines = append(lines, human.Plural(s.SweepChanged, "row")+" of these by the closing sweep: they were committed behind the walk")
 	}
@@ -57,9 +61,11 @@ func notDone(s backfill.Summary, err error) []string {
 	var lines []string
 	switch {
 	case errors.Is(err, backfill.ErrCancelled) || s.State == backfill.StateCancelled:
-		lines = append(lines, "the rest of the table: what was committed stays, the run takes no more")
+		lines = append(lines, rest(s)+": what was committed stays, the run takes no more")
+	case errors.Is(err, backfill.ErrInterrupted): // why and next say the rest
+		lines = append(lines, rest(s))
 	case err != nil || !s.State.Over():
-		lines = append(lines, "the rest of the table: what was committed stays, and the next run goes on from there")
+		lines = append(lines, rest(s)+": what was committed stays, and the next run goes on from there")
 	}
 	if s.Unmatched > 0 {
 		lines = append(lines, human.Plural(s.Unmatched, "row")+" in scope matched by nothing in `from`: unchanged")
@@ -70,11 +76,23 @@ func notDone(s backfill.Summary, err error) []string {
 	return lines
 }
 
+// rest is what of the run is not done.
+func rest(s backfill.Summary) string {
+	if s.Walked {
+		return "what follows the walk: rows that came meanwhile"
+	}
+	return "the rest of the table"
+}
+
 // why is the error, or else the reason that the run is in its state.
 func why(s backfill.Summary, err error) []string {
 	text := s.Reason
 	if err != nil {
 		text = err.Error()
+	}
+	var stop *backfill.Error
+	if errors.Is(err, backfill.ErrInterrupted) && errors.As(err, &stop) && stop.Found != "" {
+		text = stop.Found // which run it is, and how to go on, stand above and below
 	}
 	if strings.TrimSpace(text) == "" {
 		return nil

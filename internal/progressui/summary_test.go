@@ -40,9 +40,20 @@ users: finished in 5m21s (run 12)
 			"pgbackfill run users.yaml", `
 users: interrupted after 1.0s, it can be resumed (run 12)
   done      1 row walked, 0 changed, in 1 chunk
-  not done  the rest of the table: what was committed stays, and the next run goes on from there
-  why       run 12: stopped between two chunks
-              → run it again to go on
+  not done  the rest of the table
+  why       stopped between two chunks
+  next      pgbackfill run users.yaml
+`,
+		},
+		{
+			"resumed, and interrupted when all was walked", backfill.Summary{
+				Run: 12, Job: "users", State: backfill.StateRunning, Chunks: 40, RowsSeen: 400, RowsChanged: 300, Elapsed: 2 * time.Second, Resumed: true, OwnChunks: 7, Walked: true,
+			}, &backfill.Error{Found: "stopped between two chunks", Kind: backfill.ErrInterrupted}, "pgbackfill run users.yaml", `
+users: interrupted after 2.0s, it can be resumed (run 12)
+  done      the run as a whole: 400 rows walked, 300 changed, in 40 chunks
+            this process: 7 chunks in 2.0s
+  not done  what follows the walk: rows that came meanwhile
+  why       stopped between two chunks
   next      pgbackfill run users.yaml
 `,
 		},

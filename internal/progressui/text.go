@@ -1,6 +1,7 @@
 package progressui
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/mattn/go-runewidth"
@@ -76,6 +77,48 @@ func wrap(text string, width, most int) []string {
 		text = strings.TrimLeft(text[len(head):], " ")
 	}
 	return lines
+}
+
+// hanging is what later lines of a broken line are indented by: its indentation, and the word and
+// the spaces, or the arrow, that its text stands behind.
+var hanging = regexp.MustCompile(`^ *(\S+( \S+)? {2,}|→ )?`)
+
+// Wrap breaks the lines of a text between words, so that none is wider than so many cells; a word
+// that is wider stays whole. What is to be typed, behind the word next, is left as it is.
+func Wrap(text string, width int) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if cells(line) > width && !strings.HasPrefix(line, "  next ") {
+			lines[i] = hang(line, width)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// hang breaks one line.
+func hang(line string, width int) string {
+	head := hanging.FindString(line)
+	by := strings.Repeat(" ", cells(head))
+	if head == "" {
+		by = "    "
+	}
+	var b strings.Builder
+	b.WriteString(head)
+	at, first := cells(head), true
+	for word := range strings.FieldsSeq(line[len(head):]) {
+		switch {
+		case first:
+		case at+1+cells(word) > width:
+			b.WriteString("\n" + by)
+			at = len(by)
+		default:
+			b.WriteString(" ")
+			at++
+		}
+		b.WriteString(word)
+		at, first = at+cells(word), false
+	}
+	return b.String()
 }
 
 // oneLine is a text without what would move the cursor: errors of the server may hold line
