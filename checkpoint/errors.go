@@ -33,7 +33,7 @@ func translate(err error) error {
 		if strings.Contains(server.Message, "pgbackfill") || ours(server.Message) {
 			return &backfill.Error{
 				Place: place, Found: "this role may not use it", Err: err,
-				Remedy: "let its owner grant what is printed by: pgbackfill schema sql --runner ROLE", Kind: backfill.ErrUnreadable,
+				Remedy: "let its owner grant what is printed by: pgbackfill schema grants ROLE", Kind: backfill.ErrUnreadable,
 			}
 		}
 	}

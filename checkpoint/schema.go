@@ -134,7 +134,7 @@ func look(t *tx) (Schema, error) {
 	case !usable:
 		return status, &backfill.Error{
 			Place: place, Found: "this role may not use it",
-			Remedy: "let its owner grant what is printed by: pgbackfill schema sql --runner ROLE", Kind: backfill.ErrUnreadable,
+			Remedy: "let its owner grant what is printed by: pgbackfill schema grants ROLE", Kind: backfill.ErrUnreadable,
 		}
 	case !slices.Contains(present, "migrations"):
 		return status, damaged("it has no table migrations, but "+strings.Join(present, ", "), nil)

@@ -177,7 +177,7 @@ func TestGrantsAreEnoughForARunner(t *testing.T) {
 	db := installed(t)
 	role, dsn := db.Role("")
 	_, err := Open(t.Context(), connecting(dsn), Options{})
-	wants(t, err, "may not use it", "pgbackfill schema sql --runner ROLE")
+	wants(t, err, "may not use it", "pgbackfill schema grants ROLE")
 	if !errors.Is(err, backfill.ErrUnreadable) {
 		t.Fatalf("without grants: %v", err)
 	}
