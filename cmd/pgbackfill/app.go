@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -60,6 +61,9 @@ Start with: pgbackfill demo`,
 			}
 			var err error
 			a.cfg, err = configs.Load(configs.Sources{Flags: c.Flags(), Environ: os.Environ()})
+			if err == nil && c.Flags().Lookup("accept") != nil {
+				err = knownFindings(a.cfg.Accept)
+			}
 			return err
 		},
 	}
@@ -71,6 +75,22 @@ Start with: pgbackfill demo`,
 	root.AddCommand(a.demoCommand(), a.initCommand(), a.lintCommand(), a.planCommand(), a.runCommand(), a.statusCommand(),
 		a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.setCommand(), a.schemaCommand())
 	return root
+}
+
+// knownFindings refuses what is accepted and no finding is called: it would accept nothing.
+func knownFindings(accepted []string) error {
+	ids := backfill.FindingIDs()
+	for _, id := range accepted {
+		if slices.Contains(ids, id) {
+			continue
+		}
+		e := &backfill.Error{Place: "accept", Found: fmt.Sprintf("no finding has the id %q", id), Expected: "one of " + strings.Join(ids, ", "), Kind: backfill.ErrInput}
+		if near := catalog.Similar(id, ids); len(near) > 0 {
+			e.Expected, e.Remedy = "", "did you mean "+strings.Join(near, " or ")+"?"
+		}
+		return e
+	}
+	return nil
 }
 
 // args is a cobra argument check whose error says what was expected.

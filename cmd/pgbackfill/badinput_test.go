@@ -171,6 +171,12 @@ func TestBadInput(t *testing.T) {
 		{name: "unknown key of --set", args: []string{"run", "--set", "rat=5", "bad.yaml"}, code: 2, says: []string{`--set: unknown key "rat"`, "did you mean rate=5?"}},
 		{name: "wrong value of --set", args: []string{"run", "--set", "chunk.target=100", "bad.yaml"}, code: 2, says: []string{`--set chunk.target: chunk.target is "100"`, "a duration with its unit"}},
 		{name: "wrong value of a flag", args: []string{"run", "--workers", "0", "bad.yaml"}, code: 2, says: []string{"--workers", "a whole number from 1 to 1000"}},
+		{name: "dry run of less than one", args: []string{"run", "--dry-run", "-1", "bad.yaml"}, code: 2, says: []string{`"-1" for "--dry-run"`, "expected a number of chunks, 1 or more"}},
+		{name: "dry run of none", args: []string{"run", "--dry-run", "0", "bad.yaml"}, code: 2, says: []string{`"0" for "--dry-run"`, "expected a number of chunks"}},
+		{name: "dry run of no number", args: []string{"run", "--dry-run", "x", "bad.yaml"}, code: 2, says: []string{`"x" for "--dry-run" flag: expected a number of chunks, 1 or more`}},
+		{name: "chunks at most that are none", args: []string{"run", "--max-chunks", "-1", "bad.yaml"}, code: 2, says: []string{`"-1" for "--max-chunks"`, "expected a number of chunks"}},
+		{name: "accepting what no finding is", args: []string{"run", "--accept", "nosuch", "bad.yaml"}, code: 2, says: []string{`accept: no finding has the id "nosuch"; expected one of schema-missing, `}},
+		{name: "accepting what is misspelt", args: []string{"plan", "--accept", "triger-fires", "bad.yaml"}, code: 2, says: []string{`no finding has the id "triger-fires"`, "did you mean trigger-fires?"}},
 		{name: "unknown output", args: []string{"plan", "-o", "xml", "bad.yaml"}, code: 2, says: []string{"-o xml", "expected text or json"}},
 	}
 	was := untouched(db)

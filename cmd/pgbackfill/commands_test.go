@@ -20,7 +20,7 @@ func TestInitGoesThroughPlan(t *testing.T) {
 	dir := t.TempDir()
 	for table, file := range map[string]string{"people": "a.yaml", "public.people": "b.yaml", `"Odd"."Table"`: "c.yaml"} {
 		out := must(t, db.DSN(), dir, "init", table)
-		must(t, db.DSN(), dir, "init", table, "-f", file)
+		says(t, must(t, db.DSN(), dir, "init", table, "-f", file), file+" is written", "pgbackfill plan "+file)
 		says(t, out, "name: ", "table: ", "update:", "EDIT")
 		says(t, must(t, "", dir, "lint", file), file+": ", "is well-formed")
 		says(t, must(t, db.DSN(), dir, "plan", file), "Segments", "Statements", "UPDATE ")
@@ -31,6 +31,7 @@ func TestInitGoesThroughPlan(t *testing.T) {
 		}
 	}
 	refuses(t, db, dir, 2, []string{"init", "people", "-f", "a.yaml"}, "a.yaml: it cannot be written", "name a file that does not exist yet")
+	refuses(t, db, dir, 2, []string{"init", "people", "-f", "nowhere/a.yaml"}, "nowhere/a.yaml: it cannot be written", "mkdir -p nowhere")
 	refuses(t, db, dir, 2, []string{"init", "poeple"}, "there is no table poeple", "did you mean public.people?")
 	refuses(t, db, dir, 2, []string{"init", "people_view"}, "public.people_view is a view; expected a table")
 	refuses(t, db, dir, 2, []string{"init"}, "pgbackfill init takes one table; found 0 arguments")
@@ -104,8 +105,12 @@ func TestFindingStopsUntilAccepted(t *testing.T) {
 	refuses(t, db, dir, 2, []string{"schema", "install"}, "its tables would be published by ", "everything", "install with --accept schema-published")
 	must(t, db.DSN(), dir, "schema", "install", "--accept", "schema-published")
 	must(t, db.DSN(), dir, "schema", "remove")
-	_, _, said := streams(t, db.DSN(), dir, "run", "--yes", "--accept", "schema-published", "people.yaml")
-	says(t, said, "error [schema-published, accepted by "+who()+"]", "state=finished")
+	_, out, said := streams(t, db.DSN(), dir, "run", "--yes", "--accept", "schema-published", "people.yaml")
+	says(t, said, "error [schema-published, accepted by "+who()+"]", "notes: ", "backup-not-attested", "; see: pgbackfill plan people.yaml")
+	says(t, out, "people: finished")
+	if strings.Contains(said, "run ended") {
+		t.Errorf("what the summary says is said twice:\n%s", said)
+	}
 }
 
 // With a JSON log standard error holds one object a line and nothing else, whatever happens, and
@@ -164,7 +169,8 @@ func TestHelp(t *testing.T) {
 		out := must(t, "", t.TempDir(), args...)
 		says(t, out, "pgbackfill demo", "init", "lint", "plan", "run", "status", "pause", "resume", "cancel", "set", "schema", "--log-format")
 	}
-	says(t, must(t, "", t.TempDir(), "run", "--help"), "pgbackfill run FILE", "--again", "--dry-run", "--max-chunks", "--set", "--accept", "--workers")
+	says(t, must(t, "", t.TempDir(), "run", "--help"), "pgbackfill run FILE", "--again", "--dry-run", "--max-chunks", "--set", "--accept", "--workers", "asks on a terminal", "as with --yes")
+	says(t, must(t, "", t.TempDir(), "status", "--help"), "every 2s", "without JOB, until Ctrl-C")
 	says(t, must(t, "", t.TempDir(), "schema"), "install", "upgrade", "remove", "sql")
 	says(t, must(t, "", t.TempDir(), "set", "--help"), "chunk.target", "workers", "rate")
 	if out := must(t, "", t.TempDir(), "--version"); !strings.HasPrefix(out, "pgbackfill version ") {

@@ -20,7 +20,15 @@ import (
 
 func (a *app) pauseCommand() *cobra.Command {
 	return a.desire("pause JOB", "Stops the run of a job between two chunks until it is resumed", func(ctx context.Context, s *checkpoint.Store, job, why string) error {
-		info, err := s.SetDesired(ctx, job, backfill.DesiredPaused, who(), why)
+		info, err := s.Find(ctx, job)
+		if err == nil && info.Desired == backfill.DesiredPaused && why == "" { // the reason that was given stays
+			fmt.Fprintf(a.out, "%s: run %d is %s already\n  → to go on: pgbackfill resume %s\n", job, info.ID, info.DesiredReason, job)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		info, err = s.SetDesired(ctx, job, backfill.DesiredPaused, who(), why)
 		if err == nil {
 			fmt.Fprintf(a.out, "%s: run %d pauses: its workers stop after the chunk they are at\n  → to go on: pgbackfill resume %s\n", job, info.ID, job)
 		}
@@ -30,11 +38,20 @@ func (a *app) pauseCommand() *cobra.Command {
 
 func (a *app) resumeCommand() *cobra.Command {
 	return a.desire("resume JOB", "Lets a paused run go on", func(ctx context.Context, s *checkpoint.Store, job, why string) error {
-		info, err := s.SetDesired(ctx, job, backfill.DesiredRunning, who(), why)
+		info, err := s.Find(ctx, job)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.out, "%s: run %d goes on\n", job, info.ID)
+		said := "is not paused: it goes on already"
+		if info.Desired != backfill.DesiredRunning {
+			if info, err = s.SetDesired(ctx, job, backfill.DesiredRunning, who(), why); err != nil {
+				return err
+			}
+			said = "goes on"
+		} else if live(info) == 0 {
+			said = "is not paused"
+		}
+		fmt.Fprintf(a.out, "%s: run %d %s\n", job, info.ID, said)
 		if live(info) == 0 {
 			fmt.Fprintf(a.out, "  no process is at work on it\n  → start one: pgbackfill run %s\n", orFile(info.Walk.Origin))
 		}
@@ -49,7 +66,7 @@ func (a *app) cancelCommand() *cobra.Command {
 			return err
 		}
 		if !a.ask(fmt.Sprintf("End run %d of %s for good? %s rows are changed and stay so.", info.ID, job, human.Count(info.Totals.RowsChanged))) {
-			return fmt.Errorf("%w: not cancelled, as answered", backfill.ErrInput)
+			return &backfill.Error{Found: "not cancelled, as answered", Kind: backfill.ErrInput}
 		}
 		if info, err = s.SetDesired(ctx, job, backfill.DesiredCancelled, who(), why); err != nil {
 			return err
@@ -146,15 +163,26 @@ func unknownJob(ctx context.Context, s *checkpoint.Store, job string, err error)
 // live counts the processes that work on a run: those that were heard of lately, but for the
 // ones of this machine that are gone.
 func live(info checkpoint.RunInfo) int {
-	host, _ := os.Hostname()
 	n := 0
-	for _, p := range info.Processes {
-		killed := p.Host == host && errors.Is(syscall.Kill(p.PID, 0), syscall.ESRCH)
-		if p.Live && !killed {
+	for _, p := range known(info).Processes {
+		if p.Live {
 			n++
 		}
 	}
 	return n
+}
+
+// known is a run with what this machine knows of its own processes: those that are gone are not
+// live, though they may have been heard of seconds ago.
+func known(info checkpoint.RunInfo) checkpoint.RunInfo {
+	host, _ := os.Hostname()
+	info.Processes = slices.Clone(info.Processes)
+	for i, p := range info.Processes {
+		if p.Host == host && errors.Is(syscall.Kill(p.PID, 0), syscall.ESRCH) {
+			info.Processes[i].Live = false
+		}
+	}
+	return info
 }
 
 func orFile(path string) string {

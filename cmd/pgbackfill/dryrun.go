@@ -10,8 +10,8 @@ import (
 )
 
 // dryRun carries out chunks and rolls each of them back.
-func (a *app) dryRun(ctx context.Context, connect backfill.Connect, plan *backfill.Plan, chunks int) error {
-	a.findings(plan.Findings)
+func (a *app) dryRun(ctx context.Context, connect backfill.Connect, plan *backfill.Plan, file string, chunks int) error {
+	a.findings(plan.Findings, file)
 	if blocking := plan.Blocking(); len(blocking) > 0 {
 		return refused(plan, blocking)
 	}

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
@@ -25,7 +28,11 @@ func (a *app) initCommand() *cobra.Command {
 					_, err = a.out.Write(text)
 					return err
 				}
-				return writeNew(file, text)
+				if err := writeNew(file, text); err != nil {
+					return err
+				}
+				fmt.Fprintf(a.out, "%s is written\n  → edit it, then: pgbackfill plan %s\n", file, file)
+				return nil
 			})
 		},
 	}
@@ -37,7 +44,14 @@ func (a *app) initCommand() *cobra.Command {
 func writeNew(path string, text []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
-		return &backfill.Error{Place: path, Found: "it cannot be written", Err: err, Remedy: "name a file that does not exist yet", Kind: backfill.ErrInput}
+		remedy := "name a file in a directory that you may write to"
+		switch {
+		case errors.Is(err, fs.ErrExist):
+			remedy = "name a file that does not exist yet"
+		case errors.Is(err, fs.ErrNotExist):
+			remedy = "make the directory first: mkdir -p " + filepath.Dir(path)
+		}
+		return &backfill.Error{Place: path, Found: "it cannot be written", Err: err, Remedy: remedy, Kind: backfill.ErrInput}
 	}
 	if _, err := f.Write(text); err != nil {
 		f.Close()

@@ -74,7 +74,7 @@ func (a *app) writePlan(plan *backfill.Plan) error {
 		enc.SetEscapeHTML(false)
 		return enc.Encode(plan)
 	}
-	writePlanBrief(a.out, plan)
+	writePlanBrief(wrapping(a.out), plan)
 	fmt.Fprintf(a.out, "\nSegments\n")
 	for _, s := range plan.Segments {
 		fmt.Fprintf(a.out, "  %3d  %s: about %s\n", s.No, rangeText(s), human.Plural(s.EstimatedRows, "row"))
@@ -96,7 +96,7 @@ func (a *app) writePlan(plan *backfill.Plan) error {
 		}
 	}
 	fmt.Fprintln(a.out)
-	writeFindings(a.out, plan.Findings)
+	writeFindings(wrapping(a.out), plan.Findings)
 	return nil
 }
 

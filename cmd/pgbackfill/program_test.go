@@ -17,7 +17,15 @@ import (
 	"github.com/pgbackfill/pgbackfill/internal/pgtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) {
+	pgtest.Main(m)
+	if programDir != "" {
+		_ = os.RemoveAll(programDir)
+	}
+}
+
+// programDir is where the program was built; "" where no test needed it.
+var programDir string
 
 // program is the path of the real program, built once for all tests of the package. What is
 // killed must be a process of its own.
@@ -26,6 +34,7 @@ var program = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	programDir = dir
 	path := filepath.Join(dir, "pgbackfill")
 	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
 	if err != nil {

@@ -20,7 +20,7 @@ func begun(t *testing.T) (db *pgtest.DB, dir string) {
 	if code != 130 {
 		t.Fatalf("exit code %d, want 130:\n%s", code, out)
 	}
-	says(t, out, "people: interrupted after", "it can be resumed", "30 rows walked, 30 changed, in 3 chunks", "run 1 of people: stopped after 3 chunks, as asked", "pgbackfill run people.yaml")
+	says(t, out, "people: interrupted after", "it can be resumed", "30 rows walked, 30 changed, in 3 chunks", "stopped after 3 chunks, as asked", "pgbackfill run people.yaml")
 	if n := filled(db); n != 30 {
 		t.Fatalf("%d rows are changed, want 30", n)
 	}
@@ -233,9 +233,9 @@ func TestSignals(t *testing.T) {
 		rows    int
 		says    string
 	}{
-		"SIGINT":         {[]syscall.Signal{syscall.SIGINT}, 2, 10, "run 1 of people: stopped between two chunks; what is committed stays"},
-		"SIGTERM":        {[]syscall.Signal{syscall.SIGTERM}, 2, 10, "run 1 of people: stopped between two chunks; what is committed stays"},
-		"SIGINT, SIGINT": {[]syscall.Signal{syscall.SIGINT, syscall.SIGINT}, 25, 0, "run 1 of people: stopped at once: chunks that had begun were cancelled and rolled back"},
+		"SIGINT":         {[]syscall.Signal{syscall.SIGINT}, 2, 10, "stopped between two chunks; what is committed stays"},
+		"SIGTERM":        {[]syscall.Signal{syscall.SIGTERM}, 2, 10, "stopped between two chunks; what is committed stays"},
+		"SIGINT, SIGINT": {[]syscall.Signal{syscall.SIGINT, syscall.SIGINT}, 25, 0, "stopped at once: chunks that had begun were cancelled and rolled back"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -19,9 +19,9 @@ import (
 
 // runOptions are the flags of run that are about this one invocation.
 type runOptions struct {
-	again     bool
-	maxChunks int64
-	dryRun    int
+	again bool
+	// maxChunks and dryRun are 0 where the flag is not given.
+	maxChunks, dryRun chunkCount
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -30,6 +30,9 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run FILE",
 		Short: "Plans a job, asks, and runs it; resumes where a run is unfinished",
 		Long: `run plans the jobs of a file, asks, and runs them in order.
+
+It asks on a terminal. Elsewhere, in a pipeline say, it asks nothing and goes on, as with --yes;
+what must not go on without a person is an error, and is accepted with --accept.
 
 On an unfinished run of the same job it resumes, at once and wherever it was left; where others
 are at work on it, it joins them. On a finished run it says so. A run is only gone on with where
@@ -50,8 +53,8 @@ the job, the table and the tool are what they were when it began.`,
 	}
 	configs.RunFlags(c.Flags())
 	c.Flags().BoolVar(&o.again, "again", false, "start a new run; an unfinished one is closed and what it has done stays")
-	c.Flags().Int64Var(&o.maxChunks, "max-chunks", 0, "stop after so many chunks; 0 is no limit")
-	c.Flags().IntVar(&o.dryRun, "dry-run", 0, "carry out so many chunks and roll each of them back")
+	c.Flags().Var(&o.maxChunks, "max-chunks", "stop after so many chunks")
+	c.Flags().Var(&o.dryRun, "dry-run", "carry out so many chunks and roll each of them back")
 	return c
 }
 
@@ -70,7 +73,7 @@ func (a *app) runJob(ctx context.Context, file string, job backfill.Job, o runOp
 		return err
 	}
 	if o.dryRun > 0 {
-		return a.dryRun(ctx, connect, plan, o.dryRun)
+		return a.dryRun(ctx, connect, plan, file, int(o.dryRun))
 	}
 	p, store, err := a.take(ctx, connect, plan, file, o)
 	if errors.Is(err, checkpoint.ErrOvertaken) { // what was asked for is done, or to be looked at
@@ -95,7 +98,7 @@ func (a *app) take(ctx context.Context, connect backfill.Connect, plan *backfill
 	if done || err != nil {
 		return part{}, nil, err
 	}
-	if err := a.agree(plan, earlier, o); err != nil {
+	if err := a.agree(plan, earlier, file, o); err != nil {
 		return part{}, nil, err
 	}
 	return a.startRun(ctx, connect, plan, earlier, o)
@@ -171,13 +174,16 @@ func (a *app) settle(earlier *checkpoint.RunInfo, plan *backfill.Plan, file stri
 }
 
 // agree shows what is about to happen and asks. Findings of severity error stop it.
-func (a *app) agree(plan *backfill.Plan, earlier *checkpoint.RunInfo, o runOptions) error {
+func (a *app) agree(plan *backfill.Plan, earlier *checkpoint.RunInfo, file string, o runOptions) error {
 	resuming := earlier != nil && !earlier.State.Over() && !o.again
-	a.findings(plan.Findings)
+	a.findings(plan.Findings, file)
 	if blocking := plan.Blocking(); len(blocking) > 0 {
 		return refused(plan, blocking)
 	}
 	if resuming {
+		if text := stillHeld(*earlier, plan.Pace); text != "" {
+			a.note("note", text)
+		}
 		if earlier.Desired == backfill.DesiredPaused {
 			a.note("note", fmt.Sprintf("run %d is %s; this process waits until somebody says: pgbackfill resume %s", earlier.ID, earlier.DesiredReason, earlier.Job))
 		}
@@ -185,7 +191,7 @@ func (a *app) agree(plan *backfill.Plan, earlier *checkpoint.RunInfo, o runOptio
 	}
 	a.brief(plan)
 	if !a.ask("Run it?") {
-		return fmt.Errorf("%w: not run, as answered; nothing was written", backfill.ErrInput)
+		return &backfill.Error{Found: "not run, as answered; nothing was written", Kind: backfill.ErrInput}
 	}
 	return nil
 }
@@ -279,7 +285,7 @@ func (a *app) work(ctx context.Context, connect backfill.Connect, plan *backfill
 	summary, err := backfill.Work(ctx, backfill.Options{
 		Run: run.ID(), Plan: plan, Process: run.Process(), Resumed: run.resumed, Joined: run.joined,
 		Connect: connect, Ledger: run, Segments: run, Control: run, Throttle: limit,
-		Observer: show.observe, Abort: a.abort, MaxChunks: o.maxChunks,
+		Observer: show.observe, Abort: a.abort, MaxChunks: int64(o.maxChunks),
 		Clamp: func(p backfill.Pace) backfill.Pace { p, _ = a.cfg.Clamp(p); return p },
 	})
 	show.close()

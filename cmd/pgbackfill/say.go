@@ -52,7 +52,7 @@ func (a *app) note(kind, text string) {
 		log.WithLevel(level).Msg(text)
 		return
 	}
-	fmt.Fprintln(a.err, kind+": "+text)
+	fmt.Fprintln(wrapping(a.err), kind+": "+text)
 }
 
 // fail says what went wrong.
@@ -95,11 +95,25 @@ func apart(err error) []error {
 	return list
 }
 
-// findings says what preflight noticed.
-func (a *app) findings(list []backfill.Finding) {
+// findings says what preflight noticed before a run: of notes, which stop nobody, only that they
+// are there. The log, where it is JSON, has all of them.
+func (a *app) findings(list []backfill.Finding, file string) {
 	log, ok := a.log()
 	if !ok {
-		writeFindings(a.err, list)
+		var grave []backfill.Finding
+		var notes []string
+		for _, f := range list {
+			if f.Severity == backfill.SeverityNote {
+				notes = append(notes, f.ID)
+				continue
+			}
+			grave = append(grave, f)
+		}
+		w := wrapping(a.err)
+		writeFindings(w, grave)
+		if len(notes) > 0 {
+			fmt.Fprintf(w, "notes: %s; see: pgbackfill plan %s\n", strings.Join(notes, ", "), file)
+		}
 		return
 	}
 	levels := map[backfill.Severity]zerolog.Level{
@@ -118,7 +132,7 @@ func (a *app) findings(list []backfill.Finding) {
 func (a *app) brief(plan *backfill.Plan) {
 	log, ok := a.log()
 	if !ok {
-		writePlanBrief(a.err, plan)
+		writePlanBrief(wrapping(a.err), plan)
 		return
 	}
 	log.Info().Str("job", plan.Job.Name).Str("table", plan.Table.Quoted).Str("database", plan.Server.Database).

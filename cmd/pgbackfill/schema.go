@@ -7,12 +7,14 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/checkpoint"
 	"github.com/pgbackfill/pgbackfill/configs"
+	"github.com/pgbackfill/pgbackfill/internal/human"
 )
 
 func (a *app) schemaCommand() *cobra.Command {
-	c := &cobra.Command{Use: "schema", Short: "The engine's own tables: install, upgrade, remove, or print them", Args: cobra.ArbitraryArgs, RunE: group}
+	c := &cobra.Command{Use: "schema", Short: "The engine's own tables: install, upgrade, remove, or print them and their grants", Args: cobra.ArbitraryArgs, RunE: group}
 	var runner string
 	sql := &cobra.Command{
 		Use: "sql", Short: "Prints the schema for your own migration tool", Args: args(0, 0, "no arguments"),
@@ -26,16 +28,37 @@ func (a *app) schemaCommand() *cobra.Command {
 			return nil
 		},
 	}
-	sql.Flags().StringVar(&runner, "runner", "", "also print what this role needs in order to run jobs")
+	sql.Flags().StringVar(&runner, "runner", "", "print after it what this role needs in order to run jobs")
+	grants := &cobra.Command{
+		Use: "grants ROLE", Short: "Prints what a role needs of the schema, which is there, in order to run jobs", Args: args(1, 1, "one role"),
+		RunE: func(_ *cobra.Command, given []string) error {
+			_, err := fmt.Fprint(a.out, checkpoint.Grants(given[0]))
+			return err
+		},
+	}
 	install := a.schemaStep("install", "Installs the schema pgbackfill; run does it by itself where the role may", "installed", a.install)
 	upgrade := a.schemaStep("upgrade", "Brings the schema up to this version", "up to date", func(ctx context.Context, conn *pgx.Conn) error {
 		return checkpoint.Upgrade(ctx, conn, checkpoint.InstallOptions{Version: a.version, AcceptPublications: a.accepts("schema-published")})
 	})
 	configs.AcceptFlag(install.Flags())
 	configs.AcceptFlag(upgrade.Flags())
-	remove := a.schemaStep("remove", "Drops the schema with all that is recorded; refused while a run is unfinished", "removed", checkpoint.Remove)
-	c.AddCommand(install, upgrade, remove, sql)
+	remove := a.schemaStep("remove", "Drops the schema with all that is recorded; refused while a run is unfinished", "removed", a.remove)
+	c.AddCommand(install, upgrade, remove, sql, grants)
 	return c
+}
+
+// remove drops the schema, and asks first: what is recorded of every run goes with it.
+func (a *app) remove(ctx context.Context, conn *pgx.Conn) error {
+	what := "all that it holds"
+	err := a.stored(ctx, func(s *checkpoint.Store) error {
+		list, err := s.Runs(ctx)
+		what = "the history of " + human.Plural(int64(len(list)), "run")
+		return err
+	})
+	if err == nil && !a.ask("Drop the schema pgbackfill, and with it "+what+"?") { // an error is for Remove to explain
+		return &backfill.Error{Found: "not removed, as answered", Kind: backfill.ErrInput}
+	}
+	return checkpoint.Remove(ctx, conn)
 }
 
 func (a *app) schemaStep(use, short, done string, do func(context.Context, *pgx.Conn) error) *cobra.Command {

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/internal/eventlog"
@@ -42,25 +41,33 @@ func (a *app) show() (*shown, error) {
 		display := progressui.Start(a.err)
 		log, err := a.logger(display.Writer())
 		return &shown{
-			app: a, observe: backfill.Tee(display.Observe, eventlog.Observer(log)), close: display.Close,
+			app: a, observe: backfill.Tee(display.Observe, untilTheEnd(eventlog.Observer(log))), close: display.Close,
 			warn: func(text string) { fmt.Fprintln(display.Writer(), text) },
 		}, err
 	}
 	lines := eventlog.Lines(a.err, a.cfg.ProgressInterval)
 	log, err := a.logger(a.err)
 	return &shown{
-		app: a, observe: backfill.Tee(lines.Observe, eventlog.Observer(log)), close: lines.Close,
+		app: a, observe: backfill.Tee(lines.Observe, untilTheEnd(eventlog.Observer(log))), close: lines.Close,
 		warn: func(text string) { fmt.Fprintln(a.err, text) },
 	}, err
 }
 
+// untilTheEnd leaves out how a run ended: where there is a summary for people, that says it.
+func untilTheEnd(observe backfill.Observer) backfill.Observer {
+	return func(e backfill.Event) {
+		if _, over := e.(backfill.RunEnded); !over {
+			observe(e)
+		}
+	}
+}
+
 // summary is the one at the end: what was done, what was not, and what to type next.
 func (s *shown) summary(summary backfill.Summary, err error, file string) {
-	var w io.Writer = s.app.out
 	if s.plain { // the log has it as an event, and standard output stays free of prose
 		return
 	}
-	progressui.Summary(w, summary, err, nextCommand(summary, err, file))
+	progressui.Summary(wrapping(s.app.out), summary, err, nextCommand(summary, err, file))
 }
 
 // nextCommand is what to type after a run has ended like this.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/checkpoint"
+	"github.com/pgbackfill/pgbackfill/configs"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -33,7 +34,8 @@ func (a *app) statusCommand() *cobra.Command {
 			return a.watch(c.Context(), given)
 		},
 	}
-	c.Flags().BoolVar(&watch, "watch", false, "look again every second or so, until the run is over or Ctrl-C")
+	c.Flags().BoolVar(&watch, "watch", false, fmt.Sprintf(
+		"look again every %v (status.interval) until the run is over; without JOB, until Ctrl-C", configs.BuiltIn("status.interval")))
 	return a.jsonFlag(c)
 }
 
@@ -79,6 +81,7 @@ type runStatus struct {
 }
 
 func statusOf(info checkpoint.RunInfo) runStatus {
+	info = known(info)
 	s := runStatus{RunInfo: info, Progress: info.Progress(), Live: live(info), Waiting: waiting(info)}
 	if info.State.Over() || info.Desired != backfill.DesiredRunning || s.Live == 0 {
 		return s // it does not move, and nobody can know when it will

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -123,7 +124,7 @@ func paceText(p backfill.Pace) string {
 		}
 	}
 	add("workers", p.Workers, p.Workers != 0)
-	add("rate", max(p.Rate, 0), p.Rate != 0)
+	add("rate", strconv.FormatFloat(max(p.Rate, 0), 'f', -1, 64), p.Rate != 0)
 	add("chunk.rows", max(p.ChunkRows, 0), p.ChunkRows != 0)
 	add("chunk.target", p.ChunkTarget, p.ChunkTarget != 0)
 	add("chunk.max_rows", p.ChunkMaxRows, p.ChunkMaxRows != 0)
@@ -133,6 +134,62 @@ func paceText(p backfill.Pace) string {
 	add("timeouts.connect", p.ConnectTimeout, p.ConnectTimeout != 0)
 	add("synchronous_commit", p.SynchronousCommit, p.SynchronousCommit != "")
 	return strings.Join(said, " ")
+}
+
+// stillHeld says which limits that were set while a run went on stand against what this invocation
+// would work at; "" is none. They stay with the run, and go before flags and the job file.
+func stillHeld(info checkpoint.RunInfo, asked backfill.Pace) string {
+	held := info.Overrides
+	if held == (backfill.Pace{}) || held.Over(asked).Settled() == asked.Settled() {
+		return ""
+	}
+	text := "limits set while the run went on still hold, also against flags: " + paceText(held)
+	if wanted := paceText(like(held, asked)); wanted != "" {
+		text += fmt.Sprintf("; to change them: pgbackfill set %s %s", info.Job, wanted)
+	}
+	return text
+}
+
+// like is what asked says of the limits that held holds, as `set` would have to say it.
+func like(held, asked backfill.Pace) backfill.Pace {
+	none := func(heldIt bool, value int) int {
+		switch {
+		case !heldIt:
+			return 0
+		case value == 0:
+			return backfill.Off
+		}
+		return value
+	}
+	p := backfill.Pace{ChunkRows: none(held.ChunkRows != 0, asked.ChunkRows)}
+	if held.Rate != 0 {
+		p.Rate = asked.Rate
+		if p.Rate == 0 {
+			p.Rate = backfill.Off
+		}
+	}
+	if held.Workers != 0 {
+		p.Workers = asked.Workers
+	}
+	if held.ChunkTarget != 0 {
+		p.ChunkTarget = asked.ChunkTarget
+	}
+	if held.ChunkMaxRows != 0 {
+		p.ChunkMaxRows = asked.ChunkMaxRows
+	}
+	if held.LockTimeout != 0 {
+		p.LockTimeout = asked.LockTimeout
+	}
+	if held.StatementTimeout != 0 {
+		p.StatementTimeout = asked.StatementTimeout
+	}
+	if held.IdleTimeout != 0 {
+		p.IdleTimeout = asked.IdleTimeout
+	}
+	if held.SynchronousCommit != "" {
+		p.SynchronousCommit = asked.SynchronousCommit
+	}
+	return p
 }
 
 // stateText is the state of a run; one that nobody is at work on, and should be, is interrupted.

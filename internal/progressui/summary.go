@@ -29,6 +29,8 @@ func Summary(w io.Writer, s backfill.Summary, err error, next string) {
 func ending(s backfill.Summary, err error) string {
 	took := human.Duration(s.Elapsed)
 	switch {
+	case err == nil && s.State == backfill.StateFinished && s.Resumed:
+		return "finished" // the time is this process's, and stands with what it did
 	case err == nil && s.State == backfill.StateFinished:
 		return "finished in " + took
 	case errors.Is(err, backfill.ErrCancelled) || s.State == backfill.StateCancelled:
