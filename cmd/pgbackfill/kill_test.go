@@ -93,7 +93,7 @@ func TestKilledFiftyTimes(t *testing.T) {
 		})
 		if kill%2 == 0 {
 			pgtest.Eventually(t, time.Minute, func() error {
-				p.signal(t, syscall.SIGSTOP)
+				p.stop(t)
 				if inFlight() {
 					return nil
 				}
