@@ -63,8 +63,10 @@ func work(ctx context.Context, workers int, most int64) error {
 	defer conn.Close(ctx)
 	plan, err := (backfill.Planner{}).Plan(ctx, conn, backfill.Job{
 		Name: "bench", Table: backfill.TableName{Schema: "public", Name: "users"}, Idempotent: true,
-		Update: backfill.Update{SkipUnchanged: true, Set: []backfill.Assignment{{Column: "display_name",
-			Value: backfill.Expr{SQL: "initcap(t.full_name)", Functions: []string{"initcap"}, Columns: []string{"t.full_name"}}}}},
+		Update: backfill.Update{SkipUnchanged: true, Set: []backfill.Assignment{{
+			Column: "display_name",
+			Value:  backfill.Expr{SQL: "initcap(t.full_name)", Functions: []string{"initcap"}, Columns: []string{"t.full_name"}},
+		}}},
 	}, backfill.Pace{Workers: workers})
 	if err != nil {
 		return err
@@ -93,8 +95,10 @@ func work(ctx context.Context, workers int, most int64) error {
 	if err != nil {
 		return err
 	}
-	_, err = backfill.Work(ctx, backfill.Options{Run: run.ID(), Plan: plan, Process: run.Process(), Connect: connect,
-		Ledger: run, Segments: run, Control: run, Throttle: limit, MaxChunks: most})
+	_, err = backfill.Work(ctx, backfill.Options{
+		Run: run.ID(), Plan: plan, Process: run.Process(), Connect: connect,
+		Ledger: run, Segments: run, Control: run, Throttle: limit, MaxChunks: most,
+	})
 	return err
 }
 
@@ -225,7 +229,8 @@ func TestSummarise(t *testing.T) {
 		{Rival: engine1, Round: 1, Seconds: 20, WALBytes: 50, ClientPeakRSSBytes: 7, ClientCPUSeconds: 1},
 		{Rival: engine1, Round: 2, Seconds: 6, WALBytes: 70, ClientPeakRSSBytes: 9, ClientCPUSeconds: 3},
 		{Rival: engine1, Round: 3, Seconds: 16, WALBytes: 60, ClientPeakRSSBytes: 8, ClientCPUSeconds: 2},
-		{Rival: "new", Round: 1, Seconds: 5}, {Rival: "new", Round: 2, Seconds: 6},
+		{Rival: "new", Round: 1, Seconds: 5},
+		{Rival: "new", Round: 2, Seconds: 6},
 	}
 	want := []way{
 		{Name: single, Seconds: 12, RowsPerSecond: 100, Ratio: 1, RatioLeast: 1, RatioMost: 1, WALBytes: 102, HeapGrowthBytes: 1},
@@ -240,8 +245,10 @@ func TestSummarise(t *testing.T) {
 // A target that was missed says so, and how much was missing.
 func TestJudge(t *testing.T) {
 	t.Parallel()
-	r := report{Ways: []way{{Name: single, Ratio: 1}, {Name: engine1, Ratio: 0.9, ClientPeakRSSBytes: 65 * mebibyte}, {Name: engine2, Ratio: 1.39, ClientPeakRSSBytes: 3}},
-		Start: &starting{Fresh: beginning{Case: "new", FirstChunk: 0.99}, Resumed: beginning{Case: "resumed", FirstChunk: 1}}}
+	r := report{
+		Ways:  []way{{Name: single, Ratio: 1}, {Name: engine1, Ratio: 0.9, ClientPeakRSSBytes: 65 * mebibyte}, {Name: engine2, Ratio: 1.39, ClientPeakRSSBytes: 3}},
+		Start: &starting{Fresh: beginning{Case: "new", FirstChunk: 0.99}, Resumed: beginning{Case: "resumed", FirstChunk: 1}},
+	}
 	r.judge()
 	var got []string
 	for _, row := range r.targetsTable()[1:] {

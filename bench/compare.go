@@ -21,6 +21,8 @@ type measurement struct {
 	HeapGrowthBytes int64 `json:"heap_growth_bytes"`
 	// ServerCPUSeconds is the processor time of the server: what a busy machine disturbs less than the seconds.
 	ServerCPUSeconds float64 `json:"server_cpu_seconds"`
+	// OthersShare is how much of one core everything else on the machine used meanwhile: 1 is a whole core.
+	OthersShare float64 `json:"others_share"`
 	// ClientCPUSeconds is the processor time of the client, ClientPeakRSSBytes its memory; 0 where it was not measured.
 	ClientCPUSeconds   float64 `json:"client_cpu_seconds"`
 	ClientPeakRSSBytes int64   `json:"client_peak_rss_bytes,omitempty"`
@@ -45,7 +47,7 @@ func (b *workshop) compare(ctx context.Context, list []rival, r *report) error {
 	for round := range b.repeat {
 		for i := range list {
 			v := list[(i+round)%len(list)]
-			m, err := b.once(ctx, v, truth)
+			m, err := b.undisturbed(ctx, v, truth)
 			if err != nil {
 				return fmt.Errorf("%s, round %d: %w", v.name, round+1, err)
 			}
@@ -72,11 +74,15 @@ func (b *workshop) once(ctx context.Context, v rival, truth string) (measurement
 	if err != nil {
 		return m, err
 	}
-	cpu := b.serverCPU()
+	if err := b.awaitQuiet(ctx); err != nil {
+		return m, err
+	}
+	all, cpu := machineCPU(), b.serverCPU()
 	started := time.Now()
 	used, err := v.run(ctx, b)
 	m.Seconds = time.Since(started).Seconds()
 	m.ServerCPUSeconds = b.serverCPU() - cpu
+	m.OthersShare = max(0, machineCPU()-all-m.ServerCPUSeconds-used.cpuSeconds) / m.Seconds
 	if err != nil {
 		return m, err
 	}
@@ -116,9 +122,10 @@ type way struct {
 	WALBytes         int64   `json:"wal_bytes"`
 	HeapGrowthBytes  int64   `json:"heap_growth_bytes"`
 	ServerCPUSeconds float64 `json:"server_cpu_seconds"`
-	ClientCPUSeconds float64 `json:"client_cpu_seconds"`
-	// ClientPeakRSSBytes is the greatest of all rounds.
-	ClientPeakRSSBytes int64 `json:"client_peak_rss_bytes,omitempty"`
+	// OthersShare is the greatest of all rounds, and so is ClientPeakRSSBytes.
+	OthersShare        float64 `json:"others_share"`
+	ClientCPUSeconds   float64 `json:"client_cpu_seconds"`
+	ClientPeakRSSBytes int64   `json:"client_peak_rss_bytes,omitempty"`
 }
 
 // summarise adds measurements up, a way for each rival, in their order.
@@ -144,6 +151,7 @@ func summarise(list []rival, rows int, all []measurement) []way {
 			server, client = append(server, m.ServerCPUSeconds), append(client, m.ClientCPUSeconds)
 			wal, heap = append(wal, m.WALBytes), append(heap, m.HeapGrowthBytes)
 			w.ClientPeakRSSBytes = max(w.ClientPeakRSSBytes, m.ClientPeakRSSBytes)
+			w.OthersShare = max(w.OthersShare, m.OthersShare)
 			ratio := base[m.Round] / m.Seconds
 			if w.RatioLeast == 0 || ratio < w.RatioLeast {
 				w.RatioLeast = ratio

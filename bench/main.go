@@ -18,6 +18,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -38,13 +39,15 @@ func run(args []string, out, progress io.Writer) int {
 
 // options are what the flags say.
 type options struct {
-	rows, repeat   int
-	start, smoke   bool
-	ledgerRows     int
-	seed           int64
-	sharedBuffers  string
-	locale         string
-	durable        bool
+	rows, repeat  int
+	start, smoke  bool
+	ledgerRows    int
+	seed          int64
+	sharedBuffers string
+	locale        string
+	durable       bool
+	// patience is how long in all may be waited for a quiet machine, and spent on measuring again what was disturbed.
+	patience       time.Duration
 	only           string
 	json, markdown string
 	// binary is a pgbackfill that was built already; "" builds one.
@@ -67,6 +70,7 @@ func parse(args []string, progress io.Writer) (options, error) {
 	f.StringVar(&o.sharedBuffers, "shared-buffers", "2GB", "shared_buffers of the server")
 	f.StringVar(&o.locale, "locale", "C.UTF-8", "locale of the server: it decides what functions on text cost")
 	f.BoolVar(&o.durable, "durable", true, "fsync on, so that every way pays for its commits")
+	f.DurationVar(&o.patience, "patience", 0, "time for waiting until nothing else is at work, and for measuring again what was disturbed; 0 measures at once")
 	f.StringVar(&o.only, "only", "", "measure only the ways whose names contain this, and the one UPDATE")
 	f.StringVar(&o.json, "json", "", "write everything measured to this file")
 	f.StringVar(&o.markdown, "markdown", "", "put the tables into this file, between the marks that are in it")

@@ -123,6 +123,13 @@ func (r *report) conditions() []string {
 		fmt.Sprintf("%s, seed %d, %s", human.Plural(int64(r.Rows), "row"), r.Seed, human.Plural(int64(r.Rounds), "round")),
 		"command: " + r.Command,
 	}
+	var others float64
+	for _, w := range r.Ways {
+		others = max(others, w.OthersShare)
+	}
+	if others > 0 {
+		lines = append(lines, fmt.Sprintf("other processes used up to %.0f %% of a core meanwhile", 100*others))
+	}
 	if r.RowBytes > 0 {
 		lines[3] = fmt.Sprintf("%s of %d bytes, seed %d, %s", human.Plural(int64(r.Rows), "row"), r.RowBytes, r.Seed, human.Plural(int64(r.Rounds), "round"))
 	}
@@ -211,6 +218,12 @@ func (r *report) markdown() string {
 	}
 	for _, t := range r.tables() {
 		b.WriteString("\n" + t.markdown())
+	}
+	if len(r.Ways) > 0 {
+		b.WriteString("\n")
+	}
+	for _, w := range r.Ways {
+		fmt.Fprintf(&b, "- *%s*: %s.\n", w.Name, w.How)
 	}
 	if r.Start != nil {
 		fmt.Fprintf(&b, "\nThe rest of the run with the long ledger, to its end, took %.1f s.\n", r.Start.Rest)

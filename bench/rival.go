@@ -33,15 +33,21 @@ const (
 // rivals are all the ways, the first of them the one they are compared with.
 func rivals() []rival {
 	return []rival{
-		{name: single, how: "`UPDATE users SET display_name = initcap(full_name)`: one transaction, every row locked until its end",
-			run: sql("UPDATE users SET display_name = initcap(full_name)")},
+		{
+			name: single, how: "`UPDATE users SET display_name = initcap(full_name)`: one transaction, every row locked until its end",
+			run: sql("UPDATE users SET display_name = initcap(full_name)"),
+		},
 		{name: engine1, how: "the program, defaults but for `--workers 1`", run: pgbackfill(1)},
 		{name: engine2, how: "the program, defaults (two workers)", run: pgbackfill(2)},
-		{name: "script loop, 1 000 rows", how: "a client that asks for the next 1 000th key, updates up to it, commits, and begins again; no ledger, no guard, no sweep",
-			run: measured(script)},
+		{
+			name: "script loop, 1 000 rows", how: "a client that asks for the next 1 000th key, updates up to it, commits, and begins again; no ledger, no guard, no sweep",
+			run: measured(script),
+		},
 		{name: "PL/pgSQL loop, 5 000 rows", how: "the same loop on the server, in a `DO` block with `COMMIT`", run: sql(plpgsql)},
-		{name: "new table (floor)", how: "`CREATE TABLE … AS SELECT`, primary key, and the names exchanged: the application would have to stand still",
-			offline: true, run: sql(newTable...)},
+		{
+			name: "new table (floor)", how: "`CREATE TABLE … AS SELECT`, primary key, and the names exchanged: the application would have to stand still",
+			offline: true, run: sql(newTable...),
+		},
 	}
 }
 
