@@ -15,8 +15,12 @@ import (
 func TestValueThatDoesNotFitIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ column, value string }{
-		{"char(5)", "'abcdefgh'::text"}, {"varchar(5)", "'abcdefgh'::text"}, {"fits", "'abcdefgh'::text"},
-		{"bit(3)", "B'10111'"}, {"char(5)[]", "ARRAY['abcdefgh'::text]"}, {"numeric(4,2)", "1000.5"},
+		{"char(5)", "'abcdefgh'::text"},
+		{"varchar(5)", "'abcdefgh'::text"},
+		{"fits", "'abcdefgh'::text"},
+		{"bit(3)", "B'10111'"},
+		{"char(5)[]", "ARRAY['abcdefgh'::text]"},
+		{"numeric(4,2)", "1000.5"},
 	} {
 		t.Run(c.column, func(t *testing.T) {
 			t.Parallel()

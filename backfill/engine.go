@@ -139,8 +139,10 @@ func (e *engine) begin(ctx context.Context, o Options) error {
 	if err := e.beat(ctx); err != nil {
 		return err
 	}
-	e.observe(RunStarted{Run: e.run, Job: e.plan.Job.Name, Process: e.process, Resumed: o.Resumed, Joined: o.Joined,
-		EstimatedRows: e.plan.EstimatedRows})
+	e.observe(RunStarted{
+		Run: e.run, Job: e.plan.Job.Name, Process: e.process, Resumed: o.Resumed, Joined: o.Joined,
+		EstimatedRows: e.plan.EstimatedRows,
+	})
 	if orders := e.ordersNow(); orders.Desired == DesiredRunning && !orders.State.Over() && orders.State != StateFinishing {
 		return e.steadily(ctx, func(ctx context.Context) error { return e.setState(ctx, StateRunning, "") })
 	}
@@ -280,8 +282,10 @@ func (e *engine) cancelled(ctx context.Context, noticed error) error {
 	if reason == "" {
 		return noticed
 	}
-	return &Error{Place: e.place(), Found: "it was ended: " + reason,
-		Remedy: "what is committed stays; start anew, from the beginning: pgbackfill run --again", Kind: ErrCancelled}
+	return &Error{
+		Place: e.place(), Found: "it was ended: " + reason,
+		Remedy: "what is committed stays; start anew, from the beginning: pgbackfill run --again", Kind: ErrCancelled,
+	}
 }
 
 // finishedByOthers reports whether the run has been finished by another process: then all of it

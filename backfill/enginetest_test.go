@@ -45,8 +45,10 @@ func numbered(rows int) string {
 
 // sets is a job that assigns expressions to columns of a table; key names its columns, none is the primary key.
 func sets(table string, columns map[string]string, key ...string) backfill.Job {
-	job := backfill.Job{Name: "test-" + table, Table: backfill.TableName{Schema: "public", Name: table}, Key: key, Idempotent: true,
-		Update: backfill.Update{SkipUnchanged: true}}
+	job := backfill.Job{
+		Name: "test-" + table, Table: backfill.TableName{Schema: "public", Name: table}, Key: key, Idempotent: true,
+		Update: backfill.Update{SkipUnchanged: true},
+	}
 	for column, sql := range columns {
 		job.Update.Set = append(job.Update.Set, backfill.Assignment{Column: column, Value: backfill.Expr{SQL: sql}})
 	}
@@ -62,8 +64,10 @@ func counts(table string, key ...string) backfill.Job {
 
 // testPace is quick to give up on locks and slow to give up on anything else.
 func testPace() backfill.Pace {
-	return backfill.Pace{Workers: 2, ChunkRows: 10, ChunkTarget: 100 * time.Millisecond, ChunkMaxRows: 1000,
-		LockTimeout: 200 * time.Millisecond, StatementTimeout: 20 * time.Second, IdleTimeout: 60 * time.Second, ConnectTimeout: 5 * time.Second}
+	return backfill.Pace{
+		Workers: 2, ChunkRows: 10, ChunkTarget: 100 * time.Millisecond, ChunkMaxRows: 1000,
+		LockTimeout: 200 * time.Millisecond, StatementTimeout: 20 * time.Second, IdleTimeout: 60 * time.Second, ConnectTimeout: 5 * time.Second,
+	}
 }
 
 // planned is the plan of a job with a segment each time so many rows as step says; a step of 0 makes one segment.
@@ -90,16 +94,20 @@ func planned(t testing.TB, db *pgtest.DB, job backfill.Job, step func() int) *ba
 	}
 	plan.Unique = key.Unique
 	for _, p := range key.Parts {
-		plan.Key = append(plan.Key, pgsql.KeyColumn{Name: p.Name, Type: p.Type, Collation: p.Collation, Nullable: p.Nullable,
-			Less: p.Less, LessEqual: p.LessEqual, Equal: p.Equal, GreaterEqual: p.GreaterEqual, Greater: p.Greater})
+		plan.Key = append(plan.Key, pgsql.KeyColumn{
+			Name: p.Name, Type: p.Type, Collation: p.Collation, Nullable: p.Nullable,
+			Less: p.Less, LessEqual: p.LessEqual, Equal: p.Equal, GreaterEqual: p.GreaterEqual, Greater: p.Greater,
+		})
 	}
 	walk := pgsql.Walk{Table: plan.Table.Quoted, Key: plan.Key}
 	texts(t, conn, pgsql.SetLocal(pgsql.KeyPins()...))
 	plan.EstimatedRows = int64(len(texts(t, conn, pgsql.Statement{SQL: "SELECT 1 FROM " + plan.Table.Quoted})))
 	var after backfill.Key
 	add := func(through backfill.Key, rows int64) {
-		plan.Segments = append(plan.Segments, backfill.Segment{No: len(plan.Segments) + 1, Pass: backfill.PassWalk,
-			Range: backfill.KeyRange{After: after, Through: through}, EstimatedRows: rows})
+		plan.Segments = append(plan.Segments, backfill.Segment{
+			No: len(plan.Segments) + 1, Pass: backfill.PassWalk,
+			Range: backfill.KeyRange{After: after, Through: through}, EstimatedRows: rows,
+		})
 		after = through
 	}
 	if key.Nullable() {
@@ -196,9 +204,11 @@ func join(t testing.TB, db *pgtest.DB, plan *backfill.Plan, p part) *worked {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	w := &worked{t: t, store: store, run: run, stop: stop, done: make(chan struct{})}
-	o := backfill.Options{Run: run.ID(), Plan: plan, Process: run.Process(), Resumed: !created, Connect: p.connect,
+	o := backfill.Options{
+		Run: run.ID(), Plan: plan, Process: run.Process(), Resumed: !created, Connect: p.connect,
 		Ledger: run, Segments: run, Control: run, Throttle: p.throttle, Observer: backfill.Tee(w.record, p.observer),
-		Abort: p.abort, MaxChunks: p.most}
+		Abort: p.abort, MaxChunks: p.most,
+	}
 	if p.ledger != nil {
 		o.Ledger = p.ledger(run)
 	}

@@ -289,8 +289,10 @@ func TestServerThatGoesAwayIsWaitedFor(t *testing.T) {
 		t.Error("nobody says that there is a connection again")
 	}
 	p.Refuse(true)
-	if _, err := backfill.Work(t.Context(), backfill.Options{Run: w.run.ID(), Plan: plan, Connect: dialing(dsn), Ledger: w.run, Segments: w.run,
-		Control: unreachable{}, Throttle: unlimited{}}); !errors.Is(err, errUnreachable) {
+	if _, err := backfill.Work(t.Context(), backfill.Options{
+		Run: w.run.ID(), Plan: plan, Connect: dialing(dsn), Ledger: w.run, Segments: w.run,
+		Control: unreachable{}, Throttle: unlimited{},
+	}); !errors.Is(err, errUnreachable) {
 		t.Errorf("the work ended with %v; expected why it cannot begin", err)
 	}
 }

@@ -23,8 +23,10 @@ func (e *engine) beat(ctx context.Context) error {
 	p := e.pace()
 	held := e.held()
 	at := e.progress.Snapshot()
-	orders, err := e.control.Beat(ctx, Beat{Segments: held, Workers: p.Workers, ChunkRows: e.sizer().next(),
-		RowsPerSecond: at.RowsPerSecond, Waiting: at.Why()})
+	orders, err := e.control.Beat(ctx, Beat{
+		Segments: held, Workers: p.Workers, ChunkRows: e.sizer().next(),
+		RowsPerSecond: at.RowsPerSecond, Waiting: at.Why(),
+	})
 	if err != nil {
 		return err
 	}

@@ -163,4 +163,5 @@ func (pl *planning) estimateOf(ctx context.Context, settings pgsql.Statement, qu
 
 // keySettings and jobSettings are those that the workers will make.
 func (pl *planning) keySettings() pgsql.Statement { return pl.sql.keySettings(Segment{}, pl.plan.Pace) }
+
 func (pl *planning) jobSettings() pgsql.Statement { return pl.sql.jobSettings(Segment{}, pl.plan.Pace) }

@@ -89,13 +89,19 @@ func TestPreflight(t *testing.T) {
 	}{
 		{"schema-published", SeverityError, "CREATE PUBLICATION p FOR ALL TABLES", nil, []string{"publication p", "pgbackfill schema sql"}},
 		{"no-index", SeverityError, "", func(j *Job) { j.Key = []string{"n"} }, []string{"no btree index begins with (n)", `CREATE INDEX CONCURRENTLY ON public.w ("n")`, "--accept no-index"}},
-		{"seq-scan", SeverityWarning, "INSERT INTO w SELECT n, repeat('x', 1000) FROM generate_series(1001, 6000) n; CREATE TABLE o (id int UNIQUE)",
+		{
+			"seq-scan", SeverityWarning, "INSERT INTO w SELECT n, repeat('x', 1000) FROM generate_series(1001, 6000) n; CREATE TABLE o (id int UNIQUE)",
 			func(j *Job) {
 				j.Settings = map[string]string{"enable_indexscan": "off", "enable_bitmapscan": "off", "enable_indexonlyscan": "off"}
 				from("o", "o.id = t.id", "o.id", "t.id")(j)
-			}, []string{"public.w", "ANALYZE"}},
-		{"seq-scan-join", SeverityWarning, "CREATE TABLE o (id int, w_id int); INSERT INTO o SELECT n, n FROM generate_series(1, 80000) n; ANALYZE o",
-			from("o", "o.w_id = t.id", "o.w_id", "t.id"), []string{"public.o", "make an index"}},
+			},
+			[]string{"public.w", "ANALYZE"},
+		},
+		{
+			"seq-scan-join", SeverityWarning, "CREATE TABLE o (id int, w_id int); INSERT INTO o SELECT n, n FROM generate_series(1, 80000) n; ANALYZE o",
+			from("o", "o.w_id = t.id", "o.w_id", "t.id"),
+			[]string{"public.o", "make an index"},
+		},
 		{"join-may-multiply", SeverityWarning, `CREATE TABLE "O o" (id int, w_id int, UNIQUE (id, w_id)); CREATE INDEX ON "O o" (w_id)`, from(`public."O o" i`, "i.w_id = t.id", "i.w_id", "t.id"), []string{`public."O o"`, "(w_id)"}},
 		{"not-idempotent", SeverityWarning, "", func(j *Job) { j.Idempotent = false }, []string{"key (id)", "no closing sweep"}},
 		{"volatile-expression", SeverityWarning, "CREATE FUNCTION roll(text) RETURNS text LANGUAGE sql AS 'SELECT $1'", call("roll"), []string{"public.roll(text)"}},

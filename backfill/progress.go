@@ -88,8 +88,10 @@ func NewProgress(now func() time.Time) *Progress {
 	if now == nil {
 		now = time.Now
 	}
-	return &Progress{now: now, seen: map[Pass]int64{}, workers: map[int]*WorkerProgress{},
-		at: ProgressSnapshot{State: StatePlanned, Pass: PassWalk}}
+	return &Progress{
+		now: now, seen: map[Pass]int64{}, workers: map[int]*WorkerProgress{},
+		at: ProgressSnapshot{State: StatePlanned, Pass: PassWalk},
+	}
 }
 
 // Fraction is how much of the estimate is done, from 0 to 1. An estimate is a guess, so that

@@ -22,7 +22,8 @@ func started(estimated int64) *backfill.Progress {
 
 func chunk(seq int, rows int64) backfill.ChunkCommitted {
 	return backfill.ChunkCommitted{Worker: 1, Pass: backfill.PassWalk, NextRows: 9800, Chunk: backfill.Chunk{
-		Segment: 3, Seq: seq, RowsSeen: rows, RowsChanged: []int64{rows / 2}, Duration: 98 * time.Millisecond, Attempt: 1}}
+		Segment: 3, Seq: seq, RowsSeen: rows, RowsChanged: []int64{rows / 2}, Duration: 98 * time.Millisecond, Attempt: 1,
+	}}
 }
 
 // work commits a chunk of so many rows each second.
@@ -62,7 +63,8 @@ func TestProgressLeavesPausesOut(t *testing.T) {
 	for name, pause := range map[string][2]backfill.Event{
 		"paused by somebody": {
 			backfill.StateChanged{From: backfill.StateRunning, To: backfill.StatePaused, Reason: "paused by ann"},
-			backfill.StateChanged{From: backfill.StatePaused, To: backfill.StateRunning}},
+			backfill.StateChanged{From: backfill.StatePaused, To: backfill.StateRunning},
+		},
 		"the process waits":  {backfill.Waiting{Reason: "replica_lag 12s > 10s"}, backfill.Waiting{}},
 		"every worker waits": {backfill.Waiting{Worker: 1, Reason: "no connection"}, backfill.Waiting{Worker: 1}},
 	} {

@@ -298,6 +298,8 @@ func speaksUTF8(conn *pgconn.PgConn) error {
 	if encoding == "UTF8" || conn.ParameterStatus("server_encoding") == "SQL_ASCII" {
 		return nil
 	}
-	return &Error{Place: "connection", Found: "its client_encoding is " + encoding, Expected: "UTF8",
-		Remedy: "add client_encoding=UTF8 to the connection string, or set it for the role: ALTER ROLE … SET client_encoding = 'UTF8'", Kind: ErrInput}
+	return &Error{
+		Place: "connection", Found: "its client_encoding is " + encoding, Expected: "UTF8",
+		Remedy: "add client_encoding=UTF8 to the connection string, or set it for the role: ALTER ROLE … SET client_encoding = 'UTF8'", Kind: ErrInput,
+	}
 }
