@@ -22,11 +22,12 @@ func ownCPU() float64 {
 // had when it started the process, whose memory that was until it became another program.
 func peakRSS(s *os.ProcessState) int64 {
 	u, ok := s.SysUsage().(*syscall.Rusage)
-	switch {
-	case !ok:
+	if !ok {
 		return 0
-	case runtime.GOOS == "darwin" || runtime.GOOS == "ios":
-		return int64(u.Maxrss)
 	}
-	return int64(u.Maxrss) * 1024
+	most := int64(u.Maxrss) //nolint:unconvert // it has 32 bits elsewhere
+	if runtime.GOOS == "darwin" || runtime.GOOS == "ios" {
+		return most
+	}
+	return most * 1024
 }
