@@ -332,13 +332,13 @@ func tiled(t testing.TB, db *pgtest.DB, plan *backfill.Plan, run backfill.RunID)
 		}
 		return sql
 	}
-	any := make([]string, len(plan.Key))
+	anyKey := make([]string, len(plan.Key))
 	sql := fmt.Sprintf(`SELECT t::text || ' is in ' || count(c.*) || ' chunks' FROM %s AS t
   LEFT JOIN (SELECT c.* FROM pgbackfill.chunks AS c JOIN pgbackfill.segments AS s ON s.run_id = c.run_id AND s.no = c.segment
               WHERE c.run_id = %d AND c.fence IS NULL AND s.pass < 3 AND NOT s.nulls) AS c
     ON (c.after IS NULL OR %s) AND %s
  WHERE %s GROUP BY t.ctid, t.* HAVING count(c.*) <> 1 LIMIT 5`,
-		plan.Table.Quoted, run, side(pgsql.Range{After: any}, "c.after"), side(pgsql.Range{Through: any}, "c.through"),
+		plan.Table.Quoted, run, side(pgsql.Range{After: anyKey}, "c.after"), side(pgsql.Range{Through: anyKey}, "c.through"),
 		pgsql.Range{}.Where(plan.Key, columns))
 	conn := db.Conn()
 	if _, err := conn.Exec(t.Context(), "BEGIN"); err != nil {

@@ -60,7 +60,7 @@ func answer(t *testing.T, dsn, dir, text string, columns int, args ...string) (c
 		b := make([]byte, 4096)
 		for {
 			n, err := person.Read(b)
-			screen.Write(b[:n])
+			_, _ = screen.Write(b[:n])
 			if err != nil { // the program's end is closed
 				return
 			}
