@@ -286,7 +286,7 @@ func TestPlanWhole(t *testing.T) {
 			t.Errorf("the fingerprint lacks %q: %v", line, plan.Fingerprint)
 		}
 	}
-	if plan.Fingerprint["column unrelated"] != "" || plan.Fingerprint["column full_name"] != "character varying(40) NOT NULL" {
+	if plan.Fingerprint["column unrelated"] != "" || plan.Fingerprint["column full_name"] != "number 2: character varying(40) NOT NULL" {
 		t.Errorf("the fingerprint is %v", plan.Fingerprint)
 	}
 	same := planFor(t, conn, job, Pace{}).Fingerprint
