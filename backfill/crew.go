@@ -77,8 +77,8 @@ func (c *crew) leave(id int) {
 
 // workerLoop is one worker's life in a pass: a segment at a time.
 func (e *engine) workerLoop(ctx context.Context, id int) error {
-	w := &worker{engine: e, id: id}
-	defer w.close(ctx)
+	w := &worker{engine: e, id: id, conn: e.spareConn()}
+	defer w.leave(ctx)
 	e.count(&e.active, 1)
 	defer e.count(&e.active, -1)
 	for {

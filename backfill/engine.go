@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -83,7 +84,9 @@ type engine struct {
 	// active counts the workers, parked those that wait for the run to go on.
 	active, parked int
 	outcomes       []bool
-	queue          *queue
+	// spare are connections without a worker, between two passes.
+	spare []*pgx.Conn
+	queue *queue
 }
 
 // Work takes part in a run until it is over, and returns what the run came to. When ctx is
@@ -94,6 +97,7 @@ func Work(ctx context.Context, o Options) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
+	defer e.closeSpare(ctx)
 	started := time.Now()
 	err = e.begin(ctx, o)
 	if err == nil {

@@ -109,7 +109,8 @@ type Pace struct {
 	IdleTimeout time.Duration `json:"idle_timeout,omitempty"`
 	// ConnectTimeout bounds making a connection.
 	ConnectTimeout time.Duration `json:"connect_timeout,omitempty"`
-	// SynchronousCommit is the setting of that name for chunk transactions; "" keeps the server's.
+	// SynchronousCommit is the setting of that name for chunk transactions; "" is "off" where no
+	// standby is waited for, and else the server's.
 	SynchronousCommit string `json:"synchronous_commit,omitempty"`
 }
 

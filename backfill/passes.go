@@ -121,7 +121,7 @@ func (e *engine) sweep(ctx context.Context) ([]Segment, error) {
 		}
 		maps.Copy(cuts, of)
 	}
-	swept := sweepSegments(list, cuts)
+	swept := sweepSegments(list, cuts, e.pace().Workers)
 	// Rows that have come above the tail since are looked at too: all that was committed before
 	// the sweep began.
 	var upper Key
@@ -138,10 +138,20 @@ func (e *engine) sweep(ctx context.Context) ([]Segment, error) {
 	return append(swept, Segment{No: number + 1, Pass: PassSweep, Range: KeyRange{After: upper, Through: last}}), nil
 }
 
-// sweepSegments cuts everything that was walked into segments of about sweepRows rows, at keys
-// where chunks ended. Such a segment is one chunk: nothing needs to be counted, since next to
-// nothing is changed.
-func sweepSegments(list []SegmentState, cuts map[int][]Cut) []Segment {
+// sweepSegments cuts everything that was walked into segments of about sweepRows rows, or of fewer
+// where there would not be two for each worker, at keys where chunks ended. Such a segment is one
+// chunk: nothing needs to be counted, since next to nothing is changed.
+func sweepSegments(list []SegmentState, cuts map[int][]Cut, workers int) []Segment {
+	var walked int64
+	for _, of := range cuts {
+		for _, cut := range of {
+			walked += cut.Rows
+		}
+	}
+	part := sweepRows
+	if workers > 1 {
+		part = int(min(sweepRows, walked/int64(2*workers)+1))
+	}
 	children := map[int][]SegmentState{}
 	number := 0
 	var swept []Segment
@@ -159,7 +169,7 @@ func sweepSegments(list []SegmentState, cuts map[int][]Cut) []Segment {
 	follow = func(s SegmentState) {
 		for _, cut := range cuts[s.No] {
 			next.Range.Through = cut.Through
-			if next.EstimatedRows += cut.Rows; next.EstimatedRows >= sweepRows {
+			if next.EstimatedRows += cut.Rows; next.EstimatedRows >= int64(part) {
 				swept = append(swept, next)
 				next = Segment{Pass: PassSweep, Range: KeyRange{After: cut.Through}}
 			}
@@ -228,8 +238,8 @@ func (w *worker) outwait(ctx context.Context) error {
 // ask runs one question of the engine's over a connection of its own, again where the
 // connection fails.
 func (e *engine) ask(ctx context.Context, question func(*worker) error) error {
-	w := &worker{engine: e}
-	defer w.close(ctx)
+	w := &worker{engine: e, conn: e.spareConn()}
+	defer w.leave(ctx)
 	try := newAttempts(Segment{})
 	for {
 		if err := ctx.Err(); err != nil {

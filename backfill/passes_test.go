@@ -70,7 +70,7 @@ func TestSweepTilesTheWalk(t *testing.T) {
 		for _, s := range [][3]int{{w.segment(0, 0, middle), 0, middle}, {w.segment(0, middle, n), middle, n}} {
 			w.work(s[0], s[1], s[2], 4)
 		}
-		if err := checkSweep(sweepSegments(w.list, w.cuts), len(w.list), n, nulls); err != nil {
+		if err := checkSweep(sweepSegments(w.list, w.cuts, 1), len(w.list), n, nulls); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 	}
@@ -107,10 +107,36 @@ func checkSweep(swept []Segment, last, n int, nulls bool) error {
 	return nil
 }
 
+// A table that is not large is swept by all workers: each finds two parts, none of them a crumb.
+//
+// Made to fail: with parts of sweepRows whatever the number of workers, three of four had nothing to do.
+func TestSweepLeavesNobodyIdle(t *testing.T) {
+	t.Parallel()
+	var cuts []Cut
+	for n := range 100 {
+		cuts = append(cuts, Cut{Through: at((n + 1) * 1000), Rows: 1000})
+	}
+	list := []SegmentState{{Segment: Segment{No: 1, Pass: PassWalk, Range: KeyRange{Through: at(100_000)}}}}
+	swept := sweepSegments(list, map[int][]Cut{1: cuts}, 4)
+	if len(swept) < 8 || len(swept) > 9 {
+		t.Fatalf("%d segments for 4 workers, want two for each", len(swept))
+	}
+	end := Key(nil)
+	for _, s := range swept {
+		if diff := cmp.Diff(end, s.Range.After); diff != "" {
+			t.Errorf("segment %d does not begin where the one before ended: %s", s.No, diff)
+		}
+		end = s.Range.Through
+	}
+	if diff := cmp.Diff(at(100_000), end); diff != "" {
+		t.Errorf("the last segment ends elsewhere than the walk: %s", diff)
+	}
+}
+
 // Nothing walked is nothing to sweep.
 func TestSweepOfNothing(t *testing.T) {
 	t.Parallel()
-	if swept := sweepSegments(nil, nil); len(swept) != 0 {
+	if swept := sweepSegments(nil, nil, 2); len(swept) != 0 {
 		t.Errorf("segments: %v", swept)
 	}
 }

@@ -67,7 +67,7 @@ func (pl *planning) explain(ctx context.Context) error {
 	if err := pl.findProbe(ctx); err != nil {
 		return err
 	}
-	changes, err := pl.sql.changes(Segment{Pass: PassWalk}, pl.probe, 0)
+	changes, err := pl.sql.changes(pl.probe)
 	if err != nil {
 		return err
 	}

@@ -106,6 +106,11 @@ func (pl *planning) readServer(ctx context.Context) error {
 		return Inputf("database "+s.Database, "connect to the primary: name its host, or all hosts with target_session_attrs=read-write",
 			"the server is a standby, which cannot be written to")
 	}
+	// What a crash takes of asynchronous commits, it takes with their ledger rows; finishing waits for the
+	// disk. Where standbys are waited for, waiting also keeps us from getting far ahead of them.
+	if p := &pl.plan.Pace; p.SynchronousCommit == "" && s.SynchronousStandbys == "" {
+		p.SynchronousCommit = "off"
+	}
 	quoted := make([]string, len(s.SearchPath))
 	for i, schema := range s.SearchPath {
 		quoted[i] = pgsql.Ident(schema)

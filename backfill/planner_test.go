@@ -144,6 +144,33 @@ func nullTest(key []string) string {
 	return strings.Join(parts, " OR ")
 }
 
+// Chunks are committed without waiting for the disk, unless somebody said otherwise or the server waits for standbys:
+// there the waiting also keeps a run from getting far ahead of them.
+//
+// Made to fail: without the look at synchronous_standby_names the last case is "off" too.
+func TestPlanChoosesHowChunksAreCommitted(t *testing.T) {
+	t.Parallel()
+	waits := pgtest.Cluster(t, localpg.Options{Settings: map[string]string{"synchronous_standby_names": "somebody", "synchronous_commit": "local"}})
+	for _, c := range []struct {
+		name, said, want string
+		server           *localpg.Cluster
+	}{
+		{"nobody said anything", "", "off", pgtest.Shared(t)},
+		{"the configuration says on", "on", "on", pgtest.Shared(t)},
+		{"the server waits for standbys", "", "", waits},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.NewOn(t, c.server)
+			db.Exec("CREATE TABLE w (id int PRIMARY KEY, v int)")
+			plan := planFor(t, db.Conn(), setJob("v", "1"), Pace{Workers: 2, SynchronousCommit: c.said})
+			if plan.Pace.SynchronousCommit != c.want {
+				t.Errorf("synchronous_commit is %q, want %q", plan.Pace.SynchronousCommit, c.want)
+			}
+		})
+	}
+}
+
 // A large table is cut by what statistics know, each way once.
 func TestPlanLargeTable(t *testing.T) {
 	t.Parallel()

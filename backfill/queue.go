@@ -41,10 +41,12 @@ type queue struct {
 	// the segment moved on meanwhile, for who commits a chunk every tenth of a second cannot be
 	// overtaken by a search that takes longer.
 	reach map[int]int
+	// freed is closed, and made anew, when a worker gives a segment back: others may have waited for it.
+	freed chan struct{}
 }
 
 func newQueue(pass Pass, list []SegmentState) *queue {
-	q := &queue{pass: pass, list: list, holder: map[int]int{}, moved: map[int]time.Time{}, whole: map[int]int{}, reach: map[int]int{}}
+	q := &queue{pass: pass, list: list, holder: map[int]int{}, moved: map[int]time.Time{}, whole: map[int]int{}, reach: map[int]int{}, freed: make(chan struct{})}
 	for _, s := range list {
 		q.moved[s.No] = time.Now()
 	}
@@ -59,7 +61,7 @@ func (w *worker) take(ctx context.Context) (SegmentState, error) {
 		if err := w.mayWork(ctx, w.id); err != nil {
 			return SegmentState{}, err
 		}
-		seg, open := w.pick()
+		seg, open, freed := w.pick()
 		switch {
 		case seg != nil:
 			return *seg, nil
@@ -78,16 +80,18 @@ func (w *worker) take(ctx context.Context) (SegmentState, error) {
 			if w.split(ctx) {
 				continue
 			}
-			if err := w.wait(ctx, queuePoll/2, ""); err != nil {
-				return SegmentState{}, err
+			select { // others may finish one too
+			case <-ctx.Done():
+			case <-freed:
+			case <-time.After(queuePoll / 2):
 			}
 		}
 	}
 }
 
 // pick finds a segment to work on and notes that this worker has it. open is whether any
-// segment of the pass is not closed.
-func (w *worker) pick() (seg *SegmentState, open bool) {
+// segment of the pass is not closed, and freed is closed when a worker of this process next gives one back.
+func (w *worker) pick() (seg *SegmentState, open bool, freed <-chan struct{}) {
 	q := w.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -105,9 +109,9 @@ func (w *worker) pick() (seg *SegmentState, open bool) {
 		}
 		q.holder[s.No] = w.id
 		found := *s
-		return &found, true
+		return &found, true, nil
 	}
-	return nil, open
+	return nil, open, q.freed
 }
 
 // refresh reads the segments again: others split and finish them too.
@@ -187,6 +191,8 @@ func (e *engine) release(no int, mark Mark, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.holder, no)
+	close(q.freed)
+	q.freed = make(chan struct{})
 	if errors.Is(err, errContested) {
 		q.moved[no] = time.Now()
 		for i := range q.list {

@@ -94,12 +94,15 @@ func applicationName(job string, segment int) string {
 }
 
 // changes are the statements of a chunk: in a sweep limited to what the walk may have missed.
-func (s statements) changes(seg Segment, rng pgsql.Range, run RunID) ([]pgsql.Statement, error) {
+func (s statements) changes(rng pgsql.Range) ([]pgsql.Statement, error) {
+	return s.change.Statements(rng)
+}
+
+// sweeps is the change as a sweep makes it.
+func (s statements) sweeps(run RunID) pgsql.Change {
 	change := s.change
-	if seg.Pass == PassSweep {
-		change.Sweep = int64(run)
-	}
-	return change.Statements(rng)
+	change.Sweep = int64(run)
+	return change
 }
 
 // Planned lists every statement that a run of the plan sends about the table, with placeholders
@@ -147,7 +150,7 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 		}
 	}
 	for _, r := range ranges {
-		changes, err := s.changes(walk, r.rng, 1)
+		changes, err := s.changes(r.rng)
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +163,9 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 		add("before the closing sweep, until the writers it names are gone", pgsql.Writers(p.Table.OID))
 		add("in each transaction of the closing sweep", s.jobSettings(sweep, p.Pace))
 		for _, r := range ranges {
-			changes, err := s.changes(sweep, r.rng, 1)
+			change := s.sweeps(1)
+			add("closing sweep: what need not be looked at"+r.when, change.Walkers(r.rng))
+			changes, err := change.Statements(r.rng)
 			if err != nil {
 				return nil, err
 			}

@@ -18,6 +18,9 @@ type worker struct {
 	*engine
 	id   int
 	conn *pgx.Conn
+	// began is set from the first segment on: what the segments of the pass were when it was planned, a
+	// failover may have taken back since.
+	began bool
 	// lost is when the connection was lost; zero while there is one.
 	lost time.Time
 }
@@ -46,7 +49,8 @@ type position struct {
 // and returns how far it is. Whoever works the segment, and however often it was begun,
 // this is the one path.
 func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
-	at, try := &position{}, newAttempts(seg)
+	at, try := &position{doubtful: !w.began}, newAttempts(seg)
+	w.began = true
 	for {
 		if err := w.mayWork(ctx, w.id); err != nil {
 			return at.mark, err
@@ -236,7 +240,17 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 	if counted {
 		statements = append(statements, w.sql.walk.Count(rng))
 	}
-	work, err := w.sql.changes(seg, rng, w.run)
+	change := w.sql.change
+	if seg.Pass == PassSweep {
+		change = w.sql.sweeps(w.run)
+		answers, err := exchange(ctx, w.conn.PgConn(), append(statements, change.Walkers(rng))...)
+		if err != nil {
+			return err
+		}
+		change.Walked = []byte(answers[2].rows[0][0])
+		statements = nil
+	}
+	work, err := change.Statements(rng)
 	if err != nil {
 		return err
 	}
@@ -300,6 +314,39 @@ func (w *worker) commit(ctx context.Context, seg Segment, chunk *Chunk) (*bounda
 }
 
 func (w *worker) name() string { return fmt.Sprintf("%s/%d", w.process, w.id) }
+
+// leave lays the worker's connection aside for the next one: a new one must be paid for again, by the
+// server most of all, whose process begins without its catalogue and its share of the memory.
+func (w *worker) leave(ctx context.Context) {
+	if w.conn == nil || w.conn.IsClosed() || ctx.Err() != nil || w.conn.PgConn().TxStatus() != 'I' {
+		w.close(ctx)
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.spare = append(w.spare, w.conn)
+}
+
+// spareConn is a connection that was laid aside, or nil. Nothing is known over it: what the ledger says
+// is read anew by whoever takes it.
+func (e *engine) spareConn() *pgx.Conn {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	last := len(e.spare) - 1
+	if last < 0 {
+		return nil
+	}
+	conn := e.spare[last]
+	e.spare = e.spare[:last]
+	return conn
+}
+
+// closeSpare closes the connections that nobody will take any more.
+func (e *engine) closeSpare(ctx context.Context) {
+	for conn := e.spareConn(); conn != nil; conn = e.spareConn() {
+		(&worker{conn: conn}).close(ctx)
+	}
+}
 
 // close closes the worker's connection.
 func (w *worker) close(ctx context.Context) {

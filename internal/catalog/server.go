@@ -22,8 +22,10 @@ type Server struct {
 	AllSchemas        []string `json:"-"`
 	Encoding          string   `json:"encoding"`
 	SynchronousCommit string   `json:"synchronous_commit"`
-	WALLevel          string   `json:"wal_level"`
-	FullPageWrites    bool     `json:"full_page_writes"`
+	// SynchronousStandbys is synchronous_standby_names: whom commits wait for; "" is nobody.
+	SynchronousStandbys string `json:"synchronous_standbys"`
+	WALLevel            string `json:"wal_level"`
+	FullPageWrites      bool   `json:"full_page_writes"`
 	// Archiving is set where the write-ahead log is archived.
 	Archiving bool `json:"archiving"`
 	// BlockSize is in bytes.
@@ -51,6 +53,7 @@ SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
        pg_catalog.current_schemas(true)::pg_catalog.text[],
        pg_catalog.current_setting('server_encoding'),
        pg_catalog.current_setting('synchronous_commit'),
+       pg_catalog.current_setting('synchronous_standby_names'),
        pg_catalog.current_setting('wal_level'),
        pg_catalog.current_setting('full_page_writes')::pg_catalog.bool,
        pg_catalog.current_setting('archive_mode') OPERATOR(pg_catalog.<>) 'off',

@@ -2,7 +2,8 @@
 SELECT pg_catalog.count(*) FROM (
   SELECT FROM "public"."users" AS t
   WHERE ROW(t."id", t."Co""de") OPERATOR(pg_catalog.>) ROW($1::bigint, $2::character(5) COLLATE "pg_catalog"."C") AND ROW(t."id", t."Co""de") OPERATOR(pg_catalog.<=) ROW($3::bigint, $4::character(5) COLLATE "pg_catalog"."C") AND t."Co""de" IS NOT NULL
-    AND (pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) (
+    AND CASE WHEN t.xmin OPERATOR(pg_catalog.=) ANY ($6::pg_catalog.xid[]) THEN false
+            ELSE (pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) (
          SELECT CASE WHEN pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8
                           OPERATOR(pg_catalog.-) r.horizon::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.<) 2000000000
                      THEN pg_catalog.age(r.horizon::pg_catalog.xid) ELSE 2147483647 END
@@ -16,9 +17,7 @@ SELECT pg_catalog.count(*) FROM (
          FROM pgbackfill.runs AS r WHERE r.id OPERATOR(pg_catalog.=) $5::pg_catalog.int8)
            UNION
            SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN attached ON i.inhparent OPERATOR(pg_catalog.=) attached.inhrelid)
-         SELECT attached.inhrelid FROM attached))
-       AND NOT (t.xmin OPERATOR(pg_catalog.=) ANY (
-         SELECT c.xid::pg_catalog.xid FROM pgbackfill.chunks AS c WHERE c.run_id OPERATOR(pg_catalog.=) $5::pg_catalog.int8))
+         SELECT attached.inhrelid FROM attached)) END
        AND (t.display_name IS NULL
 )
   ORDER BY t."id" USING OPERATOR(pg_catalog.<), t."Co""de" COLLATE "pg_catalog"."C" USING OPERATOR(pg_catalog.<)
@@ -28,12 +27,14 @@ SELECT pg_catalog.count(*) FROM (
 -- $3 = "77"
 -- $4 = ""
 -- $5 = "7"
+-- $6 = "{}"
 -- update
 WITH pgbackfill_scoped AS MATERIALIZED (
   SELECT t.tableoid AS pgbackfill_table, t.ctid AS pgbackfill_row, t.*
   FROM "public"."users" AS t
   WHERE ROW(t."id", t."Co""de") OPERATOR(pg_catalog.>) ROW($1::bigint, $2::character(5) COLLATE "pg_catalog"."C") AND ROW(t."id", t."Co""de") OPERATOR(pg_catalog.<=) ROW($3::bigint, $4::character(5) COLLATE "pg_catalog"."C") AND t."Co""de" IS NOT NULL
-    AND (pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) (
+    AND CASE WHEN t.xmin OPERATOR(pg_catalog.=) ANY ($6::pg_catalog.xid[]) THEN false
+            ELSE (pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) (
          SELECT CASE WHEN pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8
                           OPERATOR(pg_catalog.-) r.horizon::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.<) 2000000000
                      THEN pg_catalog.age(r.horizon::pg_catalog.xid) ELSE 2147483647 END
@@ -47,9 +48,7 @@ WITH pgbackfill_scoped AS MATERIALIZED (
          FROM pgbackfill.runs AS r WHERE r.id OPERATOR(pg_catalog.=) $5::pg_catalog.int8)
            UNION
            SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN attached ON i.inhparent OPERATOR(pg_catalog.=) attached.inhrelid)
-         SELECT attached.inhrelid FROM attached))
-       AND NOT (t.xmin OPERATOR(pg_catalog.=) ANY (
-         SELECT c.xid::pg_catalog.xid FROM pgbackfill.chunks AS c WHERE c.run_id OPERATOR(pg_catalog.=) $5::pg_catalog.int8))
+         SELECT attached.inhrelid FROM attached)) END
        AND (t.display_name IS NULL
 )
   FOR NO KEY UPDATE OF t
@@ -86,3 +85,4 @@ FROM (SELECT pg_catalog.count(*) AS times FROM pgbackfill_new GROUP BY pgbackfil
 -- $3 = "77"
 -- $4 = ""
 -- $5 = "7"
+-- $6 = "{}"

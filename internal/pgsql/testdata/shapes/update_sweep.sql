@@ -7,13 +7,12 @@ SET "display_name" = (initcap(t.full_name) -- as shown
     "seen" = (t.seen + 1
 )
 WHERE t."id" OPERATOR(pg_catalog.>) $1::bigint AND t."id" OPERATOR(pg_catalog.<=) $2::bigint
-  AND CASE WHEN pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) (
+  AND CASE WHEN CASE WHEN t.xmin OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.xid[]) THEN false
+            ELSE pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) (
          SELECT CASE WHEN pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8
                           OPERATOR(pg_catalog.-) r.horizon::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.<) 2000000000
                      THEN pg_catalog.age(r.horizon::pg_catalog.xid) ELSE 2147483647 END
-         FROM pgbackfill.runs AS r WHERE r.id OPERATOR(pg_catalog.=) $3::pg_catalog.int8)
-       AND NOT (t.xmin OPERATOR(pg_catalog.=) ANY (
-         SELECT c.xid::pg_catalog.xid FROM pgbackfill.chunks AS c WHERE c.run_id OPERATOR(pg_catalog.=) $3::pg_catalog.int8))
+         FROM pgbackfill.runs AS r WHERE r.id OPERATOR(pg_catalog.=) $3::pg_catalog.int8) END
        AND (t.full_name ~ '^[a-z]' -- only names
 )
            THEN t."display_name"::pg_catalog.text COLLATE "pg_catalog"."C" IS DISTINCT FROM CAST((initcap(t.full_name) -- as shown
@@ -26,3 +25,4 @@ WHERE t."id" OPERATOR(pg_catalog.>) $1::bigint AND t."id" OPERATOR(pg_catalog.<=
 -- $1 = "41"
 -- $2 = "77"
 -- $3 = "7"
+-- $4 = "{}"
