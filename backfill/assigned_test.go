@@ -29,7 +29,7 @@ func TestValueThatDoesNotFitIsRefused(t *testing.T) {
 			job := sets("w", map[string]string{"c": c.value})
 			for _, from := range []bool{false, true} {
 				if from {
-					job.Update.From, job.Update.Join = &backfill.Expr{SQL: "src s"}, &backfill.Expr{SQL: "s.id = t.id"}
+					job.UpdateStep().From, job.UpdateStep().Join = &backfill.Expr{SQL: "src s"}, &backfill.Expr{SQL: "s.id = t.id"}
 				}
 				_, err := join(t, db, planned(t, db, job, whole), part{}).wait()
 				if err == nil || !strings.Contains(err.Error(), "a row cannot be changed") {

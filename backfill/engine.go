@@ -357,7 +357,11 @@ func (e *engine) sizer() *sizer { return e.sizerNow.Load() }
 
 // committed tells of a chunk that is known to be committed.
 func (e *engine) committed(worker int, c Chunk, seg Segment, mark Mark) {
-	e.sizer().took(c.size, c.RowsSeen, c.RowsChanged[0], c.Duration)
+	var changed int64
+	for _, n := range c.RowsChanged {
+		changed += n
+	}
+	e.sizer().took(c.size, c.RowsSeen, changed, c.Duration)
 	e.outcome(true)
 	e.progressed(seg.No, mark)
 	e.observe(ChunkCommitted{Worker: worker, Chunk: c, Pass: seg.Pass, NextRows: e.sizer().next()})

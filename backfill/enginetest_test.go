@@ -47,10 +47,10 @@ func numbered(rows int) string {
 func sets(table string, columns map[string]string, key ...string) backfill.Job {
 	job := backfill.Job{
 		Name: "test-" + table, Table: backfill.TableName{Schema: "public", Name: table}, Key: key, Idempotent: true,
-		Update: backfill.Update{SkipUnchanged: true},
+		Steps: []backfill.Step{{Name: "update", Update: &backfill.Update{SkipUnchanged: true}}},
 	}
 	for column, sql := range columns {
-		job.Update.Set = append(job.Update.Set, backfill.Assignment{Column: column, Value: backfill.Expr{SQL: sql}})
+		job.UpdateStep().Set = append(job.UpdateStep().Set, backfill.Assignment{Column: column, Value: backfill.Expr{SQL: sql}})
 	}
 	return job
 }
@@ -58,7 +58,7 @@ func sets(table string, columns map[string]string, key ...string) backfill.Job {
 // counts is a job that must not do a row twice: n becomes n + 1.
 func counts(table string, key ...string) backfill.Job {
 	job := sets(table, map[string]string{"n": "t.n + 1"}, key...)
-	job.Idempotent, job.Update.SkipUnchanged = false, false
+	job.Idempotent, job.UpdateStep().SkipUnchanged = false, false
 	return job
 }
 
@@ -79,7 +79,7 @@ func planned(t testing.TB, db *pgtest.DB, job backfill.Job, step func() int) *ba
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan := &backfill.Plan{Job: job, Server: server, Walk: "key", SearchPath: "public", Pace: testPace(), LockFirst: job.Update.From != nil}
+	plan := &backfill.Plan{Job: job, Server: server, Walk: "key", SearchPath: "public", Pace: testPace(), LockFirst: job.UpdateStep().From != nil}
 	tx, err := conn.Begin(ctx)
 	if err != nil {
 		t.Fatal(err)

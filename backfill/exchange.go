@@ -14,6 +14,8 @@ import (
 type answer struct {
 	tag  pgconn.CommandTag
 	rows [][]string
+	// columns is how many columns the answer has, also where it has no row.
+	columns int
 }
 
 // exchange sends statements in one round trip and returns the answers to those that were
@@ -52,7 +54,7 @@ func readAnswer(pipeline *pgconn.Pipeline) (answer, error) {
 	if !ok {
 		return answer{}, fmt.Errorf("unexpected answer from the server: %T", results)
 	}
-	var a answer
+	a := answer{columns: len(reader.FieldDescriptions())}
 	for reader.NextRow() {
 		row := make([]string, len(reader.Values()))
 		for i, v := range reader.Values() {

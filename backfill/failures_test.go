@@ -153,7 +153,7 @@ func TestBadRowIsNamed(t *testing.T) {
 	db := installed(t, `CREATE TABLE numbers (org text, id int, x text, n int NOT NULL DEFAULT 0, PRIMARY KEY (org, id));
 		INSERT INTO numbers SELECT 'a,b', i, '1' FROM generate_series(1, 90) AS i; UPDATE numbers SET x = 'one' WHERE id = 47`)
 	job := counts("numbers")
-	job.Update.Set[0].Value.SQL = "t.n + t.x::int"
+	job.UpdateStep().Set[0].Value.SQL = "t.n + t.x::int"
 	plan := planned(t, db, job, whole)
 	plan.Pace.Workers = 1 // a second one would work on the other half
 	_, err := join(t, db, plan, part{}).wait()
@@ -181,7 +181,7 @@ func TestBadRowWithoutKey(t *testing.T) {
 	db := installed(t, `CREATE TABLE numbers (id int, x text, n int NOT NULL DEFAULT 0); CREATE INDEX ON numbers (id);
 		INSERT INTO numbers SELECT NULLIF(i % 10, 0), '1' FROM generate_series(1, 90) AS i; UPDATE numbers SET x = 'one' WHERE ctid = (SELECT min(ctid) FROM numbers WHERE id IS NULL)`)
 	job := counts("numbers", "id")
-	job.Update.Set[0].Value.SQL = "t.n + t.x::int"
+	job.UpdateStep().Set[0].Value.SQL = "t.n + t.x::int"
 	plan := planned(t, db, job, whole)
 	_, err := join(t, db, plan, part{}).wait()
 	if err == nil || !strings.Contains(err.Error(), "a NULL in the key") || !strings.Contains(err.Error(), "22P02") {
@@ -219,7 +219,7 @@ func TestDroppedColumnStopsAtOnce(t *testing.T) {
 	t.Parallel()
 	db := installed(t, numbered(100), "ALTER TABLE numbers ADD x int NOT NULL DEFAULT 1")
 	job := counts("numbers")
-	job.Update.Set[0].Value.SQL = "t.n + t.x"
+	job.UpdateStep().Set[0].Value.SQL = "t.n + t.x"
 	plan := planned(t, db, job, whole)
 	plan.Pace.Workers = 1
 	observe, stopped, goOn := stopper(3)

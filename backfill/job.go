@@ -17,19 +17,40 @@ type Job struct {
 	Name string `json:"name"`
 	// Description is a paragraph for people.
 	Description string `json:"-"`
-	// Table is the walked table.
+	// Table is the walked table; the zero value where WalkHelper says what is walked.
 	Table TableName `json:"table"`
+	// WalkHelper names the helper that is walked instead of a table; "" is none.
+	WalkHelper string `json:"walk_helper,omitempty"`
 	// Key holds the columns the table is walked by, in order. Empty lets the
 	// planner choose: the primary key, else the narrowest unique index on NOT NULL columns.
 	Key []string `json:"key,omitempty"`
+	// Walk is how the table is walked; "" is [WalkAuto].
+	Walk WalkKind `json:"walk,omitempty"`
 	// Where is the scope: a predicate over alias t. Nil is every row.
 	Where *Expr `json:"where,omitempty"`
-	// Update says what happens to the rows in scope.
-	Update Update `json:"update"`
+	// Params are the named constants that the job's SQL speaks of as :name.
+	Params []Param `json:"params,omitempty"`
+	// Helpers are tables that are built once before the first chunk.
+	Helpers []Helper `json:"helpers,omitempty"`
+	// Prepare and Finish are run once, before the first and after the last chunk. Nil is nothing.
+	Prepare *Script `json:"prepare,omitempty"`
+	Finish  *Script `json:"finish,omitempty"`
+	// Transform computes values outside of the database, before the steps. Nil is none.
+	Transform *Transform `json:"transform,omitempty"`
+	// Steps are what happens to a chunk, in order, in its transaction: at least one, but where
+	// Transform.Write says it all.
+	Steps []Step `json:"steps,omitempty"`
 	// Idempotent is false where running a chunk twice would be wrong.
 	Idempotent bool `json:"idempotent"`
 	// Settings are PostgreSQL settings for the job's own statements.
 	Settings map[string]string `json:"settings,omitempty"`
+	// Undo says how the run is taken back. Nil says nothing.
+	Undo *Undo `json:"undo,omitempty"`
+	// Verify are the proofs that the job asks for; none is the one derived from its steps. It may change
+	// without being another job.
+	Verify []Check `json:"-"`
+	// DualWrite says who keeps new rows right while the run goes on and after. Nil says nothing.
+	DualWrite *DualWrite `json:"-"`
 
 	// Pace is how hard to work. It is never part of the job's identity.
 	Pace Pace `json:"-"`
@@ -52,6 +73,132 @@ func (j Job) Hash() string {
 type TableName struct {
 	Schema string `json:"schema,omitempty"`
 	Name   string `json:"name"`
+}
+
+// WalkKind is how a table is walked.
+type WalkKind string
+
+// Ways of walking.
+const (
+	WalkAuto WalkKind = "auto"
+	WalkKey  WalkKind = "key"
+	WalkHeap WalkKind = "heap"
+)
+
+// Param is a named constant. Exactly one of Value, SQL and Env says what it is.
+type Param struct {
+	Name string `json:"name"`
+	// Type is its SQL type; "" is found out: for SQL by the server, else text, bigint, numeric, boolean or
+	// timestamptz by what was written.
+	Type string `json:"type,omitempty"`
+	// Value is the constant in PostgreSQL's text form; nil with neither SQL nor Env is NULL.
+	Value *string `json:"value,omitempty"`
+	// SQL is evaluated once, when the run is created.
+	SQL *Expr `json:"sql,omitempty"`
+	// Env names a variable of the environment. Its value is a secret: it is never stored or printed.
+	Env string `json:"env,omitempty"`
+	// Line is the line in the job file; 0 is unknown.
+	Line int `json:"-"`
+}
+
+// Helper is a table that is built once, before the first chunk, and kept until the run is discarded.
+type Helper struct {
+	Name string `json:"name"`
+	// Query is a SELECT: what the table holds.
+	Query Expr `json:"query"`
+	// Key are the columns of its unique key; none is no key.
+	Key []string `json:"key,omitempty"`
+}
+
+// Script is SQL that is run once.
+type Script struct {
+	// Statements are one SQL statement each, in order.
+	Statements []Expr `json:"statements"`
+	// Alone is set where each statement is sent outside of a transaction, as CREATE INDEX CONCURRENTLY must be;
+	// else all of them are one transaction, with the record that they were done.
+	Alone bool `json:"alone,omitempty"`
+}
+
+// Step is one thing that is done to a chunk's rows: exactly one of SQL, Update and Delete is set.
+type Step struct {
+	// Name is for people and counts: "update", "create".
+	Name   string   `json:"name"`
+	SQL    *Command `json:"sql,omitempty"`
+	Update *Update  `json:"update,omitempty"`
+	// Delete deletes the rows in scope.
+	Delete bool `json:"delete,omitempty"`
+}
+
+// Command is one INSERT, UPDATE, DELETE or MERGE with templates in it.
+type Command struct {
+	Expr
+	// Kind is "insert", "update", "delete" or "merge".
+	Kind string `json:"-"`
+	// Target is the table that it writes.
+	Target TableName `json:"-"`
+	// Written are the columns of Target that it assigns or inserts, where it names them.
+	Written []string `json:"-"`
+}
+
+// Transform computes columns of the walked table outside of the database: exactly one of Command and Go is set.
+type Transform struct {
+	// Read are what is read of each row, as the select list of a query over t says it: the key comes by itself.
+	Read []Expr `json:"read"`
+	// Command is a program with its arguments: one JSON object a line in, one a line out. Dir is the folder it
+	// runs in: the job file's.
+	Command []string `json:"command,omitempty"`
+	Dir     string   `json:"-"`
+	// Go is the name under which an embedding program registered a function.
+	Go string `json:"go,omitempty"`
+	// Returns are the names and types of what comes back; none is the written columns with their types.
+	Returns []Returned `json:"returns,omitempty"`
+	// Write are the columns of the walked table that get what came back under their names.
+	Write []string `json:"write,omitempty"`
+	// Quarantine says that a row the program fails on is kept aside, and does not stop the run.
+	Quarantine bool `json:"quarantine,omitempty"`
+	Line       int  `json:"-"`
+}
+
+// Returned is a value that a transform returns.
+type Returned struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
+
+// Check is one proof of what a run did: Expect, Expected with Actual, None or Recompute.
+type Check struct {
+	Name string `json:"name,omitempty"`
+	// Expect are the values that columns of the walked table must have in every row in scope.
+	Expect []Assignment `json:"expect,omitempty"`
+	// Expected and Actual are queries with the same columns, the key's first, compared as bags within a range. In
+	// names the database, a connection of the configuration, in which Expected is asked; "" is this one.
+	Expected *Expr  `json:"expected,omitempty"`
+	In       string `json:"in,omitempty"`
+	Actual   *Expr  `json:"actual,omitempty"`
+	// None is a query that must return no row; its first columns say which row is wrong.
+	None *Expr `json:"none,omitempty"`
+	// Recompute runs the transform again and compares.
+	Recompute bool `json:"recompute,omitempty"`
+	Line      int  `json:"-"`
+}
+
+// Undo says how a run is taken back: exactly one of its fields is set.
+type Undo struct {
+	// Set are assignments that put the rows back.
+	Set []Assignment `json:"set,omitempty"`
+	// Capture keeps what was there before in the chunk's transaction.
+	Capture bool `json:"capture,omitempty"`
+	// None says why it cannot be taken back.
+	None string `json:"none,omitempty"`
+}
+
+// DualWrite says who writes both the old and the new while the migration lasts.
+type DualWrite struct {
+	// Trigger is set where the engine's own trigger does, else the application does.
+	Trigger bool `json:"trigger"`
+	// Tripwire watches commits that break the relation; nil is the default: where there is an update.
+	Tripwire *bool `json:"tripwire,omitempty"`
+	Line     int   `json:"-"`
 }
 
 // Update assigns columns of the walked table.
@@ -83,8 +230,20 @@ type Expr struct {
 	Functions []string `json:"-"`
 	// Columns are the column references it makes, as written ("t.full_name", "id"), each once.
 	Columns []string `json:"-"`
+	// Templates are the names of the templates in it, each once: "range", "chunk", "helper dupes".
+	Templates []string `json:"-"`
+	// Params are the parameters it speaks of, each once.
+	Params []string `json:"-"`
 	// Line is the line in the job file where it starts; 0 is unknown.
 	Line int `json:"-"`
+}
+
+// UpdateStep is the job whose one step is an update, as most are; nil for another one.
+func (j Job) UpdateStep() *Update {
+	if len(j.Steps) == 1 && j.Transform == nil {
+		return j.Steps[0].Update
+	}
+	return nil
 }
 
 // Pace is how hard a run works. A zero field means "not said here": configuration,

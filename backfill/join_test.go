@@ -16,7 +16,7 @@ func TestUnmatchedRowsAreCountedOnce(t *testing.T) {
 	db := installed(t, `CREATE TABLE numbers (id int PRIMARY KEY, n int); INSERT INTO numbers SELECT generate_series(1, 50);
 		CREATE TABLE source (id int, n int); INSERT INTO source SELECT i, 1 FROM generate_series(1, 47) AS i; INSERT INTO source VALUES (5, 1), (6, 1)`)
 	job := sets("numbers", map[string]string{"n": "s.n"})
-	job.Update.From, job.Update.Join = &backfill.Expr{SQL: "source s"}, &backfill.Expr{SQL: "s.id = t.id"}
+	job.UpdateStep().From, job.UpdateStep().Join = &backfill.Expr{SQL: "source s"}, &backfill.Expr{SQL: "s.id = t.id"}
 	w := do(t, db, planned(t, db, job, every(20)))
 	if w.summary.Unmatched != 3 || w.summary.Multiple != 2 {
 		t.Errorf("the summary counts %d rows without a match and %d with several; expected 3 and 2", w.summary.Unmatched, w.summary.Multiple)

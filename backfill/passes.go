@@ -36,7 +36,7 @@ func (e *engine) following(ctx context.Context, pass Pass) (Pass, []Segment, err
 	case pass == PassWalk:
 		segments, err := e.tail(ctx)
 		return PassTail, segments, err
-	case pass == PassTail && e.plan.Job.Idempotent:
+	case pass == PassTail && e.plan.sweeps():
 		segments, err := e.sweep(ctx)
 		return PassSweep, segments, err
 	}

@@ -67,7 +67,7 @@ func (pl *planning) explain(ctx context.Context) error {
 	if err := pl.findProbe(ctx); err != nil {
 		return err
 	}
-	changes, err := pl.sql.changes(pl.probe)
+	changes, _, err := pl.sql.changes(pgsql.Part{Range: pl.probe})
 	if err != nil {
 		return err
 	}

@@ -38,10 +38,18 @@ func folded(name string) string {
 	return strings.ToLower(name)
 }
 
+// from is what the job's update joins, where the job is one update.
+func (pl *planning) from() *Expr {
+	if u := pl.plan.Job.UpdateStep(); u != nil {
+		return u.From
+	}
+	return nil
+}
+
 // readOther reads the shape of the other table where from names just one. That it is no table is not an error here:
 // a view may be joined.
 func (pl *planning) readOther(ctx context.Context) error {
-	schema, table, _, ok := otherTable(pl.plan.Job.Update.From)
+	schema, table, _, ok := otherTable(pl.from())
 	if !ok {
 		return nil
 	}
@@ -59,9 +67,9 @@ func (pl *planning) readOther(ctx context.Context) error {
 
 // joinedColumns are the columns of the other table that the join mentions.
 func (pl *planning) joinedColumns() []string {
-	_, _, alias, _ := otherTable(pl.plan.Job.Update.From)
+	_, _, alias, _ := otherTable(pl.from())
 	var list []string
-	for _, ref := range pl.plan.Job.Update.Join.Columns {
+	for _, ref := range pl.plan.Job.UpdateStep().Join.Columns {
 		qualifier, column, dotted := strings.Cut(ref, ".")
 		if !dotted {
 			qualifier, column = alias, ref

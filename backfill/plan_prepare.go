@@ -23,16 +23,18 @@ func (pl *planning) prepare(ctx context.Context) error {
 	if pl.sql, err = statementsOf(pl.plan); err != nil {
 		return err
 	}
-	check, err := pl.sql.change.Check()
-	if err != nil {
-		return &Error{Place: pl.place(), Found: err.Error(), Remedy: "see the templates in the manual", Kind: ErrInput}
-	}
 	if _, err := exchange(ctx, pl.conn.PgConn(), pgsql.Statement{Name: "savepoint", SQL: "SAVEPOINT pgbackfill"}, pl.jobSettings()); err != nil {
 		return err
 	}
-	// An unnamed statement is forgotten by itself.
-	if _, err := pl.conn.PgConn().Prepare(ctx, "", check.SQL, nil); err != nil {
-		return pl.refused(check.SQL, err)
+	for _, step := range pl.sql.steps {
+		check, err := step.Check(pgsql.Part{})
+		if err != nil {
+			return &Error{Place: pl.place(), Found: err.Error(), Remedy: "see the templates in the manual", Kind: ErrInput}
+		}
+		// An unnamed statement is forgotten by itself.
+		if _, err := pl.conn.PgConn().Prepare(ctx, "", check.SQL, nil); err != nil {
+			return pl.refused(check.SQL, err)
+		}
 	}
 	_, err = exchange(ctx, pl.conn.PgConn(), pgsql.Statement{Name: "rollback", SQL: "ROLLBACK TO SAVEPOINT pgbackfill"})
 	return err
@@ -72,7 +74,7 @@ func (pl *planning) fragmentAt(sql string, position int) (fragment, bool) {
 	}
 	offset := byteOffset(sql, position-1)
 	from := 0
-	for _, part := range pl.parts() {
+	for _, part := range pl.plan.Job.parts() {
 		at := strings.Index(sql[from:], part.SQL)
 		if at < 0 { // a template was filled in
 			continue
@@ -94,29 +96,6 @@ func (pl *planning) fragmentAt(sql string, position int) (fragment, bool) {
 		return f, true
 	}
 	return fragment{}, false
-}
-
-type namedExpr struct {
-	name string
-	Expr
-}
-
-// parts are the job's fragments with their names, in the order of Job.exprs.
-func (pl *planning) parts() []namedExpr {
-	job := pl.plan.Job
-	var list []namedExpr
-	for _, a := range job.Update.Set {
-		list = append(list, namedExpr{"set: " + a.Column, a.Value})
-	}
-	for _, e := range []struct {
-		name string
-		*Expr
-	}{{"from", job.Update.From}, {"where", job.Where}, {"join", job.Update.Join}} {
-		if e.Expr != nil {
-			list = append(list, namedExpr{e.name, *e.Expr})
-		}
-	}
-	return list
 }
 
 func byteOffset(s string, characters int) int {

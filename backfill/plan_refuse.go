@@ -30,7 +30,8 @@ func (pl *planning) refuse(context.Context) error {
 func (pl *planning) refuseColumns() []error {
 	var list []error
 	t := &pl.plan.Table
-	for i, a := range pl.plan.Job.Update.Set {
+	set := pl.plan.Job.Assignments()
+	for i, a := range set {
 		place := pl.at(a.Value.Line)
 		c := t.Column(a.Column)
 		switch {
@@ -50,7 +51,7 @@ func (pl *planning) refuseColumns() []error {
 			list = append(list, Inputf(place, "walk by another key, as in  key: other_column",
 				"set: column %s is part of the key that the table is walked by (%s); rows would move while they are walked", a.Column, pl.plan.WalkReason))
 		}
-		if slices.ContainsFunc(pl.plan.Job.Update.Set[:i], func(b Assignment) bool { return b.Column == a.Column }) {
+		if slices.ContainsFunc(set[:i], func(b Assignment) bool { return b.Column == a.Column }) {
 			list = append(list, Inputf(place, "remove one of the two", "set: column %s is assigned twice", a.Column))
 		}
 	}
@@ -82,14 +83,14 @@ func (pl *planning) refusePrivileges() []error {
 	for _, k := range pl.plan.Key {
 		keys = append(keys, k.Name)
 	}
-	for _, a := range pl.plan.Job.Update.Set {
+	for _, a := range pl.plan.Job.Assignments() {
 		written = append(written, a.Column)
 	}
 	may := map[string][]string{
 		"SELECT": columns(func(c *catalog.Column) bool { return c.MaySelect }, append(keys, written...)),
 		"UPDATE": columns(func(c *catalog.Column) bool { return c.MayUpdate }, written),
 	}
-	if pl.plan.Job.Idempotent && !t.MaySelectXmin { // the closing sweep looks which rows were written since
+	if pl.plan.sweeps() && !t.MaySelectXmin { // the closing sweep looks which rows were written since
 		may["SELECT"] = append(may["SELECT"], "xmin")
 	}
 	for _, privilege := range []string{"SELECT", "UPDATE"} {

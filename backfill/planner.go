@@ -173,7 +173,8 @@ func (pl *planning) readFunctions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pl.plan.LockFirst = subquery || pl.plan.Job.Update.From != nil || len(pl.readers()) > 0
+	joined := slices.ContainsFunc(pl.plan.Job.Steps, func(s Step) bool { return s.Update != nil && s.Update.From != nil })
+	pl.plan.LockFirst = joined || (subquery || len(pl.readers()) > 0) && pl.plan.Job.changesRows()
 	if err := pl.readOther(ctx); err != nil {
 		return err
 	}
@@ -192,15 +193,62 @@ func (pl *planning) readers() []catalog.Function {
 	return list
 }
 
-// exprs are all SQL fragments of a job, in the order in which its statement has them.
+// changesRows reports whether a step changes the walked table's own rows by statements of the engine's.
+func (j Job) changesRows() bool {
+	return slices.ContainsFunc(j.Steps, func(s Step) bool { return s.SQL == nil })
+}
+
+// exprs are all SQL fragments of a job's steps and scope, in the order in which its statements have them.
 func (j Job) exprs() []Expr {
 	var list []Expr
-	for _, a := range j.Update.Set {
-		list = append(list, a.Value)
+	for _, part := range j.parts() {
+		list = append(list, part.Expr)
 	}
-	for _, e := range []*Expr{j.Update.From, j.Where, j.Update.Join} {
-		if e != nil {
-			list = append(list, *e)
+	return list
+}
+
+// namedExpr is a fragment and where it stands: "set: display_name", "where", "step create".
+type namedExpr struct {
+	name string
+	Expr
+}
+
+// parts are a job's fragments with their names, step by step; the scope comes where an update has it.
+func (j Job) parts() []namedExpr {
+	var list []namedExpr
+	scoped := false
+	scope := func() {
+		if j.Where != nil && !scoped {
+			list, scoped = append(list, namedExpr{"where", *j.Where}), true
+		}
+	}
+	for _, step := range j.Steps {
+		switch {
+		case step.SQL != nil:
+			list = append(list, namedExpr{"step " + step.Name, step.SQL.Expr})
+		case step.Update != nil:
+			for _, a := range step.Update.Set {
+				list = append(list, namedExpr{"set: " + a.Column, a.Value})
+			}
+			if step.Update.From != nil {
+				list = append(list, namedExpr{"from", *step.Update.From})
+			}
+			scope()
+			if step.Update.Join != nil {
+				list = append(list, namedExpr{"join", *step.Update.Join})
+			}
+		}
+	}
+	scope()
+	return list
+}
+
+// Assignments are those of all update steps.
+func (j Job) Assignments() []Assignment {
+	var list []Assignment
+	for _, step := range j.Steps {
+		if step.Update != nil {
+			list = append(list, step.Update.Set...)
 		}
 	}
 	return list

@@ -269,9 +269,9 @@ func (pl *planning) indexOnWritten() *noticed {
 }
 
 func (pl *planning) written() []string {
-	names := make([]string, len(pl.plan.Job.Update.Set))
-	for i, a := range pl.plan.Job.Update.Set {
-		names[i] = a.Column
+	var names []string
+	for _, a := range pl.plan.Job.Assignments() {
+		names = append(names, a.Column)
 	}
 	return names
 }

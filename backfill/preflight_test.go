@@ -56,11 +56,11 @@ func TestPreflightClean(t *testing.T) {
 		CREATE TRIGGER off BEFORE UPDATE ON w FOR EACH ROW EXECUTE FUNCTION f(); ALTER TABLE w DISABLE TRIGGER off;
 		CREATE TABLE o (id bigint UNIQUE)`)
 	job := setJob("v", "upper(t.full_name)")
-	job.Update.Set[0].Value.Functions = []string{"upper"}
+	job.UpdateStep().Set[0].Value.Functions = []string{"upper"}
 	if plan := planFor(t, db.Conn(), job, Pace{}); !slices.Equal(ids(plan), []string{"backup-not-attested"}) {
 		t.Errorf("findings %+v", plan.Findings)
 	}
-	job.Update.From, job.Update.Join = &Expr{SQL: "public.o AS x"}, &Expr{SQL: "x.id = t.id", Columns: []string{"x.id", "t.id"}}
+	job.UpdateStep().From, job.UpdateStep().Join = &Expr{SQL: "public.o AS x"}, &Expr{SQL: "x.id = t.id", Columns: []string{"x.id", "t.id"}}
 	if plan := planFor(t, db.Conn(), job, Pace{}); !slices.Equal(ids(plan), []string{"sources-change", "backup-not-attested"}) || !plan.LockFirst {
 		t.Errorf("joined by a unique key, findings %+v; locked first: %v", plan.Findings, plan.LockFirst)
 	}
@@ -72,12 +72,12 @@ func TestPreflight(t *testing.T) {
 	const trigger = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; "
 	from := func(from, join string, columns ...string) func(*Job) {
 		return func(j *Job) {
-			j.Update.From, j.Update.Join = &Expr{SQL: from}, &Expr{SQL: join, Columns: columns}
+			j.UpdateStep().From, j.UpdateStep().Join = &Expr{SQL: from}, &Expr{SQL: join, Columns: columns}
 		}
 	}
 	call := func(name string) func(*Job) {
 		return func(j *Job) {
-			j.Update.Set[0].Value = Expr{SQL: name + "(t.n::text)", Functions: []string{name}}
+			j.UpdateStep().Set[0].Value = Expr{SQL: name + "(t.n::text)", Functions: []string{name}}
 		}
 	}
 	for _, c := range []struct {
@@ -263,7 +263,7 @@ func TestPlanWhole(t *testing.T) {
 		INSERT INTO app.w SELECT n, 'x' || n, NULL, n FROM generate_series(1, 5000) n; ANALYZE app.w;
 		CREATE FUNCTION app.tidy(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT $1'`)
 	job := setJob("v", "tidy(t.full_name)")
-	job.Update.Set[0].Value.Functions, job.Update.Set[0].Value.Columns = []string{"tidy"}, []string{"t.full_name"}
+	job.UpdateStep().Set[0].Value.Functions, job.UpdateStep().Set[0].Value.Columns = []string{"tidy"}, []string{"t.full_name"}
 	job.Settings = map[string]string{"search_path": "app, missing"}
 	job.Where = &Expr{SQL: "t.id > 2500", Columns: []string{"t.id"}}
 	conn := db.Conn()

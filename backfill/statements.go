@@ -3,6 +3,7 @@ package backfill
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
@@ -10,38 +11,82 @@ import (
 // statements are all that a run sends about the table itself: what the workers send is what
 // plan prints, because both come from here.
 type statements struct {
-	job    string
-	walk   pgsql.Walk
-	change pgsql.Change
+	job   string
+	walk  pgsql.Walk
+	scope pgsql.Scope
+	steps []pgsql.Step
+	// lockFirst is set where a step reads more than the rows that it changes.
+	lockFirst bool
+	// chunkLock is set where a step reads the chunk's rows as {{chunk}}: they are locked before.
+	chunkLock bool
+	// fixed is set where several steps speak of the chunk's rows: which these are is settled before the first one.
+	// They are named by their keys, or, with byRow, by where they are.
+	fixed, byRow bool
 	// pins are the settings of the job's statements.
 	pins []pgsql.Setting
 }
 
 // statementsOf are the statements that carry out a plan.
 func statementsOf(p *Plan) (statements, error) {
-	u := p.Job.Update
-	c := pgsql.Change{
-		Walk:          pgsql.Walk{Table: p.Table.Quoted, Key: p.Key, Partitioned: p.Table.Partitioned || len(p.Table.Children) > 0},
-		SkipUnchanged: u.SkipUnchanged,
-		LockFirst:     p.LockFirst,
+	s := statements{
+		job: p.Job.Name, lockFirst: p.LockFirst, pins: pgsql.JobPins(p.SearchPath, p.Job.Settings),
+		walk: pgsql.Walk{Table: p.Table.Quoted, Key: p.Key, Partitioned: p.Table.Partitioned || len(p.Table.Children) > 0},
 	}
+	s.scope = pgsql.Scope{Walk: s.walk}
 	if p.Job.Where != nil {
-		c.Where = p.Job.Where.SQL
+		s.scope.Where = p.Job.Where.SQL
 	}
+	speak := 0
+	for _, step := range p.Job.Steps {
+		made, err := s.step(p, step)
+		if err != nil {
+			return statements{}, err
+		}
+		s.steps = append(s.steps, made)
+		locks, reads := step.readsChunk()
+		s.chunkLock = s.chunkLock || locks
+		if reads {
+			speak++
+		}
+	}
+	s.fixed = speak > 1
+	s.byRow = !p.Unique || slices.ContainsFunc(p.Key, func(k pgsql.KeyColumn) bool { return k.Nullable })
+	return s, nil
+}
+
+// readsChunk reports whether a step speaks of the chunk's rows in scope, and whether they must be locked before it.
+func (s Step) readsChunk() (locks, reads bool) {
+	if s.SQL == nil {
+		return false, true // it locks them itself
+	}
+	locks = slices.Contains(s.SQL.Templates, "chunk")
+	return locks, locks || slices.Contains(s.SQL.Templates, "chunk nolock")
+}
+
+// step makes a step of the job's.
+func (s statements) step(p *Plan, step Step) (pgsql.Step, error) {
+	switch {
+	case step.SQL != nil:
+		return pgsql.Command{Scope: s.scope, Name: step.Name, SQL: step.SQL.SQL}, nil
+	case step.Delete:
+		return pgsql.Delete{Scope: s.scope, Name: step.Name, LockFirst: p.LockFirst}, nil
+	}
+	u := step.Update
+	c := pgsql.Change{Scope: s.scope, Name: step.Name, SkipUnchanged: u.SkipUnchanged, LockFirst: p.LockFirst}
 	if u.From != nil {
 		c.From, c.Join = u.From.SQL, u.Join.SQL
 	}
 	for _, a := range u.Set {
 		column := p.Table.Column(a.Column)
 		if column == nil {
-			return statements{}, Inputf(p.Job.Origin, "name a column that the table has", "table %s has no column %q", c.Table, a.Column)
+			return nil, Inputf(p.Job.Origin, "name a column that the table has", "table %s has no column %q", c.Table, a.Column)
 		}
 		c.Set = append(c.Set, pgsql.SetColumn{Name: column.Name, Type: column.Type, Bare: column.BareType, Compare: pgsql.Compare(column.Compare), Expr: a.Value.SQL})
 	}
 	if p.Job.speaksOfWholeRow() {
 		c.WholeRow = p.Table.ColumnNames()
 	}
-	return statements{job: p.Job.Name, walk: c.Walk, change: c, pins: pgsql.JobPins(p.SearchPath, p.Job.Settings)}, nil
+	return c, nil
 }
 
 // speaksOfWholeRow reports whether an expression may take t as a whole. A column called t looks the
@@ -62,7 +107,7 @@ func (s statements) keySettings(seg Segment, p Pace) pgsql.Statement {
 func (s statements) jobSettings(seg Segment, p Pace) pgsql.Statement {
 	var reading []pgsql.Setting
 	switch {
-	case s.change.LockFirst:
+	case s.lockFirst:
 		// A chunk meets other tables by their indexes. A merge join would read the other table's index
 		// from its beginning for every chunk, and random_page_cost's default makes reading all of it
 		// look cheaper than a few thousand look-ups of neighbours.
@@ -93,16 +138,26 @@ func applicationName(job string, segment int) string {
 	return "pgbackfill " + job[:min(len(job), 63-len("pgbackfill ")-len(suffix))] + suffix
 }
 
-// changes are the statements of a chunk: in a sweep limited to what the walk may have missed.
-func (s statements) changes(rng pgsql.Range) ([]pgsql.Statement, error) {
-	return s.change.Statements(rng)
-}
-
-// sweeps is the change as a sweep makes it.
-func (s statements) sweeps(run RunID) pgsql.Change {
-	change := s.change
-	change.Sweep = int64(run)
-	return change
+// changes are the statements of a chunk's steps, and for each which step it is the last of; -1 is one that locks.
+func (s statements) changes(part pgsql.Part) (list []pgsql.Statement, of []int, err error) {
+	if s.chunkLock && part.Members == nil {
+		lock, err := s.scope.Lock(part)
+		if err != nil {
+			return nil, nil, err
+		}
+		list, of = append(list, lock), append(of, -1)
+	}
+	for i, step := range s.steps {
+		made, err := step.Statements(part)
+		if err != nil {
+			return nil, nil, err
+		}
+		for range made[1:] {
+			of = append(of, -1)
+		}
+		list, of = append(list, made...), append(of, i)
+	}
+	return list, of, nil
 }
 
 // Planned lists every statement that a run of the plan sends about the table, with placeholders
@@ -150,27 +205,63 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 		}
 	}
 	for _, r := range ranges {
-		changes, err := s.changes(r.rng)
-		if err != nil {
+		if err := s.planChunk(pgsql.Part{Range: r.rng}, "each chunk"+r.when, add); err != nil {
 			return nil, err
 		}
-		add("each chunk"+r.when, changes...)
 	}
 	add("at the end of every transaction", pgsql.Commit)
 	add("after a statement that failed", pgsql.Rollback)
 	add("once, when the walk is done: finds the rows above it", s.walk.Last(pgsql.Range{After: key}), s.walk.Last(pgsql.Range{}))
-	if p.Job.Idempotent {
+	if p.sweeps() {
 		add("before the closing sweep, until the writers it names are gone", pgsql.Writers(p.Table.OID))
 		add("in each transaction of the closing sweep", s.jobSettings(sweep, p.Pace))
 		for _, r := range ranges {
-			change := s.sweeps(1)
-			add("closing sweep: what need not be looked at"+r.when, change.Walkers(r.rng))
-			changes, err := change.Statements(r.rng)
-			if err != nil {
+			add("closing sweep: what need not be looked at"+r.when, s.walk.Walkers(1, r.rng))
+			if err := s.planChunk(pgsql.Part{Range: r.rng, Sweep: 1}, "closing sweep"+r.when, add); err != nil {
 				return nil, err
 			}
-			add("closing sweep"+r.when, changes...)
 		}
 	}
 	return list, nil
+}
+
+// planChunk adds the statements of one chunk.
+func (s statements) planChunk(part pgsql.Part, when string, add func(string, ...pgsql.Statement)) error {
+	if s.fixed {
+		take, err := s.scope.Take(part, s.byRow)
+		if err != nil {
+			return err
+		}
+		add(when+": which rows its steps are about", take)
+		part.Members = &pgsql.Members{ByRow: s.byRow, Columns: make([][]string, len(s.walk.Key))}
+		if s.byRow {
+			part.Members.Columns = make([][]string, 1)
+			if s.walk.Partitioned {
+				part.Members.Columns = make([][]string, 2)
+			}
+		}
+	}
+	changes, _, err := s.changes(part)
+	if err != nil {
+		return err
+	}
+	add(when, changes...)
+	return nil
+}
+
+// sweeps reports whether the run ends with a closing sweep: where everything that the steps do follows from the
+// rows of the walked table that they speak of, and doing it again is right.
+func (p *Plan) sweeps() bool {
+	if !p.Job.Idempotent || p.Job.Transform != nil {
+		return false
+	}
+	return !slices.ContainsFunc(p.Job.Steps, func(s Step) bool {
+		if s.SQL == nil {
+			return false
+		}
+		_, reads := s.readsChunk()
+		return !reads || slices.ContainsFunc(s.SQL.Templates, func(t string) bool {
+			return t == "scope" || t == "range" || strings.HasPrefix(t, "range ")
+		})
+	})
 }

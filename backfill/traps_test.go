@@ -57,7 +57,7 @@ func TestSettingsDoNotChangeKeys(t *testing.T) {
 		if i%2 == 1 {
 			job.Settings, midnight = map[string]string{"timezone": "America/New_York", "DateStyle": "SQL, DMY", "intervalstyle": "sql_standard"}, "2020-01-01 05:00+00"
 		}
-		job.Update.Set = append(job.Update.Set, backfill.Assignment{Column: "at", Value: backfill.Expr{SQL: "'2020-01-01'::timestamptz"}})
+		job.UpdateStep().Set = append(job.UpdateStep().Set, backfill.Assignment{Column: "at", Value: backfill.Expr{SQL: "'2020-01-01'::timestamptz"}})
 		job.Where = &backfill.Expr{SQL: "'2020-01-01'::timestamptz = '" + midnight + "'"}
 		db.Exec("UPDATE keyed SET n = 0, at = NULL")
 		plan := planned(t, db, job, every(25))
@@ -142,9 +142,9 @@ func TestDualWriteIsNotOverwritten(t *testing.T) {
 			db := installed(t, `CREATE TABLE labels (id int PRIMARY KEY, label text); INSERT INTO labels SELECT i, 'old' FROM generate_series(1, 50) AS i;
 				CREATE TABLE numbers (id int PRIMARY KEY, label text, n int NOT NULL DEFAULT 0); INSERT INTO numbers SELECT generate_series(1, 50)`)
 			job := counts("numbers")
-			job.Update.Set = append(job.Update.Set, backfill.Assignment{Column: "label", Value: backfill.Expr{SQL: c.set}})
+			job.UpdateStep().Set = append(job.UpdateStep().Set, backfill.Assignment{Column: "label", Value: backfill.Expr{SQL: c.set}})
 			if c.from != "" {
-				job.Update.From, job.Update.Join = &backfill.Expr{SQL: c.from}, &backfill.Expr{SQL: c.join}
+				job.UpdateStep().From, job.UpdateStep().Join = &backfill.Expr{SQL: c.from}, &backfill.Expr{SQL: c.join}
 			}
 			app := begun(t, db, "UPDATE labels SET label = 'new' WHERE id = 25", "UPDATE numbers SET label = 'new' WHERE id = 25")
 			plan := planned(t, db, job, whole)
@@ -242,7 +242,7 @@ func TestExpressionsStayInScope(t *testing.T) {
 			job := sets("numbers", map[string]string{"n": c.set})
 			job.Where = &backfill.Expr{SQL: "digits(t.x)"}
 			if c.from != "" {
-				job.Update.From, job.Update.Join = &backfill.Expr{SQL: c.from}, &backfill.Expr{SQL: c.join}
+				job.UpdateStep().From, job.UpdateStep().Join = &backfill.Expr{SQL: c.from}, &backfill.Expr{SQL: c.join}
 			}
 			plan := planned(t, db, job, every(100))
 			plan.LockFirst = c.name != "plain"
@@ -323,10 +323,10 @@ func TestWholeRowIsTheTables(t *testing.T) {
 		INSERT INTO people SELECT i, 'name ' || i FROM generate_series(1, 30) AS i;
 		CREATE FUNCTION shown(people) RETURNS text LANGUAGE sql STABLE AS $$ SELECT upper($1.name) $$`)
 	job := sets("people", map[string]string{"doc": "to_jsonb(t) - 'doc' - 'shown' || jsonb_build_object('label', l.label)", "shown": "shown(t)"})
-	for i := range job.Update.Set {
-		job.Update.Set[i].Value.Columns = []string{"t"} // as the parser says
+	for i := range job.UpdateStep().Set {
+		job.UpdateStep().Set[i].Value.Columns = []string{"t"} // as the parser says
 	}
-	job.Update.From, job.Update.Join = &backfill.Expr{SQL: "labels AS l"}, &backfill.Expr{SQL: "l.id = t.id"}
+	job.UpdateStep().From, job.UpdateStep().Join = &backfill.Expr{SQL: "labels AS l"}, &backfill.Expr{SQL: "l.id = t.id"}
 	do(t, db, planned(t, db, job, whole))
 	wrong := pgtest.All[string](db, `SELECT t::text FROM people AS t
 		WHERE doc IS DISTINCT FROM jsonb_build_object('id', id, 'name', name, 'label', 'l' || id) OR shown IS DISTINCT FROM 'NAME ' || id LIMIT 3`)

@@ -234,23 +234,30 @@ func found(a answer, seg Segment, size int) *boundary {
 // change runs the chunk's statements in a transaction that it leaves open.
 func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 	rng := pgsql.Range{After: chunk.Range.After, Through: chunk.Range.Through, Nulls: seg.Nulls}
+	part := pgsql.Part{Range: rng}
 	statements := []pgsql.Statement{pgsql.Begin, w.sql.jobSettings(seg, w.pace())}
 	// A full chunk of a unique key holds as many rows as were asked for; others are counted.
 	counted := (chunk.last || !w.plan.Unique) && seg.Pass != PassSweep
 	if counted {
 		statements = append(statements, w.sql.walk.Count(rng))
 	}
-	change := w.sql.change
 	if seg.Pass == PassSweep {
-		change = w.sql.sweeps(w.run)
-		answers, err := exchange(ctx, w.conn.PgConn(), append(statements, change.Walkers(rng))...)
+		answers, err := exchange(ctx, w.conn.PgConn(), append(statements, w.sql.walk.Walkers(int64(w.run), rng))...)
 		if err != nil {
 			return err
 		}
-		change.Walked = []byte(answers[2].rows[0][0])
+		part.Sweep, part.Walked = int64(w.run), []byte(answers[2].rows[0][0])
 		statements = nil
 	}
-	work, err := change.Statements(rng)
+	var taken []answer
+	if w.sql.fixed {
+		var err error
+		if part.Members, taken, err = w.settle(ctx, part, statements); err != nil {
+			return err
+		}
+		statements = nil
+	}
+	work, of, err := w.sql.changes(part)
 	if err != nil {
 		return err
 	}
@@ -263,22 +270,53 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 		chunk.RowsSeen = seg.EstimatedRows
 	}
 	if counted {
-		chunk.RowsSeen = number(answers[2].rows[0][0])
+		chunk.RowsSeen = number(append(taken, answers...)[2].rows[0][0])
 	}
-	update := answers[len(answers)-1]
-	if len(update.rows) == 0 {
-		chunk.RowsChanged = []int64{update.tag.RowsAffected()}
-		return nil
+	return w.tally(chunk, answers[len(statements):], of)
+}
+
+// settle finds out which rows the chunk's steps are about, and locks them. It returns the answers to what
+// stood before it in the transaction.
+func (w *worker) settle(ctx context.Context, part pgsql.Part, before []pgsql.Statement) (*pgsql.Members, []answer, error) {
+	take, err := w.sql.scope.Take(part, w.sql.byRow)
+	if err != nil {
+		return nil, nil, err
 	}
-	row := update.rows[0] // in scope, met by the join, met more than once, changed
-	// A row that came into scope after the lock, and that somebody was changing, is counted and not
-	// changed. The closing sweep would find it; without one the chunk is done again.
-	if locked := answers[len(answers)-2].rows[0][0]; row[0] != locked && !w.plan.Job.Idempotent {
-		return fmt.Errorf("%w: %s were locked, %s are in scope now", errEntered, locked, row[0])
+	answers, err := exchange(ctx, w.conn.PgConn(), append(before, take)...)
+	if err != nil {
+		return nil, nil, err
 	}
-	chunk.RowsChanged = []int64{number(row[3])}
-	if w.plan.Job.Update.From != nil {
-		chunk.Unmatched, chunk.Multiple = number(row[0])-number(row[1]), number(row[2])
+	last := answers[len(answers)-1]
+	m := &pgsql.Members{ByRow: w.sql.byRow, Columns: make([][]string, last.columns)}
+	for _, row := range last.rows {
+		for i, value := range row {
+			m.Columns[i] = append(m.Columns[i], value)
+		}
+	}
+	return m, answers[:len(answers)-1], nil
+}
+
+// tally counts what each step did. of says which step each answer belongs to; -1 is one that locks.
+func (w *worker) tally(chunk *Chunk, answers []answer, of []int) error {
+	chunk.RowsChanged = make([]int64, len(w.sql.steps))
+	for i, step := range of {
+		switch {
+		case step < 0:
+		case len(answers[i].rows) == 0: // the server's own count
+			chunk.RowsChanged[step] = answers[i].tag.RowsAffected()
+		default: // in scope, met by the join, met more than once, changed
+			row := answers[i].rows[0]
+			// A row that came into scope after the lock, and that somebody was changing, is counted and not
+			// changed. The closing sweep would find it; without one the chunk is done again.
+			if locked := answers[i-1].rows[0][0]; row[0] != locked && !w.plan.Job.Idempotent {
+				return fmt.Errorf("%w: %s were locked, %s are in scope now", errEntered, locked, row[0])
+			}
+			chunk.RowsChanged[step] = number(row[3])
+			if u := w.plan.Job.Steps[step].Update; u != nil && u.From != nil {
+				chunk.Unmatched += number(row[0]) - number(row[1])
+				chunk.Multiple += number(row[2])
+			}
+		}
 	}
 	return nil
 }

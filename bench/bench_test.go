@@ -63,10 +63,10 @@ func work(ctx context.Context, workers int, most int64) error {
 	defer conn.Close(ctx)
 	plan, err := (backfill.Planner{}).Plan(ctx, conn, backfill.Job{
 		Name: "bench", Table: backfill.TableName{Schema: "public", Name: "users"}, Idempotent: true,
-		Update: backfill.Update{SkipUnchanged: true, Set: []backfill.Assignment{{
+		Steps: []backfill.Step{{Name: "update", Update: &backfill.Update{SkipUnchanged: true, Set: []backfill.Assignment{{
 			Column: "display_name",
 			Value:  backfill.Expr{SQL: "initcap(t.full_name)", Functions: []string{"initcap"}, Columns: []string{"t.full_name"}},
-		}}},
+		}}}}},
 	}, backfill.Pace{Workers: workers})
 	if err != nil {
 		return err

@@ -28,12 +28,12 @@ func TestCompare(t *testing.T) {
 		}},
 		"version": {version: "1.3.0", want: []Difference{{"tool", "v1.2.3", "1.3.0"}}},
 		"job": {version: "1.2.3", change: func(p *backfill.Plan) {
-			p.Job.Update.Set[0].Value.SQL = "upper(t.name)"
+			p.Job.UpdateStep().Set[0].Value.SQL = "upper(t.name)"
 			p.Job.Where = &backfill.Expr{SQL: "t.id > 5"}
 			p.Job.Idempotent = false
 		}, want: []Difference{
 			{"job: idempotent", "true", "false"},
-			{"job: update.set.name", "initcap(t.name)", "upper(t.name)"},
+			{"job: steps[0].update.set.name", "initcap(t.name)", "upper(t.name)"},
 			{"job: where", "(none)", "t.id > 5"},
 		}},
 		"table": {version: "1.2.3", change: func(p *backfill.Plan) {

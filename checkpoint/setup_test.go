@@ -54,7 +54,7 @@ func planned(job string, ends ...int) *backfill.Plan {
 	plan := &backfill.Plan{
 		Job: backfill.Job{
 			Name: job, Table: backfill.TableName{Schema: "public", Name: "users"}, Idempotent: true,
-			Update: backfill.Update{Set: []backfill.Assignment{{Column: "name", Value: backfill.Expr{SQL: "initcap(t.name)"}}}},
+			Steps: []backfill.Step{{Name: "update", Update: &backfill.Update{Set: []backfill.Assignment{{Column: "name", Value: backfill.Expr{SQL: "initcap(t.name)"}}}}}},
 		},
 		Table: catalog.Table{OID: 16384, Schema: "public", Name: "users"},
 		Walk:  "key", Key: []pgsql.KeyColumn{{Name: "id", Type: "bigint", Less: "pg_catalog.<"}}, Unique: true, SearchPath: `"$user", public`,

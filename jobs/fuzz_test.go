@@ -114,13 +114,13 @@ func render(job backfill.Job) string {
 		field("", "settings", string(settings))
 	}
 	b.WriteString("update:\n")
-	field("  ", "skip_unchanged", strconv.FormatBool(job.Update.SkipUnchanged))
-	if job.Update.From != nil {
-		field("  ", "from", quote(job.Update.From.SQL))
-		field("  ", "join", quote(job.Update.Join.SQL))
+	field("  ", "skip_unchanged", strconv.FormatBool(job.UpdateStep().SkipUnchanged))
+	if job.UpdateStep().From != nil {
+		field("  ", "from", quote(job.UpdateStep().From.SQL))
+		field("  ", "join", quote(job.UpdateStep().Join.SQL))
 	}
 	b.WriteString("  set:\n")
-	for _, a := range job.Update.Set {
+	for _, a := range job.UpdateStep().Set {
 		field("    ", a.Column, quote(a.Value.SQL))
 	}
 	renderPace(&b, job.Pace)

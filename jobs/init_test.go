@@ -56,7 +56,7 @@ func TestInitWritesAJobThatChangesNothing(t *testing.T) {
 			if _, err := Parse("init.yaml", []byte(strings.Replace(string(out), "# where: ", "where: ", 1))); err != nil {
 				t.Error(err)
 			}
-			a := jobs[0].Update.Set[0]
+			a := jobs[0].UpdateStep().Set[0]
 			if changed := pgtest.One[int](db, "WITH t AS (SELECT * FROM "+c.table+") SELECT count(*)::int FROM t WHERE ("+a.Value.SQL+") IS DISTINCT FROM "+a.Value.SQL); changed != 0 {
 				t.Errorf("the draft changes %d rows", changed)
 			}

@@ -18,7 +18,7 @@ func (r *reader) job(f file) backfill.Job {
 		Where:       r.expression(f.Where, around{f.Key.names, true}),
 		Idempotent:  f.Idempotent.or(true),
 		Settings:    f.Settings.values,
-		Update:      r.update(f),
+		Steps:       []backfill.Step{{Name: "update", Update: r.update(f)}},
 		Pace: backfill.Pace{
 			Workers:          f.Workers.count,
 			ChunkRows:        f.Chunk.Rows.count,
@@ -38,9 +38,9 @@ func (r *reader) job(f file) backfill.Job {
 }
 
 // update checks the assignments and what they are joined with.
-func (r *reader) update(f file) backfill.Update {
+func (r *reader) update(f file) *backfill.Update {
 	a, u := around{key: f.Key.names}, f.Update
-	out := backfill.Update{SkipUnchanged: u.SkipUnchanged.or(true)}
+	out := &backfill.Update{SkipUnchanged: u.SkipUnchanged.or(true)}
 	for _, set := range u.Set.list {
 		if slices.Contains(a.key, set.column) {
 			r.refuse(placeOf(set.key), "`"+set.column+"`, a column of the key", "columns outside the key",

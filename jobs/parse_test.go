@@ -82,7 +82,7 @@ func TestParseTakesEveryValidFile(t *testing.T) {
 			t.Error(err)
 		}
 		for _, job := range jobs {
-			if len(job.Update.Set) == 0 || job.Table.Name == "" {
+			if len(job.UpdateStep().Set) == 0 || job.Table.Name == "" {
 				t.Errorf("%s: %+v changes nothing", name, job)
 			}
 		}
@@ -101,7 +101,7 @@ func TestParseEveryField(t *testing.T) {
 		Table:       backfill.TableName{Schema: "shop", Name: "Orders"},
 		Key:         []string{"region", "Order No"},
 		Where:       &backfill.Expr{SQL: "t.total IS NULL AND {{range}}", Columns: []string{"t.total"}, Line: 10},
-		Update: backfill.Update{
+		Steps: []backfill.Step{{Name: "update", Update: &backfill.Update{
 			Set: []backfill.Assignment{
 				{Column: "total", Value: backfill.Expr{
 					SQL: "(SELECT sum(l.price) FROM lines l WHERE {{range l}} AND l.order_id = t.id)", Subquery: true,
@@ -117,7 +117,7 @@ func TestParseEveryField(t *testing.T) {
 			},
 			From: &backfill.Expr{SQL: "taxes AS x", Line: 22},
 			Join: &backfill.Expr{SQL: "x.id = t.tax_id AND {{range x.region, x.no}}", Columns: []string{"x.id", "t.tax_id"}, Line: 23},
-		},
+		}}},
 		Settings: map[string]string{"work_mem": "64MB", "timezone": "Europe/Berlin", "my_app.mode": "backfill", "jit": "off", "random_page_cost": "1.1"},
 		Pace: backfill.Pace{
 			Workers: 4, ChunkTarget: 250 * time.Millisecond, ChunkMaxRows: 20_000, Rate: 5000,
@@ -139,18 +139,18 @@ func TestParseDefaultsAndDocuments(t *testing.T) {
 	want := []backfill.Job{
 		{
 			Name: "first", Table: backfill.TableName{Name: "a"}, Key: []string{"id"}, Where: &backfill.Expr{SQL: "true", Line: 5},
-			Update:     backfill.Update{Set: []backfill.Assignment{{Column: "x", Value: backfill.Expr{SQL: "1", Line: 6}}}, SkipUnchanged: true},
+			Steps:      []backfill.Step{{Name: "update", Update: &backfill.Update{Set: []backfill.Assignment{{Column: "x", Value: backfill.Expr{SQL: "1", Line: 6}}}, SkipUnchanged: true}}},
 			Idempotent: true, Origin: "testdata/valid/two-jobs.yaml",
 		},
 		{
 			Name: "second", Table: backfill.TableName{Name: "b"},
-			Update: backfill.Update{
+			Steps: []backfill.Step{{Name: "update", Update: &backfill.Update{
 				Set: []backfill.Assignment{
 					{Column: "x", Value: backfill.Expr{SQL: "t.y", Columns: []string{"t.y"}, Line: 11}},
 					{Column: "y", Value: backfill.Expr{SQL: "t.x", Columns: []string{"t.x"}, Line: 11}},
 				},
 				From: &backfill.Expr{SQL: "c", Line: 11}, Join: &backfill.Expr{SQL: "true", Line: 11}, SkipUnchanged: true,
-			},
+			}}},
 			Idempotent: true, Pace: backfill.Pace{Rate: 10, ChunkRows: 500}, Origin: "testdata/valid/two-jobs.yaml#2",
 		},
 	}

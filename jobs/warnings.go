@@ -28,7 +28,7 @@ func Warnings(job backfill.Job) []string {
 		list = append(list, place+": "+fmt.Sprintf(format, args...))
 	}
 	written := writtenColumns(job)
-	for _, a := range job.Update.Set {
+	for _, a := range job.Assignments() {
 		if !job.Idempotent {
 			break
 		}
@@ -54,7 +54,7 @@ var originFile = regexp.MustCompile(`#\d+$`)
 // writtenColumns are the columns that the job gives a value other than their own.
 func writtenColumns(job backfill.Job) []string {
 	var names []string
-	for _, a := range job.Update.Set {
+	for _, a := range job.Assignments() {
 		if !slices.Contains([]string{"t." + a.Column, a.Column}, identity(a.Value)) {
 			names = append(names, a.Column)
 		}

@@ -24,8 +24,12 @@ func (r Range) Args() [][]byte {
 }
 
 // Where is the range as a predicate over the given columns: those of the key itself, or
-// others of the same types in the key's order.
+// others of the same types in the key's order. Its parameters are [Range.Args].
 func (r Range) Where(key []KeyColumn, columns []string) string {
+	return r.where(&Binder{}, key, columns)
+}
+
+func (r Range) where(b *Binder, key []KeyColumn, columns []string) string {
 	var parts []string
 	if r.Nulls {
 		for i, k := range key {
@@ -39,11 +43,11 @@ func (r Range) Where(key []KeyColumn, columns []string) string {
 		return "(" + strings.Join(parts, " OR ") + ")"
 	}
 	if r.After != nil {
-		parts = append(parts, compare(key, columns, 1,
+		parts = append(parts, compare(key, columns, end{b, "after", r.After},
 			func(k KeyColumn) string { return k.Greater }, func(k KeyColumn) string { return k.Greater }, func(k KeyColumn) string { return k.GreaterEqual }))
 	}
 	if r.Through != nil {
-		parts = append(parts, compare(key, columns, 1+len(r.After),
+		parts = append(parts, compare(key, columns, end{b, "through", r.Through},
 			func(k KeyColumn) string { return k.Less }, func(k KeyColumn) string { return k.LessEqual }, func(k KeyColumn) string { return k.LessEqual }))
 	}
 	// A row with a NULL in one part satisfies some row comparisons and loses others, so
@@ -59,13 +63,29 @@ func (r Range) Where(key []KeyColumn, columns []string) string {
 	return strings.Join(parts, " AND ")
 }
 
+// end is one end of a range, as parameters.
+type end struct {
+	b     *Binder
+	name  string
+	parts []string
+}
+
+func (e end) numbers() []string {
+	numbers := make([]string, len(e.parts))
+	for i, part := range e.parts {
+		numbers[i] = e.b.Bind(fmt.Sprintf("%s %d", e.name, i), Text(part))
+	}
+	return numbers
+}
+
 // compare renders "columns op parameters" for a tuple. strict is the operator of the parts
 // before the last, last that of the last, and weak what holds of the first part in any case.
 // Where all columns have operators of one name a row comparison says it, which an index serves;
 // else it is spelled out, and an index serves what is said of the first part.
-func compare(key []KeyColumn, columns []string, first int, strict, last, weak func(KeyColumn) string) string {
+func compare(key []KeyColumn, columns []string, bound end, strict, last, weak func(KeyColumn) string) string {
+	numbers := bound.numbers()
 	param := func(i int) string {
-		p := fmt.Sprintf("$%d::%s", first+i, key[i].Type)
+		p := numbers[i] + "::" + key[i].Type
 		if key[i].Collation != "" {
 			p += " COLLATE " + key[i].Collation
 		}

@@ -36,22 +36,32 @@ func TestShapes(t *testing.T) {
 		{Name: "price", Type: "numeric(8,2)", Bare: "numeric", Compare: pgsql.CompareImage, Expr: "t.cents / 100.0"},
 		{Name: "seen", Type: "bigint", Bare: "bigint", Compare: pgsql.CompareIdentity, Expr: "t.seen + 1"},
 	}
-	plain := pgsql.Change{Walk: walk(id), Set: set[:1]}
-	guarded := pgsql.Change{Walk: walk(id), Set: set, SkipUnchanged: true}
+	rows := func(w pgsql.Walk, where string) pgsql.Scope { return pgsql.Scope{Walk: w, Where: where} }
+	plain := pgsql.Change{Scope: rows(walk(id), ""), Set: set[:1]}
+	guarded := pgsql.Change{Scope: rows(walk(id), ""), Set: set, SkipUnchanged: true}
 	scoped := guarded
 	scoped.Where = "t.full_name ~ '^[a-z]' -- only names"
-	sweep := scoped
-	sweep.Sweep = 7
 	joined := pgsql.Change{
-		Walk: walk(id, code), Set: set[:2], Where: "t.display_name IS NULL", SkipUnchanged: true, LockFirst: true,
+		Scope: rows(walk(id, code), "t.display_name IS NULL"), Set: set[:2], SkipUnchanged: true, LockFirst: true,
 		From: "(SELECT p.user_id, p.code FROM posts p WHERE {{range p.user_id, p.code}} AND {{scope}}) p", Join: "p.user_id = t.id",
 	}
 	joined.Partitioned = true
-	alone := pgsql.Change{Walk: walk(id), Set: set[:1], LockFirst: true}
+	alone := pgsql.Change{Scope: rows(walk(id), ""), Set: set[:1], LockFirst: true}
 	whole := joined
 	whole.Set, whole.WholeRow = []pgsql.SetColumn{{Name: "doc", Type: "jsonb", Bare: "jsonb", Compare: pgsql.CompareImage, Expr: "to_jsonb(t)"}}, []string{"id", `Co"de`, "doc"}
-	joinedSweep := joined
-	joinedSweep.Sweep = 7
+	part := func(r pgsql.Range) pgsql.Part { return pgsql.Part{Range: r} }
+	sweep := func(r pgsql.Range) pgsql.Part { return pgsql.Part{Range: r, Sweep: 7, Walked: []byte("{101,102}")} }
+	constants := []pgsql.Param{{Name: "least", Type: "bigint", Value: []byte("5")}, {Name: "none", Type: "text"}}
+	stepping := pgsql.Scope{Walk: walk(id, code), Where: "t.seen > :least", Params: constants, Helpers: map[string]string{"dupes": `"pgbackfill"."helper_1_dupes"`}}
+	members := &pgsql.Members{Columns: [][]string{{"42", "43"}, {"a", "b,c"}}}
+	byRow := &pgsql.Members{Columns: [][]string{{"(0,1)", "(7,3)"}}, ByRow: true}
+	five := "5"
+	out := &pgsql.Out{Names: []string{"id", "Secret"}, Types: []string{"bigint", "bytea"}, Values: [][]*string{{&five}, {nil}}}
+	command := func(sql string, p pgsql.Part) func() ([]pgsql.Statement, error) {
+		return func() ([]pgsql.Statement, error) {
+			return pgsql.Command{Scope: stepping, Name: "link", SQL: sql}.Statements(p)
+		}
+	}
 
 	shapes := map[string]func() ([]pgsql.Statement, error){
 		"boundary":             one1(walk(id).Boundary(one, 1000)),
@@ -67,19 +77,40 @@ func TestShapes(t *testing.T) {
 		"settings":             one1(pgsql.SetLocal(pgsql.JobPins(`"$user", public`, map[string]string{"timezone": "Europe/Berlin", "work_mem": "64MB"})...)),
 		"settings_key":         one1(pgsql.SetLocal(pgsql.KeyPins()...)),
 		"writers":              one1(pgsql.Writers(16384)),
-		"update_plain":         func() ([]pgsql.Statement, error) { return plain.Statements(one) },
-		"update_guarded":       func() ([]pgsql.Statement, error) { return guarded.Statements(one) },
-		"update_scoped":        func() ([]pgsql.Statement, error) { return scoped.Statements(one) },
+		"update_plain":         func() ([]pgsql.Statement, error) { return plain.Statements(part(one)) },
+		"update_guarded":       func() ([]pgsql.Statement, error) { return guarded.Statements(part(one)) },
+		"update_scoped":        func() ([]pgsql.Statement, error) { return scoped.Statements(part(one)) },
 		"update_nulls": func() ([]pgsql.Statement, error) {
-			return pgsql.Change{Walk: walk(id, code), Set: set[:1]}.Statements(pgsql.Range{Nulls: true})
+			return pgsql.Change{Scope: rows(walk(id, code), ""), Set: set[:1]}.Statements(part(pgsql.Range{Nulls: true}))
 		},
-		"update_sweep":        func() ([]pgsql.Statement, error) { return sweep.Statements(one) },
-		"update_joined":       func() ([]pgsql.Statement, error) { return joined.Statements(two) },
-		"update_joined_sweep": func() ([]pgsql.Statement, error) { return joinedSweep.Statements(two) },
-		"update_whole_row":    func() ([]pgsql.Statement, error) { return whole.Statements(two) },
-		"update_locked_alone": func() ([]pgsql.Statement, error) { return alone.Statements(one) },
+		"update_sweep":        func() ([]pgsql.Statement, error) { return scoped.Statements(sweep(one)) },
+		"update_joined":       func() ([]pgsql.Statement, error) { return joined.Statements(part(two)) },
+		"update_joined_sweep": func() ([]pgsql.Statement, error) { return joined.Statements(sweep(two)) },
+		"update_whole_row":    func() ([]pgsql.Statement, error) { return whole.Statements(part(two)) },
+		"update_locked_alone": func() ([]pgsql.Statement, error) { return alone.Statements(part(one)) },
+		"walkers":             one1(walk(id, code).Walkers(7, two)),
+		"walkers_nulls":       one1(walk(id, code).Walkers(7, pgsql.Range{Nulls: true})),
+		"step_insert":         command("INSERT INTO d SELECT c.id, :none::text FROM {{chunk}} AS c ON CONFLICT DO NOTHING", part(two)),
+		"step_nolock":         command("DELETE FROM d USING {{chunk nolock}} AS c WHERE d.id = c.id AND d.at::date < now()", part(two)),
+		"step_reading":        command("SELECT c.id FROM {{chunk}} AS c", pgsql.Part{Reading: true}),
+		"step_range":          command("DELETE FROM d USING {{helper dupes}} h WHERE {{range h}} AND {{scope}} AND h.id = d.id AND d.n > :least", part(two)),
+		"step_members":        command("INSERT INTO d SELECT c.id FROM {{chunk}} AS c", pgsql.Part{Range: two, Members: members}),
+		"step_by_row":         command("INSERT INTO d SELECT c.id FROM {{chunk}} AS c", pgsql.Part{Range: two, Members: byRow}),
+		"step_out":            command("UPDATE users AS t SET s = o.\"Secret\" FROM {{out}} AS o WHERE {{range}} AND o.id = t.id", pgsql.Part{Range: two, Out: out}),
+		"step_sweep":          command("INSERT INTO d SELECT c.id FROM {{chunk}} AS c", sweep(two)),
+		"step_delete": func() ([]pgsql.Statement, error) {
+			return pgsql.Delete{Scope: stepping, Name: "delete", LockFirst: true}.Statements(part(two))
+		},
+		"take": func() ([]pgsql.Statement, error) {
+			keys, err := stepping.Take(part(two), false)
+			if err != nil {
+				return nil, err
+			}
+			rows, err := stepping.Take(part(two), true)
+			return []pgsql.Statement{keys, rows}, err
+		},
 		"check": func() ([]pgsql.Statement, error) {
-			s, err := joined.Check()
+			s, err := joined.Check(pgsql.Part{})
 			return []pgsql.Statement{s}, err
 		},
 	}
@@ -124,8 +155,8 @@ func one1(s pgsql.Statement) func() ([]pgsql.Statement, error) {
 // A range that names other columns must name as many as the key has.
 func TestRangeOverOtherColumns(t *testing.T) {
 	t.Parallel()
-	c := pgsql.Change{Walk: walk(id, code), Set: []pgsql.SetColumn{{Name: "x", Type: "text", Expr: "'{{range}}' || (SELECT max(d.v) FROM d WHERE {{range d.user_id}})"}}}
-	_, err := c.Statements(pgsql.Range{})
+	c := pgsql.Change{Scope: pgsql.Scope{Walk: walk(id, code)}, Set: []pgsql.SetColumn{{Name: "x", Type: "text", Expr: "'{{range}}' || (SELECT max(d.v) FROM d WHERE {{range d.user_id}})"}}}
+	_, err := c.Statements(pgsql.Part{})
 	if err == nil || !strings.Contains(err.Error(), "names 1 columns; expected 2") {
 		t.Fatalf("a range over one column of a two-column key was accepted: %v", err)
 	}

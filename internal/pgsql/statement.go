@@ -38,17 +38,40 @@ func TextArray(ss []string) []byte {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		b.WriteByte('"')
-		for _, c := range []byte(s) {
-			if c == '"' || c == '\\' {
-				b.WriteByte('\\')
-			}
-			b.WriteByte(c)
-		}
-		b.WriteByte('"')
+		writeElement(&b, s)
 	}
 	b.WriteByte('}')
 	return []byte(b.String())
+}
+
+// NullableTextArray is a text[] parameter whose elements may be NULL, which nil is.
+func NullableTextArray(ss []*string) []byte {
+	var b strings.Builder
+	b.WriteByte('{')
+	for i, s := range ss {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		if s == nil {
+			b.WriteString("NULL")
+			continue
+		}
+		writeElement(&b, *s)
+	}
+	b.WriteByte('}')
+	return []byte(b.String())
+}
+
+// writeElement writes an element of an array in quotes.
+func writeElement(b *strings.Builder, s string) {
+	b.WriteByte('"')
+	for _, c := range []byte(s) {
+		if c == '"' || c == '\\' {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(c)
+	}
+	b.WriteByte('"')
 }
 
 // Ident quotes a name, always: what needs no quotes today may be a keyword tomorrow.

@@ -43,9 +43,25 @@ func (e *TemplateError) Error() string {
 // *[TemplateError]. A string or comment that is never closed is not an error here:
 // what the fragment means is for PostgreSQL's parser to say.
 func Expand(sql string, fn func(Directive) (string, error)) (string, error) {
+	return ExpandAll(sql, fn, nil)
+}
+
+// ExpandAll is [Expand], and also replaces each :name for which param gives a text; with false it stays as it
+// is, as does the second half of a cast (x::name). offset is where the colon stands. A nil param replaces none.
+func ExpandAll(sql string, fn func(Directive) (string, error), param func(name string, offset int) (string, bool)) (string, error) {
 	var b strings.Builder
 	from := 0
 	for i := 0; i < len(sql); {
+		if name := paramAt(sql, i); name != "" && param != nil {
+			end := i + 1 + len(name)
+			if text, ok := param(name, i); ok {
+				b.WriteString(sql[from:i])
+				b.WriteString(text)
+				from = end
+			}
+			i = end
+			continue
+		}
 		if !strings.HasPrefix(sql[i:], "{{") {
 			i = skipToken(sql, i)
 			continue
@@ -67,6 +83,21 @@ func Expand(sql string, fn func(Directive) (string, error)) (string, error) {
 	}
 	b.WriteString(sql[from:])
 	return b.String(), nil
+}
+
+// paramAt is the name of the parameter that begins at i, or "".
+func paramAt(sql string, i int) string {
+	if sql[i] != ':' || i > 0 && sql[i-1] == ':' || i+1 == len(sql) {
+		return ""
+	}
+	end := i + 1
+	for end < len(sql) && isWord(sql[end]) {
+		end++
+	}
+	if c := sql[i+1]; c >= '0' && c <= '9' { // a slice, a[1:2]
+		return ""
+	}
+	return sql[i+1 : end]
 }
 
 // readDirective reads the directive that opens at i.

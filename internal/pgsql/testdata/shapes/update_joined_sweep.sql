@@ -27,7 +27,7 @@ SELECT pg_catalog.count(*) FROM (
 -- $3 = "77"
 -- $4 = ""
 -- $5 = "7"
--- $6 = "{}"
+-- $6 = "{101,102}"
 -- update
 WITH pgbackfill_scoped AS MATERIALIZED (
   SELECT t.tableoid AS pgbackfill_table, t.ctid AS pgbackfill_row, t.*
@@ -85,4 +85,4 @@ FROM (SELECT pg_catalog.count(*) AS times FROM pgbackfill_new GROUP BY pgbackfil
 -- $3 = "77"
 -- $4 = ""
 -- $5 = "7"
--- $6 = "{}"
+-- $6 = "{101,102}"

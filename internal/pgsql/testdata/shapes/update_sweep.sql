@@ -25,4 +25,4 @@ WHERE t."id" OPERATOR(pg_catalog.>) $1::bigint AND t."id" OPERATOR(pg_catalog.<=
 -- $1 = "41"
 -- $2 = "77"
 -- $3 = "7"
--- $4 = "{}"
+-- $4 = "{101,102}"

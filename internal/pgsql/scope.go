@@ -1,0 +1,257 @@
+package pgsql
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Scope is what the SQL of a job speaks of, the same for all of its chunks: the walked table, the rows of it that are
+// meant, and the names that stand for something.
+type Scope struct {
+	Walk
+	// Where is the job's predicate over t; "" is every row.
+	Where  string
+	Params []Param
+	// Helpers are the tables that {{helper x}} stands for, quoted and qualified, by x.
+	Helpers map[string]string
+	// Before is the query that {{before}} stands for, over a range of its own; nil where nothing keeps what was there.
+	Before func(r Range, b *Binder) string
+}
+
+// Part is what one chunk is about.
+type Part struct {
+	Range Range
+	// Sweep is the number of the run whose closing sweep this is: the change is limited to rows that its walk may
+	// have missed. 0 is no sweep.
+	Sweep int64
+	// Walked are, in a sweep, the transactions of the chunks that walked the range: the answer to [Walk.Walkers].
+	// Nil is none.
+	Walked []byte
+	// Members fixes the chunk's rows; nil is those that are in scope when a statement looks.
+	Members *Members
+	// Out is what {{out}} stands for; nil where nothing was computed.
+	Out *Out
+	// Reading is set where nothing is changed and so nothing locked: a verification.
+	Reading bool
+}
+
+// Members are the rows of a chunk by name: those that were in scope when they were locked, for all of its steps.
+type Members struct {
+	// Columns hold, for each column of the key, its values in text form; for a table without a unique key one
+	// column of ctids, and for a partitioned one the table's oid after it.
+	Columns [][]string
+	// ByRow is set where rows are named by ctid.
+	ByRow bool
+}
+
+// Out are rows that were computed outside of the database: columns with a name, a type, and a value for each row.
+type Out struct {
+	Names, Types []string
+	// Values are the columns, each a text[] with a value a row; a nil value is NULL.
+	Values [][]*string
+}
+
+// filling is a scope in one statement of one chunk. The first error stays, and what is rendered after it means nothing.
+type filling struct {
+	Scope
+	part Part
+	b    *Binder
+	err  error
+	// inWhere is set while the scope's own predicate is filled in.
+	inWhere bool
+}
+
+func (s Scope) filling(p Part) *filling { return &filling{Scope: s, part: p, b: &Binder{}} }
+
+// fill returns a fragment with its templates and parameters replaced.
+func (f *filling) fill(sql string) string {
+	if sql == "" || f.err != nil {
+		return sql
+	}
+	out, err := ExpandAll(sql, f.directive, func(name string, _ int) (string, bool) {
+		for _, p := range f.Params {
+			if p.Name == name {
+				return p.bind(f.b), true
+			}
+		}
+		return "", false
+	})
+	if err != nil {
+		f.err = err
+		return sql
+	}
+	return out
+}
+
+func (f *filling) directive(d Directive) (string, error) {
+	switch d.Name {
+	case "range":
+		columns, err := rangeColumns(f.Key, d.Arg)
+		if err != nil {
+			return "", err
+		}
+		return "(" + f.part.Range.where(f.b, f.Key, columns) + ")", nil
+	case "scope":
+		if f.inWhere {
+			return "", fmt.Errorf("{{scope}} within the scope itself")
+		}
+		if where := f.where(); where != "" {
+			return where, nil
+		}
+		return "(true)", nil
+	case "chunk":
+		if d.Arg != "" && d.Arg != "nolock" {
+			return "", fmt.Errorf("%s: expected {{chunk}} or {{chunk nolock}}", d)
+		}
+		return f.chunk(d.Arg == "nolock"), nil
+	case "helper":
+		if table, ok := f.Helpers[d.Arg]; ok {
+			return table, nil
+		}
+		return "", fmt.Errorf("%s: the job has no helper of that name", d)
+	case "out":
+		if f.part.Out == nil {
+			return "", fmt.Errorf("{{out}} without a transform")
+		}
+		return f.part.Out.table(f.b), nil
+	case "before":
+		if f.Before == nil {
+			return "", fmt.Errorf("{{before}} without undo: capture")
+		}
+		return "(" + f.Before(f.part.Range, f.b) + ")", nil
+	}
+	return "", fmt.Errorf("%s is not a template of this tool", d)
+}
+
+// rng is the chunk's range over the walked table.
+func (f *filling) rng() string { return f.part.Range.where(f.b, f.Key, keyColumns(f.Key, "t")) }
+
+// where is the job's predicate in parentheses; "" is every row.
+func (f *filling) where() string {
+	if f.Where == "" {
+		return ""
+	}
+	f.inWhere = true
+	defer func() { f.inWhere = false }()
+	return "(" + f.fill(f.Where) + "\n)"
+}
+
+// scope is which rows of the range are meant: those of the chunk where it names them, and else, in a sweep, those that
+// its walk may have missed, and those of the job's predicate; "" is every row.
+func (f *filling) scope() string {
+	if f.part.Members != nil {
+		return f.members("t")
+	}
+	var parts []string
+	if f.part.Sweep != 0 {
+		parts = append(parts, f.written())
+	}
+	if where := f.where(); where != "" {
+		parts = append(parts, where)
+	}
+	return strings.Join(parts, "\n       AND ")
+}
+
+func (f *filling) scoped() string {
+	rng := f.rng()
+	if scope := f.scope(); scope != "" {
+		return rng + "\n    AND " + scope
+	}
+	return rng
+}
+
+// chunk is the chunk's rows as a subquery. Its rows were locked by a statement before this one, and are locked again:
+// a row that came into scope in between is not to be read while somebody changes it.
+func (f *filling) chunk(nolock bool) string {
+	lock := "\n  FOR NO KEY UPDATE OF t"
+	if nolock || f.part.Reading {
+		lock = ""
+	}
+	return fmt.Sprintf("(\n  SELECT t.*\n  FROM %s AS t\n  WHERE %s%s)", f.Table, f.scoped(), lock)
+}
+
+// members is true of the chunk's rows.
+func (f *filling) members(alias string) string {
+	m := f.part.Members
+	params := make([]string, len(m.Columns))
+	for i, values := range m.Columns {
+		params[i] = f.b.Bind(fmt.Sprintf("member %d", i), TextArray(append([]string{}, values...)))
+	}
+	if m.ByRow {
+		if len(params) == 1 {
+			return fmt.Sprintf("%s.ctid OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.tid[])", alias, params[0])
+		}
+		return fmt.Sprintf("(%[1]s.ctid, %[1]s.tableoid) OPERATOR(pg_catalog.=) ANY (SELECT m.* FROM pg_catalog.unnest(%[2]s::pg_catalog.tid[], %[3]s::pg_catalog.oid[]) AS m)", alias, params[0], params[1])
+	}
+	arrays, match := make([]string, len(params)), make([]string, len(params))
+	for i, k := range f.Key {
+		arrays[i] = params[i] + "::" + k.Type + "[]"
+		match[i] = fmt.Sprintf("%s.%s OPERATOR(%s) m.pgbackfill_%d", alias, Ident(k.Name), k.Equal, i+1)
+		if k.Collation != "" {
+			match[i] += " COLLATE " + k.Collation
+		}
+	}
+	if len(params) == 1 && f.Key[0].Collation == "" {
+		return fmt.Sprintf("%s.%s OPERATOR(%s) ANY (%s)", alias, Ident(f.Key[0].Name), f.Key[0].Equal, arrays[0])
+	}
+	names := make([]string, len(params))
+	for i := range names {
+		names[i] = fmt.Sprintf("pgbackfill_%d", i+1)
+	}
+	return fmt.Sprintf("EXISTS (SELECT FROM pg_catalog.unnest(%s) AS m (%s) WHERE %s)", strings.Join(arrays, ", "), strings.Join(names, ", "), strings.Join(match, " AND "))
+}
+
+// table is the rows as a table, to be aliased.
+func (o *Out) table(b *Binder) string {
+	columns := make([]string, len(o.Names))
+	for i := range o.Names {
+		columns[i] = b.Bind(fmt.Sprintf("out %d", i), NullableTextArray(o.Values[i])) + "::pg_catalog.text[]"
+	}
+	casts, names := make([]string, len(o.Names)), make([]string, len(o.Names))
+	for i, name := range o.Names {
+		names[i] = fmt.Sprintf("c%d", i+1)
+		casts[i] = fmt.Sprintf("u.c%d::%s AS %s", i+1, o.Types[i], Ident(name))
+	}
+	return fmt.Sprintf("(SELECT %s FROM pg_catalog.unnest(%s) AS u (%s))", strings.Join(casts, ", "), strings.Join(columns, ", "), strings.Join(names, ", "))
+}
+
+// Lock takes the rows of a chunk in the key's order, for a job whose steps read them as {{chunk}}, and counts them.
+func (s Scope) Lock(p Part) (Statement, error) {
+	f := s.filling(p)
+	sql := fmt.Sprintf("SELECT pg_catalog.count(*) FROM (\n  SELECT FROM %s AS t\n  WHERE %s\n  ORDER BY %s\n  FOR NO KEY UPDATE OF t) AS locked",
+		s.Table, f.scoped(), OrderBy(s.Key, "t", false))
+	return Statement{Name: "lock", SQL: sql, Args: f.b.Args()}, f.err
+}
+
+// Take is [Scope.Lock] that also says which rows they are, for [Members]: by their keys, or by ctid where keys are not
+// unique or may be NULL.
+func (s Scope) Take(p Part, byRow bool) (Statement, error) {
+	f := s.filling(p)
+	columns := keyColumns(s.Key, "t")
+	if byRow {
+		if columns = []string{"t.ctid"}; s.Partitioned {
+			columns = append(columns, "t.tableoid")
+		}
+	}
+	sql := fmt.Sprintf("SELECT %s\nFROM %s AS t\nWHERE %s\nORDER BY %s\nFOR NO KEY UPDATE OF t",
+		strings.Join(columns, ", "), s.Table, f.scoped(), OrderBy(s.Key, "t", false))
+	return Statement{Name: "lock", SQL: sql, Args: f.b.Args()}, f.err
+}
+
+// rangeColumns are the columns that {{range}}, {{range u}} and {{range d.user_id, d.no}} speak of.
+func rangeColumns(key []KeyColumn, arg string) ([]string, error) {
+	switch {
+	case arg == "":
+		return keyColumns(key, "t"), nil
+	case !strings.ContainsAny(arg, ".,"):
+		return keyColumns(key, arg), nil
+	}
+	columns := strings.Split(arg, ",")
+	if len(columns) != len(key) {
+		return nil, fmt.Errorf("{{range %s}} names %d columns; expected %d, one for each column of the key", arg, len(columns), len(key))
+	}
+	for i := range columns {
+		columns[i] = strings.TrimSpace(columns[i])
+	}
+	return columns, nil
+}
