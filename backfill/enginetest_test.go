@@ -3,6 +3,7 @@ package backfill_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -79,7 +80,7 @@ func planned(t testing.TB, db *pgtest.DB, job backfill.Job, step func() int) *ba
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan := &backfill.Plan{Job: job, Server: server, Walk: "key", SearchPath: "public", Pace: testPace(), LockFirst: job.UpdateStep().From != nil}
+	plan := &backfill.Plan{Job: job, Server: server, Walk: "key", SearchPath: "public", Pace: testPace(), LockFirst: slices.ContainsFunc(job.Steps, func(s backfill.Step) bool { return s.Update != nil && s.Update.From != nil })}
 	tx, err := conn.Begin(ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -107,7 +107,7 @@ func (s statements) keySettings(seg Segment, p Pace) pgsql.Statement {
 func (s statements) jobSettings(seg Segment, p Pace) pgsql.Statement {
 	var reading []pgsql.Setting
 	switch {
-	case s.lockFirst:
+	case s.lockFirst || s.readsOthers():
 		// A chunk meets other tables by their indexes. A merge join would read the other table's index
 		// from its beginning for every chunk, and random_page_cost's default makes reading all of it
 		// look cheaper than a few thousand look-ups of neighbours.
@@ -124,6 +124,11 @@ func (s statements) jobSettings(seg Segment, p Pace) pgsql.Statement {
 		memory = []pgsql.Setting{{Name: "work_mem", Value: "256MB"}}
 	}
 	return pgsql.SetLocal(slices.Concat(reading, s.pins, memory, s.limits(seg, p))...)
+}
+
+// readsOthers reports whether a step is SQL of the job's own, which most often meets other tables.
+func (s statements) readsOthers() bool {
+	return slices.ContainsFunc(s.steps, func(step pgsql.Step) bool { _, own := step.(pgsql.Command); return own })
 }
 
 // limits are the settings that every transaction makes for itself.

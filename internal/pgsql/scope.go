@@ -181,7 +181,8 @@ func (f *filling) members(alias string) string {
 		if len(params) == 1 {
 			return fmt.Sprintf("%s.ctid OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.tid[])", alias, params[0])
 		}
-		return fmt.Sprintf("(%[1]s.ctid, %[1]s.tableoid) OPERATOR(pg_catalog.=) ANY (SELECT m.* FROM pg_catalog.unnest(%[2]s::pg_catalog.tid[], %[3]s::pg_catalog.oid[]) AS m)", alias, params[0], params[1])
+		return fmt.Sprintf("(%[1]s.ctid, %[1]s.tableoid) OPERATOR(pg_catalog.=) ANY (SELECT m.* FROM %s AS m)", alias,
+			unnest([]string{params[0] + "::pg_catalog.tid[]", params[1] + "::pg_catalog.oid[]"}))
 	}
 	arrays, match := make([]string, len(params)), make([]string, len(params))
 	for i, k := range f.Key {
@@ -198,7 +199,16 @@ func (f *filling) members(alias string) string {
 	for i := range names {
 		names[i] = fmt.Sprintf("pgbackfill_%d", i+1)
 	}
-	return fmt.Sprintf("EXISTS (SELECT FROM pg_catalog.unnest(%s) AS m (%s) WHERE %s)", strings.Join(arrays, ", "), strings.Join(names, ", "), strings.Join(match, " AND "))
+	return fmt.Sprintf("EXISTS (SELECT FROM %s AS m (%s) WHERE %s)", unnest(arrays), strings.Join(names, ", "), strings.Join(match, " AND "))
+}
+
+// unnest makes one table of arrays side by side. unnest of several arrays is syntax and takes no schema's name.
+func unnest(arrays []string) string {
+	parts := make([]string, len(arrays))
+	for i, a := range arrays {
+		parts[i] = "pg_catalog.unnest(" + a + ")"
+	}
+	return "ROWS FROM (" + strings.Join(parts, ", ") + ")"
 }
 
 // table is the rows as a table, to be aliased.
@@ -212,7 +222,7 @@ func (o *Out) table(b *Binder) string {
 		names[i] = fmt.Sprintf("c%d", i+1)
 		casts[i] = fmt.Sprintf("u.c%d::%s AS %s", i+1, o.Types[i], Ident(name))
 	}
-	return fmt.Sprintf("(SELECT %s FROM pg_catalog.unnest(%s) AS u (%s))", strings.Join(casts, ", "), strings.Join(columns, ", "), strings.Join(names, ", "))
+	return fmt.Sprintf("(SELECT %s FROM %s AS u (%s))", strings.Join(casts, ", "), unnest(columns), strings.Join(names, ", "))
 }
 
 // Lock takes the rows of a chunk in the key's order, for a job whose steps read them as {{chunk}}, and counts them.
