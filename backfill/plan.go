@@ -42,6 +42,9 @@ type Plan struct {
 	Findings   []Finding          `json:"findings"`
 	// Fingerprint is what the table must still look like on resume: a line each, by name.
 	Fingerprint map[string]string `json:"fingerprint"`
+
+	// nulls are the assignments of which it is known when they make a NULL.
+	nulls map[assigned]*pgsql.Nulls
 }
 
 // PlannedStatement is a statement that a run will send, with placeholders for its values.

@@ -32,7 +32,7 @@ func (Planner) Plan(ctx context.Context, conn *pgx.Conn, job Job, pace Pace) (*P
 	}
 	defer rollback(context.WithoutCancel(ctx), conn.PgConn())
 	for _, step := range []func(context.Context) error{
-		pl.readServer, pl.readTable, pl.readFunctions, pl.refuse, pl.prepare, pl.estimate, pl.cut, pl.explain, pl.look,
+		pl.readServer, pl.readTable, pl.readFunctions, pl.refuse, pl.proveNulls, pl.prepare, pl.estimate, pl.cut, pl.explain, pl.look,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, pl.wrap(err)

@@ -81,7 +81,10 @@ func (s statements) step(p *Plan, step Step) (pgsql.Step, error) {
 		if column == nil {
 			return nil, Inputf(p.Job.Origin, "name a column that the table has", "table %s has no column %q", c.Table, a.Column)
 		}
-		c.Set = append(c.Set, pgsql.SetColumn{Name: column.Name, Type: column.Type, Bare: column.BareType, Compare: pgsql.Compare(column.Compare), Expr: a.Value.SQL})
+		c.Set = append(c.Set, pgsql.SetColumn{
+			Name: column.Name, Type: column.Type, Bare: column.BareType, Compare: pgsql.Compare(column.Compare), Expr: a.Value.SQL,
+			Nulls: p.nulls[assigned{a.Column, a.Value.SQL}],
+		})
 	}
 	if p.Job.speaksOfWholeRow() {
 		c.WholeRow = p.Table.ColumnNames()

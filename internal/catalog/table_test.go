@@ -281,3 +281,40 @@ func TestReadFunctions(t *testing.T) {
 		t.Error("a function was changed and its hash was not")
 	}
 }
+
+// Only what could really be meant hides PostgreSQL's own: what is on the search path, or in pg_catalog itself.
+// Made to fail: without the schemas, and without pg_catalog among them.
+func TestReadShadows(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	db.Exec(`CREATE SCHEMA app; CREATE SCHEMA far;
+		CREATE FUNCTION far.lower(int) RETURNS int LANGUAGE sql AS 'SELECT $1';
+		CREATE DOMAIN far.text AS int;
+		CREATE OPERATOR far.|| (LEFTARG = int, RIGHTARG = int, FUNCTION = int4pl)`)
+	conn := db.Conn()
+	names := Names{Functions: []string{"lower", "upper"}, Operators: []string{"||"}, Types: []string{"text"}}
+	read := func(schemas ...string) []string {
+		list, err := ReadShadows(t.Context(), conn, names, schemas)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	if list := read("app", "public"); len(list) != 0 {
+		t.Errorf("what is nowhere on the path hides: %v", list)
+	}
+	if list := read(); len(list) != 0 {
+		t.Errorf("what is nowhere on the path hides: %v", list)
+	}
+	if list := read("public", "far"); len(list) != 3 {
+		t.Errorf("found %v; expected the function, the operator and the type of far", list)
+	}
+	db.Exec("CREATE FUNCTION pg_catalog.upper(int) RETURNS int LANGUAGE sql AS 'SELECT $1'")
+	if list := read("app"); len(list) != 1 {
+		t.Errorf("found %v; expected the function that was put into pg_catalog", list)
+	}
+	db.Exec("CREATE FUNCTION app.numbers(text) RETURNS bytea LANGUAGE sql AS 'SELECT NULL::bytea'; CREATE CAST (text AS bytea) WITH FUNCTION app.numbers(text)")
+	if list := read("app"); len(list) != 2 {
+		t.Errorf("found %v; expected the cast as well", list)
+	}
+}

@@ -28,7 +28,13 @@ type SetColumn struct {
 	Compare    Compare
 	// Expr is the new value, an SQL expression over t.
 	Expr string
+	// Nulls says when Expr is NULL, where that is known; nil is where it is not.
+	Nulls *Nulls
 }
+
+// Nulls is what is known of an expression over t: it is NULL exactly where one of the columns
+// is, and never where none is named.
+type Nulls struct{ Columns []string }
 
 // Change is an update of the walked table.
 type Change struct {
@@ -131,7 +137,21 @@ func (c Change) update(f *filling) string {
 	return b.String()
 }
 
-// differs is true of the rows that do not hold their new values.
+// present is true of the rows whose new value is not NULL.
+func (n *Nulls) present() string {
+	if len(n.Columns) == 0 {
+		return "true"
+	}
+	list := make([]string, len(n.Columns))
+	for i, name := range n.Columns {
+		list[i] = "t." + Ident(name) + " IS NOT NULL"
+	}
+	return strings.Join(list, " AND ")
+}
+
+// differs is true of the rows that do not hold their new values. Where a column is filled for the
+// first time it need only be known whether the new value is NULL, and where that can be told from the
+// row, the expression is not evaluated once more for it.
 func (c Change) differs(value func(int) string) string {
 	parts := make([]string, len(c.Set))
 	for i, s := range c.Set {
@@ -144,6 +164,9 @@ func (c Change) differs(value func(int) string) string {
 			parts[i] = fmt.Sprintf(`%s::pg_catalog.text COLLATE "pg_catalog"."C" IS DISTINCT FROM %s::pg_catalog.text COLLATE "pg_catalog"."C"`, old, cast)
 		default:
 			parts[i] = fmt.Sprintf("ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(%s)::pg_catalog.record", old, cast)
+		}
+		if s.Nulls != nil {
+			parts[i] = fmt.Sprintf("CASE WHEN %s IS NULL THEN %s\n             ELSE %s END", old, s.Nulls.present(), parts[i])
 		}
 	}
 	return strings.Join(parts, "\n        OR ")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,6 +42,10 @@ func TestShapes(t *testing.T) {
 	guarded := pgsql.Change{Scope: rows(walk(id), ""), Set: set, SkipUnchanged: true}
 	scoped := guarded
 	scoped.Where = "t.full_name ~ '^[a-z]' -- only names"
+	proven := guarded
+	proven.Set = slices.Clone(set)
+	proven.Set[0].Nulls = &pgsql.Nulls{Columns: []string{"full_name", `Co"de`}}
+	proven.Set[1].Nulls = &pgsql.Nulls{}
 	joined := pgsql.Change{
 		Scope: rows(walk(id, code), "t.display_name IS NULL"), Set: set[:2], SkipUnchanged: true, LockFirst: true,
 		From: "(SELECT p.user_id, p.code FROM posts p WHERE {{range p.user_id, p.code}} AND {{scope}}) p", Join: "p.user_id = t.id",
@@ -79,6 +84,7 @@ func TestShapes(t *testing.T) {
 		"writers":              one1(pgsql.Writers(16384)),
 		"update_plain":         func() ([]pgsql.Statement, error) { return plain.Statements(part(one)) },
 		"update_guarded":       func() ([]pgsql.Statement, error) { return guarded.Statements(part(one)) },
+		"update_proven":        func() ([]pgsql.Statement, error) { return proven.Statements(part(one)) },
 		"update_scoped":        func() ([]pgsql.Statement, error) { return scoped.Statements(part(one)) },
 		"update_nulls": func() ([]pgsql.Statement, error) {
 			return pgsql.Change{Scope: rows(walk(id, code), ""), Set: set[:1]}.Statements(part(pgsql.Range{Nulls: true}))

@@ -1,0 +1,19 @@
+-- update
+UPDATE "public"."users" AS t
+SET "display_name" = (initcap(t.full_name) -- as shown
+),
+    "price" = (t.cents / 100.0
+),
+    "seen" = (t.seen + 1
+)
+WHERE t."id" OPERATOR(pg_catalog.>) $1::bigint AND t."id" OPERATOR(pg_catalog.<=) $2::bigint
+  AND (CASE WHEN t."display_name" IS NULL THEN t."full_name" IS NOT NULL AND t."Co""de" IS NOT NULL
+             ELSE t."display_name"::pg_catalog.text COLLATE "pg_catalog"."C" IS DISTINCT FROM CAST((initcap(t.full_name) -- as shown
+) AS character varying)::pg_catalog.text COLLATE "pg_catalog"."C" END
+        OR CASE WHEN t."price" IS NULL THEN true
+             ELSE ROW(t."price")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(CAST((t.cents / 100.0
+) AS numeric(8,2)))::pg_catalog.record END
+        OR t."seen" IS DISTINCT FROM CAST((t.seen + 1
+) AS bigint));
+-- $1 = "41"
+-- $2 = "77"
