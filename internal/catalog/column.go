@@ -12,7 +12,8 @@ const operators = `(
 
 // base follows domains down to the type they are made of; class is that type's default btree operator class, by the
 // rules of GetDefaultOpClass: the type's own, else one of a type it is the same bytes as, the preferred one first,
-// else the one for all of its kind.
+// else the one for all of its kind. pg_stats is asked by names that are parameters: joined to the table it would be read
+// for all columns of the database, with a look at the privileges on each.
 const columnsSQL = `
 SELECT a.attnum, a.attname::text, format_type(a.atttypid, a.atttypmod), a.atttypid, base.oid, format_type(base.oid, -1), a.atttypmod,
        base.oid IN ('bool'::regtype, '"char"'::regtype, 'int8'::regtype, 'int2'::regtype, 'int4'::regtype, 'oid'::regtype,
@@ -27,7 +28,6 @@ SELECT a.attnum, a.attname::text, format_type(a.atttypid, a.atttypmod), a.atttyp
        has_column_privilege(a.attrelid, a.attnum, 'SELECT'), has_column_privilege(a.attrelid, a.attnum, 'UPDATE')
 FROM pg_catalog.pg_attribute AS a
      JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
-     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
      CROSS JOIN LATERAL (
        WITH RECURSIVE down(oid, depth) AS (
          SELECT a.atttypid, 0
@@ -54,7 +54,7 @@ FROM pg_catalog.pg_attribute AS a
      LEFT JOIN pg_catalog.pg_collation AS l ON l.oid = a.attcollation
      LEFT JOIN pg_catalog.pg_namespace AS ln ON ln.oid = l.collnamespace
      LEFT JOIN pg_catalog.pg_stats AS st
-       ON st.schemaname = n.nspname AND st.tablename = c.relname AND st.attname = a.attname AND st.inherited = (c.relkind = 'p')
+       ON st.schemaname = $2::name AND st.tablename = $3::name AND st.attname = a.attname AND st.inherited = (c.relkind = 'p')
 WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum`
 
@@ -75,7 +75,7 @@ func (t *Table) readColumns(ctx context.Context, q Querier, _ Server) error {
 		NullFraction                        float64
 		MaySelect, MayUpdate                bool
 	}
-	rows, err := collect[row](ctx, q, "the columns", columnsSQL, t.OID)
+	rows, err := collect[row](ctx, q, "the columns", columnsSQL, t.OID, t.Schema, t.Name)
 	for _, r := range rows {
 		c := Column{
 			Number: r.Number, Name: r.Name, Type: r.Type, TypeOID: r.TypeOID, BaseType: r.BaseType, BareType: r.BareType, Typmod: r.Typmod,
