@@ -12,6 +12,12 @@ type fragment struct {
 	expected string
 	// before is how much text stood before it when it was parsed bare.
 	before int
+	// whole is set where it is a statement by itself, which a semicolon may end; second says then where another
+	// statement goes.
+	whole  bool
+	second string
+	// end is where it ends without that semicolon.
+	end int
 }
 
 // What stands before a fragment that is parsed bare.
@@ -32,7 +38,7 @@ func (f *fragment) wrong(offset int, found, remedy string) *Error {
 
 // parse parses the fragment in a text that must be one SELECT.
 func (f *fragment) parse(before, after string) (*pg_query.SelectStmt, *Error) {
-	text := before + f.sql + after
+	text := before + f.sql[:f.end] + after
 	tree, err := parseTree(text)
 	if err != nil {
 		return nil, f.parserError(err, text, len(before))

@@ -1,6 +1,7 @@
 package pgparse
 
 import (
+	"cmp"
 	"strings"
 	"unicode/utf8"
 
@@ -26,6 +27,7 @@ func (f *fragment) tokens() ([]*pg_query.ScanToken, *Error) {
 		return nil, f.parserError(err, f.sql, 0)
 	}
 	list := result.GetTokens()
+	f.end = len(f.sql)
 	nesting, code := 0, 0
 	for i, t := range list {
 		at := int(t.GetStart())
@@ -33,14 +35,13 @@ func (f *fragment) tokens() ([]*pg_query.ScanToken, *Error) {
 		case pg_query.Token_SQL_COMMENT, pg_query.Token_C_COMMENT:
 			continue
 		case pg_query.Token_ASCII_59:
-			return nil, f.semicolon(list[i:])
-		case pg_query.Token_PARAM:
-			return nil, f.wrong(at, "the parameter "+f.sql[at:t.GetEnd()], "write the value itself")
-		case pg_query.Token_ASCII_58:
-			if name := f.parameter(list[i:]); name != "" {
-				return nil, f.wrong(at, "the parameter :"+name+": parameters are not supported yet",
-					"write the value itself; in an array slice, put a space after the colon")
+			if e := f.semicolon(list[i:]); e != nil {
+				return nil, e
 			}
+			f.end = min(f.end, at)
+			continue
+		case pg_query.Token_PARAM:
+			return nil, f.wrong(at, "the parameter "+f.sql[at:t.GetEnd()], "write the value itself, or declare it under `params` and write :name")
 		default:
 			if nests(t.GetToken()) {
 				nesting++
@@ -88,29 +89,19 @@ func (f *fragment) readable() *Error {
 	return nil
 }
 
-// semicolon says what a ; at the head of list does there.
+// semicolon says what a ; at the head of list does there; nil where it ends a whole statement.
 func (f *fragment) semicolon(list []*pg_query.ScanToken) *Error {
 	e := f.wrong(int(list[0].GetStart()), "a ; which ends the statement", "remove the ;")
 	for _, t := range list[1:] {
 		switch t.GetToken() {
 		case pg_query.Token_ASCII_59, pg_query.Token_SQL_COMMENT, pg_query.Token_C_COMMENT:
 		default:
-			e.Found, e.Remedy = "a ; and a second statement after it", "remove everything from the ; on"
+			e.Found, e.Remedy = "a ; and a second statement after it", cmp.Or(f.second, "remove everything from the ; on")
 			return e
 		}
 	}
+	if f.whole {
+		return nil
+	}
 	return e
-}
-
-// parameter is the name in :name, or "" where the colon at the head of list is another
-// one: that of a slice, with something other than a name directly after it.
-func (f *fragment) parameter(list []*pg_query.ScanToken) string {
-	if len(list) < 2 || list[1].GetStart() != list[0].GetEnd() {
-		return ""
-	}
-	name := f.sql[list[1].GetStart():list[1].GetEnd()]
-	if c := name[0]; c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= 0x80 {
-		return name
-	}
-	return ""
 }

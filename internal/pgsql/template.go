@@ -47,12 +47,15 @@ func Expand(sql string, fn func(Directive) (string, error)) (string, error) {
 }
 
 // ExpandAll is [Expand], and also replaces each :name for which param gives a text; with false it stays as it
-// is, as does the second half of a cast (x::name). offset is where the colon stands. A nil param replaces none.
+// is, as do the second half of a cast (x::name) and the colon of a slice, which stands directly behind its lower
+// bound (x[1:name]). offset is where the colon stands. A nil param replaces none.
 func ExpandAll(sql string, fn func(Directive) (string, error), param func(name string, offset int) (string, bool)) (string, error) {
 	var b strings.Builder
 	from := 0
+	var open brackets
 	for i := 0; i < len(sql); {
-		if name := paramAt(sql, i); name != "" && param != nil {
+		open.see(sql[i])
+		if name := paramAt(sql, i); name != "" && param != nil && !(open.slicing() && bounds(sql[i-1])) {
 			end := i + 1 + len(name)
 			if text, ok := param(name, i); ok {
 				b.WriteString(sql[from:i])
@@ -98,6 +101,26 @@ func paramAt(sql string, i int) string {
 		return ""
 	}
 	return sql[i+1 : end]
+}
+
+// brackets are those that are open, outermost first.
+type brackets []byte
+
+func (b *brackets) see(c byte) {
+	switch c {
+	case '(', '[':
+		*b = append(*b, c)
+	case ')', ']':
+		*b = (*b)[:max(len(*b)-1, 0)]
+	}
+}
+
+// slicing reports whether a colon here may be that of a slice.
+func (b brackets) slicing() bool { return len(b) > 0 && b[len(b)-1] == '[' }
+
+// bounds reports whether a slice's lower bound may end with c.
+func bounds(c byte) bool {
+	return isWord(c) || c == ')' || c == ']' || c == '\'' || c == '"'
 }
 
 // readDirective reads the directive that opens at i.

@@ -136,3 +136,35 @@ func FuzzExpand(f *testing.F) {
 		}
 	})
 }
+
+// Made to fail: without the brackets (a slice's bound became a parameter), and with every colon in brackets taken for
+// a slice's (ARRAY[:a] kept its name).
+func TestExpandAllTellsParametersFromOtherColons(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ sql, want string }{
+		{":a", "<a>"},
+		{"t.x > :a AND t.y<:b", "t.x > <a> AND t.y<<b>"},
+		{":a::int", "<a>::int"},
+		{"now() - :a_1", "now() - <a_1>"},
+		{"f(x => :a, y := :b)", "f(x => <a>, y := <b>)"},
+		{"t.x::a::b", "t.x::a::b"},
+		{"t.x[1:b], t.x[f(:a):b], t.x['1':b], t.x[y[1]:b]", "t.x[1:b], t.x[f(<a>):b], t.x['1':b], t.x[y[1]:b]"},
+		{"t.x[:a], ARRAY[:a, :b], t.x[1: :b], t.x[(:a):(:b)]", "t.x[<a>], ARRAY[<a>, <b>], t.x[1: <b>], t.x[(<a>):(<b>)]"},
+		{"':a' || E'\\':a' || $$:a$$ || \":a\" /* :a */ -- :a", "':a' || E'\\':a' || $$:a$$ || \":a\" /* :a */ -- :a"},
+		{":other {{x}} :a", ":other <x> <a>"},
+		{"a] :b", "a] <b>"},
+		{": a", ": a"},
+		{"t.x[1:2]", "t.x[1:2]"},
+		{":", ":"},
+	} {
+		got, err := ExpandAll(c.sql, func(d Directive) (string, error) { return "<" + d.Name + ">", nil }, func(name string, at int) (string, bool) {
+			if c.sql[at:at+1+len(name)] != ":"+name {
+				t.Errorf("%s: %s is not at %d", c.sql, name, at)
+			}
+			return "<" + name + ">", name != "other"
+		})
+		if err != nil || got != c.want {
+			t.Errorf("%s: got %s, %v; expected %s", c.sql, got, err, c.want)
+		}
+	}
+}

@@ -2,7 +2,7 @@
 SELECT pg_catalog.count(*) FROM (
   SELECT FROM "public"."users" AS t
   WHERE ROW(t."id", t."Co""de") OPERATOR(pg_catalog.>) ROW($1::bigint, $2::character(5) COLLATE "pg_catalog"."C") AND ROW(t."id", t."Co""de") OPERATOR(pg_catalog.<=) ROW($3::bigint, $4::character(5) COLLATE "pg_catalog"."C") AND t."Co""de" IS NOT NULL
-    AND (t.seen > $5::bigint
+    AND (t.seen > ($5::bigint)
 )
   ORDER BY t."id" USING OPERATOR(pg_catalog.<), t."Co""de" COLLATE "pg_catalog"."C" USING OPERATOR(pg_catalog.<)
   FOR NO KEY UPDATE OF t) AS locked;
@@ -14,7 +14,7 @@ SELECT pg_catalog.count(*) FROM (
 -- delete
 DELETE FROM "public"."users" AS t
 WHERE ROW(t."id", t."Co""de") OPERATOR(pg_catalog.>) ROW($1::bigint, $2::character(5) COLLATE "pg_catalog"."C") AND ROW(t."id", t."Co""de") OPERATOR(pg_catalog.<=) ROW($3::bigint, $4::character(5) COLLATE "pg_catalog"."C") AND t."Co""de" IS NOT NULL
-    AND (t.seen > $5::bigint
+    AND (t.seen > ($5::bigint)
 );
 -- $1 = "41"
 -- $2 = "a,b"

@@ -1,9 +1,9 @@
 -- link
-INSERT INTO d SELECT c.id, $1::text::text FROM (
+INSERT INTO d SELECT c.id, ($1::text)::text FROM (
   SELECT t.*
   FROM "public"."users" AS t
   WHERE ROW(t."id", t."Co""de") OPERATOR(pg_catalog.>) ROW($2::bigint, $3::character(5) COLLATE "pg_catalog"."C") AND ROW(t."id", t."Co""de") OPERATOR(pg_catalog.<=) ROW($4::bigint, $5::character(5) COLLATE "pg_catalog"."C") AND t."Co""de" IS NOT NULL
-    AND (t.seen > $6::bigint
+    AND (t.seen > ($6::bigint)
 )
   FOR NO KEY UPDATE OF t) AS c ON CONFLICT DO NOTHING;
 -- $1 = ""

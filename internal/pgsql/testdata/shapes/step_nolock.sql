@@ -3,7 +3,7 @@ DELETE FROM d USING (
   SELECT t.*
   FROM "public"."users" AS t
   WHERE ROW(t."id", t."Co""de") OPERATOR(pg_catalog.>) ROW($1::bigint, $2::character(5) COLLATE "pg_catalog"."C") AND ROW(t."id", t."Co""de") OPERATOR(pg_catalog.<=) ROW($3::bigint, $4::character(5) COLLATE "pg_catalog"."C") AND t."Co""de" IS NOT NULL
-    AND (t.seen > $5::bigint
+    AND (t.seen > ($5::bigint)
 )) AS c WHERE d.id = c.id AND d.at::date < now();
 -- $1 = "41"
 -- $2 = "a,b"

@@ -9,7 +9,7 @@ INSERT INTO d SELECT c.id FROM (
                           OPERATOR(pg_catalog.-) r.horizon::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.<) 2000000000
                      THEN pg_catalog.age(r.horizon::pg_catalog.xid) ELSE 2147483647 END
          FROM pgbackfill.runs AS r WHERE r.id OPERATOR(pg_catalog.=) $5::pg_catalog.int8) END
-       AND (t.seen > $7::bigint
+       AND (t.seen > ($7::bigint)
 )
   FOR NO KEY UPDATE OF t) AS c;
 -- $1 = "41"
