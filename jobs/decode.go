@@ -48,26 +48,22 @@ func (r *reader) mapping(n *yaml.Node, into reflect.Value, where string) {
 			leaf.read(r, val)
 			continue
 		}
+		if group, ok := target.Addr().Interface().(interface{ take(n *yaml.Node) }); ok {
+			group.take(val)
+		}
 		r.mapping(val, target, strings.TrimPrefix(where+"."+name, "."))
 	}
 	for _, name := range requiredNames(into.Type()) {
-		if seen[name] == nil && !(name == "update" && otherAction(seen)) {
+		if seen[name] == nil {
 			r.refuse(placeOf(n), "no `"+strings.TrimPrefix(where+"."+name, ".")+"`", "one", missingRemedy[name])
 		}
 	}
 }
 
 var missingRemedy = map[string]string{
-	"name":   "give the job a name, as in `name: users-display-name`",
-	"table":  "say which table is walked, as in `table: public.users`",
-	"update": "say what happens to the rows, as in `update: {set: {display_name: initcap(t.full_name)}}`",
-	"set":    "say which columns get which values, as in `set: {display_name: initcap(t.full_name)}`",
-}
-
-// otherAction reports whether the job says what happens by one of the ways to come: that
-// it is not supported is said already.
-func otherAction(seen map[string]*yaml.Node) bool {
-	return seen["delete"] != nil || seen["steps"] != nil || seen["transform"] != nil
+	"name":  "give the job a name, as in `name: users-display-name`",
+	"table": "say which table is walked, as in `table: public.users`",
+	"set":   "say which columns get which values, as in `set: {display_name: initcap(t.full_name)}`",
 }
 
 // fieldName is the name of a field, which must be text and there once.
@@ -111,7 +107,7 @@ func (r *reader) unknown(key *yaml.Node, name string, t reflect.Type, where stri
 
 func fieldByName(v reflect.Value, name string) (reflect.Value, bool) {
 	for i := range v.NumField() {
-		if tagName(v.Type().Field(i)) == name {
+		if f := v.Type().Field(i); !f.Anonymous && tagName(f) == name {
 			return v.Field(i), true
 		}
 	}
@@ -121,7 +117,9 @@ func fieldByName(v reflect.Value, name string) (reflect.Value, bool) {
 func fieldNames(t reflect.Type) []string {
 	var names []string
 	for i := range t.NumField() {
-		names = append(names, tagName(t.Field(i)))
+		if f := t.Field(i); !f.Anonymous {
+			names = append(names, tagName(f))
+		}
 	}
 	return names
 }
@@ -130,8 +128,8 @@ func fieldNames(t reflect.Type) []string {
 func requiredNames(t reflect.Type) []string {
 	var names []string
 	for i := range t.NumField() {
-		if !strings.HasSuffix(t.Field(i).Tag.Get("json"), ",omitempty") {
-			names = append(names, tagName(t.Field(i)))
+		if f := t.Field(i); !f.Anonymous && !strings.HasSuffix(f.Tag.Get("json"), ",omitempty") {
+			names = append(names, tagName(f))
 		}
 	}
 	return names

@@ -5,6 +5,8 @@ package jobs
 
 // file is one job as it is written.
 type file struct {
+	value
+
 	// Identifies the job in the database: lower-case letters, digits, _ and -.
 	Name jobName `json:"name"`
 	// A paragraph for people, shown in status and reports.
@@ -19,8 +21,12 @@ type file struct {
 	Walk walk `json:"walk,omitempty"`
 	// The scope: an SQL predicate over the row t. Default: all rows.
 	Where sqlText `json:"where,omitempty"`
-	// What happens to the rows in scope.
-	Update update `json:"update"`
+	// What happens to the rows in scope: columns get new values.
+	Update update `json:"update,omitempty"`
+	// What happens to the rows in scope: they are deleted.
+	Delete onlyTrue `json:"delete,omitempty"`
+	// What happens to a chunk, in order, in its transaction.
+	Steps steps `json:"steps,omitempty"`
 	// False says that running a chunk twice would be wrong. Default: true.
 	Idempotent boolean `json:"idempotent,omitempty"`
 	// PostgreSQL settings for the job's own statements, such as work_mem.
@@ -37,15 +43,31 @@ type file struct {
 
 // update assigns columns of the walked table.
 type update struct {
+	value
+
 	// The new value of each column, as SQL over the row t; a number, true, false and null
 	// mean their SQL literals. Column names are plain names, not SQL.
 	Set assignments `json:"set"`
 	// What follows FROM: tables, subqueries, LATERAL over t.
-	From fromText `json:"from,omitempty"`
+	From queryText `json:"from,omitempty"`
 	// How `from` meets t: an SQL predicate.
 	Join sqlText `json:"join,omitempty"`
 	// Rows that already hold the new values are not written. Default: true.
 	SkipUnchanged boolean `json:"skip_unchanged,omitempty"`
+}
+
+// step is one thing that is done to a chunk: exactly one of sql, update and delete.
+type step struct {
+	value
+
+	// What the step is called in counts and errors. Default: step and its number.
+	Name text `json:"name,omitempty"`
+	// One INSERT, UPDATE, DELETE or MERGE, with {{range}}, {{scope}}, {{chunk}} and other templates.
+	SQL queryText `json:"sql,omitempty"`
+	// Columns of the rows in scope get new values.
+	Update update `json:"update,omitempty"`
+	// The rows in scope are deleted.
+	Delete onlyTrue `json:"delete,omitempty"`
 }
 
 // chunk is how large a chunk is.
@@ -72,7 +94,7 @@ type timeouts struct {
 
 // notYet are the fields of the job file that this version does not understand.
 var notYet = []string{
-	"params", "helpers", "prepare", "finish", "delete", "steps", "transform",
+	"params", "helpers", "prepare", "finish", "transform",
 	"verify", "undo", "dual_write", "contract", "throttle", "window",
 }
 

@@ -113,18 +113,33 @@ func render(job backfill.Job) string {
 		}
 		field("", "settings", string(settings))
 	}
-	b.WriteString("update:\n")
-	field("  ", "skip_unchanged", strconv.FormatBool(job.UpdateStep().SkipUnchanged))
-	if job.UpdateStep().From != nil {
-		field("  ", "from", quote(job.UpdateStep().From.SQL))
-		field("  ", "join", quote(job.UpdateStep().Join.SQL))
-	}
-	b.WriteString("  set:\n")
-	for _, a := range job.UpdateStep().Set {
-		field("    ", a.Column, quote(a.Value.SQL))
+	b.WriteString("steps:\n")
+	for _, step := range job.Steps {
+		field("- ", "name", quote(step.Name))
+		switch {
+		case step.Delete:
+			field("  ", "delete", "true")
+		case step.SQL != nil:
+			field("  ", "sql", quote(step.SQL.SQL))
+		default:
+			renderUpdate(step.Update, field, quote)
+		}
 	}
 	renderPace(&b, job.Pace)
 	return b.String()
+}
+
+func renderUpdate(u *backfill.Update, field func(indent, name, value string), quote func(string) string) {
+	field("  ", "update", "")
+	field("    ", "skip_unchanged", strconv.FormatBool(u.SkipUnchanged))
+	if u.From != nil {
+		field("    ", "from", quote(u.From.SQL))
+		field("    ", "join", quote(u.Join.SQL))
+	}
+	field("    ", "set", "")
+	for _, a := range u.Set {
+		field("      ", a.Column, quote(a.Value.SQL))
+	}
 }
 
 func renderPace(b *strings.Builder, p backfill.Pace) {

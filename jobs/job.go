@@ -10,15 +10,17 @@ import (
 
 // job makes a job of what was decoded and checks what a field alone does not show.
 func (r *reader) job(f file) backfill.Job {
+	a := around{key: f.Key.names}
+	r.action(f)
 	job := backfill.Job{
 		Name:        f.Name.text,
 		Description: f.Description.text,
 		Table:       f.Table.name,
 		Key:         f.Key.names,
-		Where:       r.expression(f.Where, around{f.Key.names, true}),
+		Where:       r.expression(f.Where, a.at("`where`, which is the scope", "range", "helper")),
 		Idempotent:  f.Idempotent.or(true),
 		Settings:    f.Settings.values,
-		Steps:       []backfill.Step{{Name: "update", Update: r.update(f)}},
+		Steps:       r.steps(f, a),
 		Pace: backfill.Pace{
 			Workers:          f.Workers.count,
 			ChunkRows:        f.Chunk.Rows.count,
@@ -31,15 +33,25 @@ func (r *reader) job(f file) backfill.Job {
 			ConnectTimeout:   f.Timeouts.Connect.duration,
 		},
 	}
+	r.unusedWhere(f, job)
 	if c := f.Chunk; c.Rows.count > 0 && c.MaxRows.count > 0 && c.Rows.count > c.MaxRows.count {
 		r.refuse(placeOf(c.Rows.node), fmt.Sprintf("%d rows in a chunk of at most %d", c.Rows.count, c.MaxRows.count), "`rows` no greater than `max_rows`", "")
 	}
 	return job
 }
 
+// action refuses a job that does not say what happens to its rows in exactly one way.
+func (r *reader) action(f file) {
+	if f.node == nil { // it is no mapping, which was said
+		return
+	}
+	r.oneOf(f.node, "the job", []part{{"update", f.Update.node}, {"delete", f.Delete.node}, {"steps", f.Steps.node}},
+		"say what happens to the rows, as in `update: {set: {display_name: initcap(t.full_name)}}`")
+}
+
 // update checks the assignments and what they are joined with.
-func (r *reader) update(f file) *backfill.Update {
-	a, u := around{key: f.Key.names}, f.Update
+func (r *reader) update(u update, a around) *backfill.Update {
+	a = a.at("an `update`", "range", "scope", "out", "helper")
 	out := &backfill.Update{SkipUnchanged: u.SkipUnchanged.or(true)}
 	for _, set := range u.Set.list {
 		if slices.Contains(a.key, set.column) {

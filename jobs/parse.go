@@ -84,10 +84,13 @@ func (r *reader) documents(src []byte) []backfill.Job {
 			r.refuse(r.within(placeOf(&doc)), "an empty document", "a job in each document", "remove the --- that begins it")
 			continue
 		}
-		if !r.plain(root) {
+		if !r.simple(root) {
 			continue
 		}
 		var f file
+		if root.Kind == yaml.MappingNode {
+			f.take(root)
+		}
 		r.mapping(root, reflect.ValueOf(&f).Elem(), "")
 		job := r.job(f)
 		job.Origin = r.name

@@ -82,7 +82,7 @@ func TestParseTakesEveryValidFile(t *testing.T) {
 			t.Error(err)
 		}
 		for _, job := range jobs {
-			if len(job.UpdateStep().Set) == 0 || job.Table.Name == "" {
+			if len(job.Steps) == 0 || job.Table.Name == "" {
 				t.Errorf("%s: %+v changes nothing", name, job)
 			}
 		}
@@ -100,12 +100,12 @@ func TestParseEveryField(t *testing.T) {
 		Description: "Fills orders.total, which the invoices page\nhas computed itself so far.\n",
 		Table:       backfill.TableName{Schema: "shop", Name: "Orders"},
 		Key:         []string{"region", "Order No"},
-		Where:       &backfill.Expr{SQL: "t.total IS NULL AND {{range}}", Columns: []string{"t.total"}, Line: 10},
+		Where:       &backfill.Expr{SQL: "t.total IS NULL AND {{range}}", Columns: []string{"t.total"}, Templates: []string{"range"}, Line: 10},
 		Steps: []backfill.Step{{Name: "update", Update: &backfill.Update{
 			Set: []backfill.Assignment{
 				{Column: "total", Value: backfill.Expr{
 					SQL: "(SELECT sum(l.price) FROM lines l WHERE {{range l}} AND l.order_id = t.id)", Subquery: true,
-					Functions: []string{"sum"}, Columns: []string{"l.price", "l.order_id", "t.id"}, Line: 14,
+					Functions: []string{"sum"}, Columns: []string{"l.price", "l.order_id", "t.id"}, Templates: []string{"range l"}, Line: 14,
 				}},
 				{Column: "Net Total", Value: backfill.Expr{SQL: "t.gross - coalesce(x.tax, 0) -- it's net", Columns: []string{"t.gross", "x.tax"}, Line: 15}},
 				{Column: "version", Value: backfill.Expr{SQL: "2", Line: 16}},
@@ -113,10 +113,10 @@ func TestParseEveryField(t *testing.T) {
 				{Column: "big", Value: backfill.Expr{SQL: "123456789012345678901", Line: 18}},
 				{Column: "open", Value: backfill.Expr{SQL: "false", Line: 19}},
 				{Column: "note", Value: backfill.Expr{SQL: "NULL", Line: 20}},
-				{Column: "label", Value: backfill.Expr{SQL: "'a' || {{scope}}::text", Line: 21}},
+				{Column: "label", Value: backfill.Expr{SQL: "'a' || {{scope}}::text", Templates: []string{"scope"}, Line: 21}},
 			},
 			From: &backfill.Expr{SQL: "taxes AS x", Line: 22},
-			Join: &backfill.Expr{SQL: "x.id = t.tax_id AND {{range x.region, x.no}}", Columns: []string{"x.id", "t.tax_id"}, Line: 23},
+			Join: &backfill.Expr{SQL: "x.id = t.tax_id AND {{range x.region, x.no}}", Columns: []string{"x.id", "t.tax_id"}, Templates: []string{"range x.region, x.no"}, Line: 23},
 		}}},
 		Settings: map[string]string{"work_mem": "64MB", "timezone": "Europe/Berlin", "my_app.mode": "backfill", "jit": "off", "random_page_cost": "1.1"},
 		Pace: backfill.Pace{
@@ -155,6 +155,58 @@ func TestParseDefaultsAndDocuments(t *testing.T) {
 		},
 	}
 	if diff := cmp.Diff(want, jobs, cmpopts.EquateEmpty()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Made to fail: with the semicolon left on, and with a template's name as it was written.
+func TestParseSteps(t *testing.T) {
+	t.Parallel()
+	jobs, err := ReadFile("testdata/valid/steps.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	users := backfill.TableName{Name: "users"}
+	want := []backfill.Job{
+		{
+			Name: "details", Table: backfill.TableName{Schema: "public", Name: "users"}, Where: &backfill.Expr{SQL: "t.bio <> ''", Columns: []string{"t.bio"}, Line: 3},
+			Steps: []backfill.Step{
+				{Name: "create", SQL: &backfill.Command{
+					Expr: backfill.Expr{
+						SQL:      "-- the {{chunk}} is locked\nINSERT INTO user_details (user_id, bio)\nSELECT c.id, c.bio FROM {{chunk}} AS c\nON CONFLICT (user_id) DO UPDATE SET bio = EXCLUDED.bio",
+						Subquery: true, Columns: []string{"c.id", "c.bio", "excluded.bio"}, Templates: []string{"chunk"}, Line: 7,
+					},
+					Kind: "insert", Target: backfill.TableName{Name: "user_details"}, Written: []string{"user_id", "bio"},
+				}},
+				{Name: "step 2", Update: &backfill.Update{
+					Set:  []backfill.Assignment{{Column: "has_details", Value: backfill.Expr{SQL: "true", Line: 11}}},
+					From: &backfill.Expr{SQL: "user_details d", Line: 11}, Join: &backfill.Expr{SQL: "d.user_id = t.id", Columns: []string{"d.user_id", "t.id"}, Line: 11},
+					SkipUnchanged: true,
+				}},
+				{Name: "step 3", SQL: &backfill.Command{
+					Expr: backfill.Expr{
+						SQL:      "DELETE FROM audit.notes n USING {{ chunk   nolock }} c WHERE n.user_id = c.id AND {{range n.user_id}}",
+						Subquery: true, Columns: []string{"n.user_id", "c.id"}, Templates: []string{"chunk nolock", "range n.user_id"}, Line: 12,
+					},
+					Kind: "delete", Target: backfill.TableName{Schema: "audit", Name: "notes"},
+				}},
+				{Name: "gone", Delete: true},
+			},
+		},
+		{Name: "delete-all", Table: users, Steps: []backfill.Step{{Name: "delete", Delete: true}}},
+		{
+			Name: "merge", Table: users, Key: []string{"id"},
+			Steps: []backfill.Step{{Name: "merge", SQL: &backfill.Command{
+				Expr: backfill.Expr{
+					SQL: "WITH s AS (SELECT * FROM users u WHERE {{range u}} AND NOT {{scope}}) MERGE INTO public.copies AS t USING s ON t.id = s.id " +
+						"WHEN MATCHED THEN UPDATE SET id = s.id, name = s.tags[1:n] WHEN NOT MATCHED THEN INSERT (id, note) VALUES (s.id, ':x')",
+					Subquery: true, Columns: []string{"*", "t.id", "s.id", "s.tags", "n"}, Templates: []string{"range u", "scope"}, Line: 25,
+				},
+				Kind: "merge", Target: backfill.TableName{Schema: "public", Name: "copies"}, Written: []string{"id", "name", "note"},
+			}}},
+		},
+	}
+	if diff := cmp.Diff(want, jobs, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(backfill.Job{}, "Idempotent", "Origin")); diff != "" {
 		t.Error(diff)
 	}
 }

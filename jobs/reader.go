@@ -66,9 +66,9 @@ func (r *reader) err() error {
 	return list
 }
 
-// plain refuses what YAML offers beyond plain data anywhere under n: anchors, aliases,
+// simple refuses what YAML offers beyond plain data anywhere under n: anchors, aliases,
 // merge keys and tags. A job is reviewed where it is read.
-func (r *reader) plain(n *yaml.Node) bool {
+func (r *reader) simple(n *yaml.Node) bool {
 	ok := true
 	switch {
 	case n.Kind == yaml.AliasNode:
@@ -85,7 +85,7 @@ func (r *reader) plain(n *yaml.Node) bool {
 		ok = false
 	}
 	for _, c := range n.Content {
-		if !r.plain(c) {
+		if !r.simple(c) {
 			ok = false
 		}
 	}

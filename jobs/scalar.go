@@ -73,6 +73,19 @@ func (b boolean) or(otherwise bool) bool {
 	return b.isTrue
 }
 
+// onlyTrue is true: false would say nothing.
+type onlyTrue struct {
+	value
+	isTrue bool
+}
+
+func (o *onlyTrue) read(r *reader, n *yaml.Node) {
+	o.isTrue = n.Kind == yaml.ScalarNode && n.Tag == "!!bool" && strings.EqualFold(n.Value, "true")
+	if !o.isTrue {
+		r.refuse(placeOf(n), describe(n), "true", "leave it out where it is not meant; what is deleted is said by `where`")
+	}
+}
+
 // count is a whole number from 1.
 type count struct {
 	value

@@ -18,13 +18,22 @@ import (
 func schema(t *testing.T) string {
 	t.Helper()
 	comments := fieldComments(t)
-	r := jsonschema.Reflector{
+	var r jsonschema.Reflector
+	r = jsonschema.Reflector{
 		Anonymous:      true,
 		DoNotReference: true,
-		Mapper:         leafSchema,
-		LookupComment:  func(in reflect.Type, field string) string { return comments[in.Name()+"."+field] },
+		Mapper: func(t reflect.Type) *jsonschema.Schema {
+			if t == reflect.TypeFor[steps]() {
+				one := r.ReflectFromType(reflect.TypeFor[step]())
+				one.Version, one.OneOf = "", exactly("sql", "update", "delete")
+				return &jsonschema.Schema{Type: "array", Items: one, MinItems: ptr(uint64(1))}
+			}
+			return leafSchema(t)
+		},
+		LookupComment: func(in reflect.Type, field string) string { return comments[in.Name()+"."+field] },
 	}
 	s := r.Reflect(file{})
+	s.OneOf = exactly("update", "delete", "steps")
 	s.Title = "pgbackfill job"
 	s.Description = "A backfill: which rows of a table, and what happens to them. A file may hold several, as YAML documents."
 	out, err := json.MarshalIndent(s, "", "  ")
@@ -32,6 +41,15 @@ func schema(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return string(out) + "\n"
+}
+
+// exactly is that one of the fields is there.
+func exactly(names ...string) []*jsonschema.Schema {
+	list := make([]*jsonschema.Schema, len(names))
+	for i, name := range names {
+		list[i] = &jsonschema.Schema{Required: []string{name}}
+	}
+	return list
 }
 
 // leafSchema is the schema of a leaf, which the decoder reads by itself.
@@ -45,12 +63,14 @@ func leafSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "string", Pattern: namePattern.String()}
 	case *text:
 		return &jsonschema.Schema{Type: "string"}
-	case *tableName, *fromText:
+	case *tableName, *queryText:
 		return sql
 	case *walk:
 		return &jsonschema.Schema{Type: "string", Enum: []any{"key", "auto"}}
 	case *boolean:
 		return yesNo
+	case *onlyTrue:
+		return &jsonschema.Schema{Type: "boolean", Const: true}
 	case *count:
 		return &jsonschema.Schema{Type: "integer", Minimum: one}
 	case *duration:
@@ -91,6 +111,9 @@ func fieldComments(t *testing.T) map[string]string {
 			return true
 		}
 		for _, field := range body.Fields.List {
+			if len(field.Names) == 0 {
+				continue
+			}
 			text := strings.Join(strings.Fields(field.Doc.Text()), " ")
 			if text == "" {
 				t.Errorf("%s.%s has no comment", spec.Name, field.Names[0])

@@ -10,9 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
-	"github.com/pgbackfill/pgbackfill/internal/human"
 	"github.com/pgbackfill/pgbackfill/internal/pgparse"
-	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
 // sqlText is a fragment of SQL, white space trimmed from both ends.
@@ -33,11 +31,11 @@ func (s *sqlText) read(r *reader, n *yaml.Node) {
 	s.fragment(r, n, "leave the field out, or say what it is")
 }
 
-// fromText is what follows FROM.
-type fromText struct{ sqlText }
+// queryText is SQL that YAML's true or false cannot stand for: what follows FROM, a query, a statement.
+type queryText struct{ sqlText }
 
-func (f *fromText) read(r *reader, n *yaml.Node) {
-	f.fragment(r, n, "leave the field out, or say what it is")
+func (q *queryText) read(r *reader, n *yaml.Node) {
+	q.fragment(r, n, "leave the field out, or say what it is")
 }
 
 // fragment reads text. remedy is what to do where there is none.
@@ -175,91 +173,4 @@ func literal(n *yaml.Node) (string, bool) {
 		return number, true
 	}
 	return "", false
-}
-
-// around is what a fragment's templates depend on.
-type around struct {
-	// key is the job's, where it was written.
-	key []string
-	// scope is set for the job's `where` itself.
-	scope bool
-}
-
-// expression checks that a fragment is one expression; nil where it was not given or is wrong.
-func (r *reader) expression(s sqlText, a around) *backfill.Expr {
-	return r.parse(s, a, pgparse.Expression)
-}
-
-// parse checks a fragment and says what the parser saw in it. For the parser a template
-// is (true), filled up with spaces, so that every offset stays what it was.
-func (r *reader) parse(s sqlText, a around, parse func(string) (pgparse.Facts, error)) *backfill.Expr {
-	if !s.given() || s.sql == "" {
-		return nil
-	}
-	before := len(r.errors)
-	plain, err := pgsql.Expand(s.sql, func(d pgsql.Directive) (string, error) {
-		r.directive(s.at(r, d.Offset), d, a)
-		const stand = "(true)"
-		return stand + strings.Repeat(" ", d.End-d.Offset-len(stand)), nil
-	})
-	var te *pgsql.TemplateError
-	if errors.As(err, &te) {
-		r.refuse(s.at(r, te.Offset), te.Found, te.Expected, "")
-	}
-	if len(r.errors) > before {
-		return nil
-	}
-	facts, err := parse(plain)
-	var pe *pgparse.Error
-	if errors.As(err, &pe) {
-		r.refuse(s.at(r, pe.Offset), pe.Found, pe.Expected, pe.Remedy)
-		return nil
-	}
-	return &backfill.Expr{
-		SQL: s.sql, Subquery: facts.Subquery, Functions: facts.Functions, Columns: facts.Columns, Line: s.at(r, 0).line,
-	}
-}
-
-// directive checks one template.
-func (r *reader) directive(at place, d pgsql.Directive, a around) {
-	switch d.Name {
-	case "range":
-		r.rangeColumns(at, d, a.key)
-	case "scope":
-		if d.Arg != "" {
-			r.refuse(at, d.String(), "{{scope}} alone", "")
-		} else if a.scope {
-			r.refuse(at, "{{scope}} in `where`, which is the scope", "SQL over t", "")
-		}
-	case "chunk", "before", "out", "helper":
-		r.refuse(at, d.String()+": not supported yet", "{{range}} or {{scope}}", "a later version will understand it")
-	default:
-		r.refuse(at, "the unknown template "+d.String(), "{{range}} or {{scope}}", "")
-	}
-}
-
-// rangeColumns checks what follows {{range: nothing, an alias, or a column for each of the key's.
-func (r *reader) rangeColumns(at place, d pgsql.Directive, key []string) {
-	if d.Arg == "" {
-		return
-	}
-	const expected = "{{range}}, {{range u}} or {{range u.column, …}} with a column for each of the key's"
-	names, err := pgparse.Columns(d.Arg)
-	var e *pgparse.Error
-	if errors.As(err, &e) {
-		r.refuse(at, d.String()+": "+e.Found, expected, e.Remedy)
-		return
-	}
-	if len(names) == 1 && len(names[0]) == 1 {
-		return
-	}
-	for _, name := range names {
-		if len(name) != 2 || strings.ContainsAny(name[0]+name[1], ".,") {
-			r.refuse(at, d.String(), expected, "write each column with the alias of its table, as in u.id")
-			return
-		}
-	}
-	if len(key) > 0 && len(names) != len(key) {
-		r.refuse(at, fmt.Sprintf("%s with %s", d, human.Plural(int64(len(names)), "column")), fmt.Sprintf("%d, one for each column of the key", len(key)), "")
-	}
 }
