@@ -36,7 +36,7 @@ func DryRun(ctx context.Context, connect Connect, plan *Plan, chunks int, each f
 			chunk := Chunk{Segment: seg.No, Seq: 1, Range: KeyRange{After: after, Through: next.through}, Started: time.Now(), Attempt: 1, Worker: w.name(), size: next.size, last: next.last}
 			if err := w.change(ctx, seg, &chunk); err != nil {
 				rollback(context.WithoutCancel(ctx), conn.PgConn())
-				return &Error{Place: "job " + plan.Job.Name + ", rows " + chunk.Range.String(), Found: "the chunk failed and was rolled back", Err: describedError{err}}
+				return &Error{Place: "job " + plan.Job.Name + ", rows " + chunk.Range.String(), Found: "the chunk failed and was rolled back", Err: describedError{plan.hide(err)}}
 			}
 			if _, err := exchange(ctx, conn.PgConn(), pgsql.Rollback); err != nil {
 				return err

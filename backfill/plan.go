@@ -25,6 +25,8 @@ type Plan struct {
 	// LockFirst is set where the change reads more than the row itself: its rows are locked by
 	// a statement of their own first.
 	LockFirst bool `json:"lock_first"`
+	// Constants are the values of the job's parameters.
+	Constants []Constant `json:"params,omitempty"`
 	// SearchPath is the search_path the job's statements run under, pinned for the run.
 	SearchPath string `json:"search_path"`
 	// Segments are those of PassWalk. The last one's Through is the greatest key at planning;

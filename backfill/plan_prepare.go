@@ -20,7 +20,7 @@ import (
 // or type is found before anything is written, and its place in the job file.
 func (pl *planning) prepare(ctx context.Context) error {
 	var err error
-	if pl.sql, err = statementsOf(pl.plan); err != nil {
+	if pl.sql, err = statementsOf(pl.plan.withoutSecrets()); err != nil {
 		return err
 	}
 	if _, err := exchange(ctx, pl.conn.PgConn(), pgsql.Statement{Name: "savepoint", SQL: "SAVEPOINT pgbackfill"}, pl.jobSettings()); err != nil {

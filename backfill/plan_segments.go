@@ -142,19 +142,24 @@ func (pl *planning) nulls(ctx context.Context) error {
 
 // estimate reads how many rows there may be, from what the server's planner thinks.
 func (pl *planning) estimate(ctx context.Context) error {
-	rows, err := pl.estimateOf(ctx, pl.keySettings(), "SELECT FROM "+pl.plan.Table.Quoted)
+	rows, err := pl.estimateOf(ctx, pl.keySettings(), pgsql.Statement{Name: "estimate", SQL: "SELECT FROM " + pl.plan.Table.Quoted})
 	if err != nil {
 		return err
 	}
 	pl.plan.EstimatedRows, pl.scope = rows, rows
 	if where := pl.plan.Job.Where; where != nil && !strings.Contains(where.SQL, "{{") {
-		pl.scope, err = pl.estimateOf(ctx, pl.jobSettings(), fmt.Sprintf("SELECT FROM %s AS t WHERE (%s\n)", pl.plan.Table.Quoted, where.SQL))
+		all, err := pl.sql.scope.All()
+		if err != nil {
+			return err
+		}
+		pl.scope, err = pl.estimateOf(ctx, pl.jobSettings(), all)
+		return err
 	}
-	return err
+	return nil
 }
 
-func (pl *planning) estimateOf(ctx context.Context, settings pgsql.Statement, query string) (int64, error) {
-	_, nodes, err := pl.explainOne(ctx, settings, pgsql.Statement{Name: "estimate", SQL: query})
+func (pl *planning) estimateOf(ctx context.Context, settings, query pgsql.Statement) (int64, error) {
+	_, nodes, err := pl.explainOne(ctx, settings, query)
 	if err != nil || len(nodes) == 0 {
 		return 0, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -16,8 +17,21 @@ import (
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
-// Planner resolves jobs against a database. The zero value works.
-type Planner struct{}
+// Planner resolves jobs against a database. The zero value plans a run that is still to be made.
+type Planner struct {
+	// Constants are the values of its parameters that the run has already; those that are not here are found out.
+	// Secrets never are: they are read from the environment each time.
+	Constants []Constant
+	// Environment looks up a variable; nil is os.LookupEnv.
+	Environment func(name string) (value string, ok bool)
+}
+
+func (p Planner) environment(name string) (string, bool) {
+	if p.Environment != nil {
+		return p.Environment(name)
+	}
+	return os.LookupEnv(name)
+}
 
 // Plan resolves a job without a write, in one read-only transaction whose reads do not grow with the table.
 // pace is what holds where the job says nothing.
@@ -25,14 +39,14 @@ type Planner struct{}
 // What cannot be run at all is an [ErrInput] that names the place: a table or column that is not there, an
 // expression of the wrong type, a missing privilege. What can be run but should be known first is in the plan's
 // findings.
-func (Planner) Plan(ctx context.Context, conn *pgx.Conn, job Job, pace Pace) (*Plan, error) {
-	pl := &planning{conn: conn, plan: &Plan{Job: job, Pace: job.Pace.Over(pace).Over(DefaultPace).Settled(), Walk: "key"}}
+func (p Planner) Plan(ctx context.Context, conn *pgx.Conn, job Job, pace Pace) (*Plan, error) {
+	pl := &planning{known: p, conn: conn, plan: &Plan{Job: job, Pace: job.Pace.Over(pace).Over(DefaultPace).Settled(), Walk: "key"}}
 	if err := pl.begin(ctx); err != nil {
 		return nil, pl.wrap(err)
 	}
 	defer rollback(context.WithoutCancel(ctx), conn.PgConn())
 	for _, step := range []func(context.Context) error{
-		pl.readServer, pl.readTable, pl.readFunctions, pl.refuse, pl.proveNulls, pl.prepare, pl.estimate, pl.cut, pl.explain, pl.look,
+		pl.readServer, pl.readParams, pl.readTable, pl.readFunctions, pl.refuse, pl.proveNulls, pl.prepare, pl.estimate, pl.cut, pl.explain, pl.look,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, pl.wrap(err)
@@ -46,6 +60,8 @@ func (Planner) Plan(ctx context.Context, conn *pgx.Conn, job Job, pace Pace) (*P
 type planning struct {
 	conn *pgx.Conn
 	plan *Plan
+	// known is what was known before.
+	known Planner
 
 	key       catalog.Key
 	sql       statements

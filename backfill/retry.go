@@ -109,6 +109,7 @@ func (a *attempts) narrower(failed Chunk) {
 // failed decides what follows an error: nil is another try, after a wait. It is the
 // failure table of the design.
 func (w *worker) failed(ctx context.Context, chunk Chunk, try *attempts, err error) error {
+	err = w.plan.hide(err)
 	if w.aborted() {
 		return fmt.Errorf("%w: a begun chunk was cancelled and rolled back", ErrInterrupted)
 	}
@@ -171,6 +172,7 @@ func (w *worker) tooSlow(chunk Chunk, try *attempts, err error) error {
 // passing kind, and returns it where it is not. What ran into a timeout, or was cancelled, passes a
 // number of times: a busy server answers later, and what always takes too long does not.
 func (w *worker) passing(ctx context.Context, try *attempts, err error) error {
+	err = w.plan.hide(err)
 	w.leaveStandby(ctx, err)
 	lost := w.conn != nil && w.conn.IsClosed()
 	switch action := pgerr.Class(err); {

@@ -32,7 +32,7 @@ func statementsOf(p *Plan) (statements, error) {
 		job: p.Job.Name, lockFirst: p.LockFirst, pins: pgsql.JobPins(p.SearchPath, p.Job.Settings),
 		walk: pgsql.Walk{Table: p.Table.Quoted, Key: p.Key, Partitioned: p.Table.Partitioned || len(p.Table.Children) > 0},
 	}
-	s.scope = pgsql.Scope{Walk: s.walk}
+	s.scope = pgsql.Scope{Walk: s.walk, Params: p.Params()}
 	if p.Job.Where != nil {
 		s.scope.Where = p.Job.Where.SQL
 	}

@@ -31,6 +31,11 @@ func Compare(info RunInfo, plan *backfill.Plan, version string) []Difference {
 	if info.SpecHash != plan.Job.Hash() {
 		list = append(list, compareSpecs(info, plan.Job)...)
 	}
+	for _, c := range plan.Constants {
+		if stored, ok := info.Params[c.Name]; ok && !c.Same(stored) {
+			list = append(list, Difference{"param " + c.Name, "the secret that the run began with", "another value of the environment variable " + c.Env})
+		}
+	}
 	if info.TableOID != plan.Table.OID {
 		list = append(list, Difference{
 			"table: identity", fmt.Sprintf("%s with OID %d", info.Table, info.TableOID),
@@ -124,6 +129,10 @@ func flatten(v any) map[string]string {
 					walk(path+"."+column, value)
 					continue
 				}
+				if name, rest, ok := named(member); ok && (path == "params" || path == "helpers") {
+					walk(path+"."+name, rest)
+					continue
+				}
 				walk(fmt.Sprintf("%s[%d]", path, i), member)
 			}
 		case string:
@@ -142,6 +151,15 @@ func assignment(v any) (column string, value any, ok bool) {
 	m, _ := v.(map[string]any)
 	column, ok = m["column"].(string)
 	return column, m["value"], ok
+}
+
+// named takes the name out of {"name": …, …}.
+func named(v any) (name string, rest map[string]any, ok bool) {
+	m, _ := v.(map[string]any)
+	name, ok = m["name"].(string)
+	rest = maps.Clone(m)
+	delete(rest, "name")
+	return name, rest, ok
 }
 
 // series is the part of a version that decides whether two versions can work on one run.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -44,8 +46,9 @@ type RunInfo struct {
 	Job      string          `json:"job"`
 	Spec     json.RawMessage `json:"spec"`
 	SpecHash string          `json:"spec_hash"`
-	Params   json.RawMessage `json:"params"`
-	TableOID uint32          `json:"table_oid"`
+	// Params are the values of the job's parameters, by name; of a secret there is a fingerprint.
+	Params   map[string]backfill.Constant `json:"params,omitempty"`
+	TableOID uint32                       `json:"table_oid"`
 	// Table is the table's name with its schema, unquoted, for people.
 	Table string `json:"table"`
 	Walk  Walk   `json:"walk"`
@@ -152,6 +155,24 @@ func (i RunInfo) Remaining() (time.Duration, bool) {
 	return time.Duration(float64(i.Totals.PassExpected-i.Totals.PassSeen) / rate * float64(time.Second)), true
 }
 
+// Planner plans for the run: with the values that its parameters have.
+func (i RunInfo) Planner() backfill.Planner {
+	var p backfill.Planner
+	for _, name := range slices.Sorted(maps.Keys(i.Params)) {
+		p.Constants = append(p.Constants, i.Params[name])
+	}
+	return p
+}
+
+// paramsOf are a plan's constants as they are stored.
+func paramsOf(plan *backfill.Plan) map[string]backfill.Constant {
+	params := map[string]backfill.Constant{}
+	for _, c := range plan.Constants {
+		params[c.Name] = c.Sealed()
+	}
+	return params
+}
+
 // Resume puts how the run walks its table into a plan that was made anew, so that work goes on
 // exactly as it began. The segments are the run's own then: the plan keeps none.
 func (i RunInfo) Resume(plan *backfill.Plan) {
@@ -235,13 +256,13 @@ func scanRun(rows pgx.Rows) (RunInfo, error) {
 	if err != nil {
 		return i, err
 	}
-	i.Spec, i.Params = spec, params
+	i.Spec = spec
 	t.Busy = time.Duration(busy * float64(time.Second))
 	for _, column := range []struct {
 		name string
 		text []byte
 		dst  any
-	}{{"plan", plan, &i.Walk}, {"fingerprint", fingerprint, &i.Fingerprint}, {"overrides", overrides, &i.Overrides}, {"summary", summary, &i.Summary}} {
+	}{{"params", params, &i.Params}, {"plan", plan, &i.Walk}, {"fingerprint", fingerprint, &i.Fingerprint}, {"overrides", overrides, &i.Overrides}, {"summary", summary, &i.Summary}} {
 		if column.text == nil {
 			continue
 		}

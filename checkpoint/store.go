@@ -206,10 +206,14 @@ func (s *Store) insertRun(plan *backfill.Plan) (pgsql.Statement, error) {
 	if err != nil {
 		return pgsql.Statement{}, err
 	}
+	params, err := jsonParam(paramsOf(plan))
+	if err != nil {
+		return pgsql.Statement{}, err
+	}
 	table := backfill.TableName{Schema: plan.Table.Schema, Name: plan.Table.Name}
 	return pgsql.Statement{Name: "run", SQL: insertRun, Args: [][]byte{
 		pgsql.Text(plan.Job.Name), spec, pgsql.Text(plan.Job.Hash()), pgsql.Int(int64(plan.Table.OID)), pgsql.Text(tableText(table)),
-		walk, fingerprint, pgsql.Int(backfill.PassWalk), pgsql.Int(plan.EstimatedRows), pgsql.Text(s.version), pgsql.Text(s.who),
+		walk, fingerprint, pgsql.Int(backfill.PassWalk), pgsql.Int(plan.EstimatedRows), pgsql.Text(s.version), pgsql.Text(s.who), params,
 	}}, nil
 }
 

@@ -36,7 +36,7 @@ are, and what preflight noticed. The exit code is 2 where run would refuse.`,
 				for _, note := range notes {
 					a.note("note", note)
 				}
-				plan, err := a.plan(c.Context(), connect, job, pace)
+				plan, err := a.plan(c.Context(), connect, backfill.Planner{}, job, pace)
 				if err != nil {
 					return err
 				}
@@ -106,10 +106,28 @@ func writePlanBrief(w io.Writer, plan *backfill.Plan) {
 	if plan.Job.Description != "" {
 		fmt.Fprintf(w, "  %s\n", strings.TrimSpace(plan.Job.Description))
 	}
+	for i, c := range plan.Constants {
+		title := "params"
+		if i > 0 {
+			title = ""
+		}
+		fmt.Fprintf(w, "  %-9s :%s = %s\n", title, c.Name, constantText(c))
+	}
 	fmt.Fprintf(w, "  walk      by %s: %s\n", plan.Walk, plan.WalkReason)
 	fmt.Fprintf(w, "  segments  %d, %s, chunks of %s\n", len(plan.Segments), human.Plural(int64(plan.Pace.Workers), "worker"), chunkSize(plan.Pace))
 	fmt.Fprintf(w, "  about     %s, %s, %s, %s of write-ahead log\n",
 		human.Plural(plan.EstimatedRows, "row"), human.Plural(plan.EstimatedChunks, "chunk"), human.Duration(plan.EstimatedTime), human.Bytes(plan.EstimatedWAL))
+}
+
+// constantText is a parameter's value, for people.
+func constantText(c backfill.Constant) string {
+	switch {
+	case c.Env != "":
+		return fmt.Sprintf("a secret, %s, from the environment variable %s", c.Type, c.Env)
+	case c.Value == nil:
+		return "NULL, " + c.Type
+	}
+	return fmt.Sprintf("%q, %s", *c.Value, c.Type)
 }
 
 // rangeText is the keys of a segment, for people.

@@ -68,7 +68,11 @@ func (a *app) runJob(ctx context.Context, file string, job backfill.Job, o runOp
 	if err != nil {
 		return err
 	}
-	plan, err := a.plan(ctx, connect, job, pace)
+	planner, err := a.planner(ctx, connect, job, o)
+	if err != nil {
+		return err
+	}
+	plan, err := a.plan(ctx, connect, planner, job, pace)
 	if err != nil {
 		return err
 	}
@@ -104,15 +108,27 @@ func (a *app) take(ctx context.Context, connect backfill.Connect, plan *backfill
 	return a.startRun(ctx, connect, plan, earlier, o)
 }
 
+// planner plans for the run that is gone on with, where there is one and the job has what a run keeps.
+func (a *app) planner(ctx context.Context, connect backfill.Connect, job backfill.Job, o runOptions) (backfill.Planner, error) {
+	if o.again || o.dryRun > 0 || len(job.Params) == 0 {
+		return backfill.Planner{}, nil
+	}
+	earlier, err := a.earlier(ctx, connect, job)
+	if err != nil || earlier == nil || earlier.State.Over() || earlier.SpecHash != job.Hash() {
+		return backfill.Planner{}, err
+	}
+	return earlier.Planner(), nil
+}
+
 // plan resolves a job against the database.
-func (a *app) plan(ctx context.Context, connect backfill.Connect, job backfill.Job, pace backfill.Pace) (*backfill.Plan, error) {
+func (a *app) plan(ctx context.Context, connect backfill.Connect, planner backfill.Planner, job backfill.Job, pace backfill.Pace) (*backfill.Plan, error) {
 	conn, err := connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	job.Pace = backfill.Pace{} // it is in pace, with every other place that was heard
-	plan, err := (backfill.Planner{}).Plan(ctx, conn, job, pace)
+	plan, err := planner.Plan(ctx, conn, job, pace)
 	if err != nil {
 		return nil, err
 	}
