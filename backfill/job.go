@@ -186,6 +186,9 @@ type Check struct {
 type Undo struct {
 	// Set are assignments that put the rows back.
 	Set []Assignment `json:"set,omitempty"`
+	// Where says which of the rows that the run walked Set is for: a predicate over t. Nil is the job's own scope,
+	// where that still means the same rows.
+	Where *Expr `json:"where,omitempty"`
 	// Capture keeps what was there before in the chunk's transaction.
 	Capture bool `json:"capture,omitempty"`
 	// None says why it cannot be taken back.

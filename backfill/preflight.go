@@ -27,6 +27,8 @@ var preflight = []check{
 	{"schema-published", SeverityError, (*planning).schemaPublished},
 	{"foreign-partition", SeverityError, (*planning).foreignPartition},
 	{"no-index", SeverityError, (*planning).noIndex},
+	{"undo-partial", SeverityError, (*planning).undoPartial},
+	{"undo-whole-walk", SeverityWarning, (*planning).undoWholeWalk},
 	{"wraparound", SeverityWarning, (*planning).wraparound},
 	{"seq-scan", SeverityWarning, (*planning).seqScan},
 	{"seq-scan-join", SeverityWarning, (*planning).seqScanJoin},
@@ -59,6 +61,7 @@ var preflight = []check{
 	{"disk-growth", SeverityNote, (*planning).diskGrowth},
 	{"pooler", SeverityNote, (*planning).pooler},
 	{"no-monitor", SeverityNote, (*planning).noMonitor},
+	{"undo-unsaid", SeverityNote, (*planning).undoUnsaid},
 	{"backup-not-attested", SeverityNote, (*planning).backupNotAttested},
 }
 

@@ -35,10 +35,15 @@ func (r *Run) Supersede(ctx context.Context) error {
 var errHeld = errors.New("a ledger row is held")
 
 func (r *Run) closeAll(ctx context.Context, fence, reason string) error {
+	return r.closing(ctx, func(t *tx) error { return r.fenceAll(t, fence, reason) })
+}
+
+// closing runs work, which closes segments, and again while a worker holds a ledger row.
+func (r *Run) closing(ctx context.Context, work func(*tx) error) error {
 	doing := "closing its segments"
 	deadline := time.Now().Add(r.store.cancelPatience)
 	for {
-		err := r.store.transact(ctx, settings, func(t *tx) error { return r.fenceAll(t, fence, reason) })
+		err := r.store.transact(ctx, settings, work)
 		if err == nil {
 			return nil
 		}
@@ -55,9 +60,6 @@ func (r *Run) closeAll(ctx context.Context, fence, reason string) error {
 	}
 }
 
-// fenceAll goes round until no segment is open: workers that commit a chunk, or split a segment,
-// between our snapshot and our fence are met again in the next round, and each round closes
-// all that stood still.
 func (r *Run) fenceAll(t *tx, fence, reason string) error {
 	row, err := r.lock(t)
 	if err != nil {
@@ -72,18 +74,8 @@ func (r *Run) fenceAll(t *tx, fence, reason string) error {
 	if fence == fenceCancelled && row.desired == backfill.DesiredCancelled && row.desiredReason != "" {
 		reason = row.desiredReason // who wanted it has also said why
 	}
-	fences := pgsql.Statement{Name: "fences", SQL: fenceOpen, Args: [][]byte{pgsql.Int(r.id), pgsql.Text(fence), pgsql.Text(r.store.process)}}
-	for {
-		if err := t.send(step{Statement: fences}); err != nil {
-			return held(err)
-		}
-		open, err := r.openSegments(t, nil)
-		if err != nil {
-			return err
-		}
-		if len(open) == 0 {
-			break
-		}
+	if err := r.fenceEverySegment(t, fence); err != nil {
+		return err
 	}
 	detail, err := jsonParam(map[string]any{"from": row.state, "fence": fence, "reason": reason})
 	if err != nil {
@@ -92,6 +84,22 @@ func (r *Run) fenceAll(t *tx, fence, reason string) error {
 	return t.send(
 		step{Statement: pgsql.Statement{Name: "cancelled", SQL: updateCancelled, Args: [][]byte{pgsql.Int(r.id), pgsql.Text(reason)}}},
 		step{Statement: r.event(fence, detail)})
+}
+
+// fenceEverySegment goes round until no segment is open: workers that commit a chunk, or split a segment,
+// between our snapshot and our fence are met again in the next round, and each round closes
+// all that stood still.
+func (r *Run) fenceEverySegment(t *tx, fence string) error {
+	fences := pgsql.Statement{Name: "fences", SQL: fenceOpen, Args: [][]byte{pgsql.Int(r.id), pgsql.Text(fence), pgsql.Text(r.store.process)}}
+	for {
+		if err := t.send(step{Statement: fences}); err != nil {
+			return held(err)
+		}
+		open, err := r.openSegments(t, nil)
+		if err != nil || len(open) == 0 {
+			return err
+		}
+	}
 }
 
 // held tells a lock that was not had in time from other errors.

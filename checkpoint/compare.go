@@ -49,6 +49,17 @@ func Compare(info RunInfo, plan *backfill.Plan, version string) []Difference {
 	return list
 }
 
+// Did reports whether the run did what the job says. How it is taken back is not part of that: it may be said, or
+// said otherwise, afterwards.
+func (i RunInfo) Did(job backfill.Job) bool {
+	var was backfill.Job
+	if json.Unmarshal(i.Spec, &was) != nil {
+		return false
+	}
+	was.Undo, job.Undo = nil, nil
+	return was.Hash() == job.Hash()
+}
+
 // Changed is the error of a run that may not be gone on with; nil where nothing differs.
 func Changed(info RunInfo, differences []Difference) error {
 	if len(differences) == 0 {

@@ -72,6 +72,8 @@ type RunInfo struct {
 	Summary   *backfill.Summary `json:"summary,omitempty"`
 	Totals    Totals            `json:"totals"`
 	Processes []Process         `json:"processes,omitempty"`
+	// Undo is nil where nobody has begun to take the run back.
+	Undo *UndoInfo `json:"undo,omitempty"`
 }
 
 // Totals are a run's sums, over all processes that ever worked on it.
@@ -247,16 +249,17 @@ func scanRun(rows pgx.Rows) (RunInfo, error) {
 	var i RunInfo
 	var spec, params, plan, fingerprint, overrides, summary []byte
 	var busy float64
+	var undo undoFields
 	t := &i.Totals
 	err := rows.Scan(&i.ID, &i.Job, &spec, &i.SpecHash, &params, &i.TableOID, &i.Table, &plan, &fingerprint,
 		&i.State, &i.Reason, &i.Desired, &i.DesiredReason, &i.Pass, &overrides, &i.EstimatedRows, &i.ToolVersion,
 		&i.CreatedAt, &i.CreatedBy, &i.StartedAt, &i.FinishedAt, &summary,
 		&t.Segments, &t.SegmentsDone, &t.Chunks, &t.RowsSeen, &t.RowsChanged, &t.SweepChanged, &t.Unmatched, &t.Multiple,
-		&busy, &t.PassSeen, &t.PassExpected)
+		&busy, &t.PassSeen, &t.PassExpected, &undo.how, &undo.by, &undo.began, &undo.ended)
 	if err != nil {
 		return i, err
 	}
-	i.Spec = spec
+	i.Spec, i.Undo = spec, undo.info()
 	t.Busy = time.Duration(busy * float64(time.Second))
 	for _, column := range []struct {
 		name string

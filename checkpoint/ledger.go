@@ -18,6 +18,7 @@ const (
 	fenceSplit      = "split"
 	fenceCancelled  = "cancelled"
 	fenceSuperseded = "superseded"
+	fenceUndone     = "undone"
 )
 
 // Append is the statement that records c. The server refuses it, see [Run.Refused], where c

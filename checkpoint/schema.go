@@ -21,7 +21,7 @@ import (
 var files embed.FS
 
 // tables are all that the newest version of the schema has.
-var tables = []string{"migrations", "runs", "segments", "chunks", "processes", "events"}
+var tables = []string{"migrations", "runs", "segments", "chunks", "processes", "events", "undos", "undo_tables", "undo_chunks", "undo_left"}
 
 const createSchema = "CREATE SCHEMA pgbackfill"
 
@@ -232,5 +232,7 @@ func Grants(runner string) string {
 		"GRANT SELECT ON pgbackfill.migrations TO " + role + ";\n" +
 		"GRANT SELECT, INSERT, UPDATE ON pgbackfill.runs TO " + role + ";\n" +
 		"GRANT SELECT, INSERT ON pgbackfill.segments, pgbackfill.chunks, pgbackfill.events TO " + role + ";\n" +
-		"GRANT SELECT, INSERT, UPDATE, DELETE ON pgbackfill.processes TO " + role + ";\n"
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON pgbackfill.processes TO " + role + ";\n" +
+		"GRANT SELECT, INSERT, UPDATE ON pgbackfill.undos, pgbackfill.undo_tables TO " + role + ";\n" +
+		"GRANT SELECT, INSERT ON pgbackfill.undo_chunks, pgbackfill.undo_left TO " + role + ";\n"
 }

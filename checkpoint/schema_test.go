@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -100,8 +101,8 @@ func TestSchemaThatCannotBeWorkedWith(t *testing.T) {
 		says      []string
 	}{
 		{
-			"newer", `INSERT INTO pgbackfill.migrations VALUES (2, 'future', DEFAULT, DEFAULT, '9.0.0')`, backfill.ErrIncompatible,
-			[]string{"version 2, made by pgbackfill 9.0.0", "expected at most version 1", "newer version of pgbackfill"},
+			"newer", fmt.Sprintf(`INSERT INTO pgbackfill.migrations VALUES (%d, 'future', DEFAULT, DEFAULT, '9.0.0')`, Latest()+1), backfill.ErrIncompatible,
+			[]string{fmt.Sprintf("version %d, made by pgbackfill 9.0.0", Latest()+1), fmt.Sprintf("expected at most version %d", Latest()), "newer version of pgbackfill"},
 		},
 		{"table missing", `DROP TABLE pgbackfill.chunks`, backfill.ErrUnreadable, []string{"damaged", "the table chunks is missing", "backup"}},
 		{"versions missing", `DROP TABLE pgbackfill.migrations`, backfill.ErrUnreadable, []string{"no table migrations", "backup"}},

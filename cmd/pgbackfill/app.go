@@ -38,6 +38,8 @@ type app struct {
 	cfg configs.Config
 	// yes answers every question.
 	yes bool
+	// verb is the command that carries a plan out: "run" or "undo".
+	verb string
 	// output is "text" or "json".
 	output string
 }
@@ -73,7 +75,7 @@ Start with: pgbackfill demo`,
 		return fmt.Errorf("%w: %w\n  → see: %s --help", errUsage, err, c.CommandPath())
 	})
 	root.AddCommand(a.demoCommand(), a.initCommand(), a.lintCommand(), a.planCommand(), a.runCommand(), a.statusCommand(),
-		a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.setCommand(), a.schemaCommand())
+		a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.setCommand(), a.undoCommand(), a.schemaCommand())
 	return root
 }
 

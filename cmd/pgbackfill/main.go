@@ -17,7 +17,7 @@ import (
 func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
-	a := &app{args: args, in: os.Stdin, out: os.Stdout, err: os.Stderr, version: version()}
+	a := &app{args: args, in: os.Stdin, out: os.Stdout, err: os.Stderr, version: version(), verb: "run"}
 	ctx, stop := a.signals()
 	defer stop()
 	root := a.root()

@@ -79,6 +79,11 @@ func (a *app) runJob(ctx context.Context, file string, job backfill.Job, o runOp
 	if o.dryRun > 0 {
 		return a.dryRun(ctx, connect, plan, file, int(o.dryRun))
 	}
+	return a.carryOut(ctx, connect, plan, file, o)
+}
+
+// carryOut takes a plan to the end of its run.
+func (a *app) carryOut(ctx context.Context, connect backfill.Connect, plan *backfill.Plan, file string, o runOptions) error {
 	p, store, err := a.take(ctx, connect, plan, file, o)
 	if errors.Is(err, checkpoint.ErrOvertaken) { // what was asked for is done, or to be looked at
 		o.again = false
@@ -97,6 +102,11 @@ func (a *app) take(ctx context.Context, connect backfill.Connect, plan *backfill
 	earlier, err := a.earlier(ctx, connect, plan.Job)
 	if err != nil {
 		return part{}, nil, err
+	}
+	if earlier != nil {
+		if err := earlier.UndoBegun(file); err != nil {
+			return part{}, nil, err
+		}
 	}
 	done, err := a.settle(earlier, plan, file, o)
 	if done || err != nil {
@@ -179,6 +189,10 @@ func (a *app) settle(earlier *checkpoint.RunInfo, plan *backfill.Plan, file stri
 			found += "\n    " + d.String()
 		}
 		return true, &backfill.Error{Place: place, Found: found, Remedy: again, Kind: backfill.ErrChanged}
+	case earlier.State == backfill.StateUndone:
+		return true, &backfill.Error{
+			Place: place, Found: "it was taken back, " + when(earlier.FinishedAt), Remedy: again, Kind: backfill.ErrInput,
+		}
 	case earlier.State.Over():
 		return true, &backfill.Error{
 			Place:  place,

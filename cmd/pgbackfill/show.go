@@ -67,16 +67,16 @@ func (s *shown) summary(summary backfill.Summary, err error, file string) {
 	if s.plain { // the log has it as an event, and standard output stays free of prose
 		return
 	}
-	progressui.Summary(wrapping(s.app.out), summary, err, nextCommand(summary, err, file))
+	progressui.Summary(wrapping(s.app.out), summary, err, nextCommand(summary, err, s.app.verb, file))
 }
 
 // nextCommand is what to type after a run has ended like this.
-func nextCommand(summary backfill.Summary, err error, file string) string {
+func nextCommand(summary backfill.Summary, err error, verb, file string) string {
 	switch {
 	case err == nil:
 		return "pgbackfill status " + summary.Job
-	case errors.Is(err, backfill.ErrCancelled):
+	case errors.Is(err, backfill.ErrCancelled) && verb == "run":
 		return "pgbackfill run --again " + file
 	}
-	return "pgbackfill run " + file
+	return "pgbackfill " + verb + " " + file
 }

@@ -1,17 +1,25 @@
 package pgsql
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Binder numbers the parameters of one statement, in the order in which its text first speaks of them: a
 // parameter that a statement never speaks of has no type, and the server refuses it. The zero value is ready.
 type Binder struct {
 	args  [][]byte
 	known map[string]string
+	// literal is set where values are written into the text instead.
+	literal bool
 }
 
 // Bind returns how the statement says the parameter of that name: "$3". The first call gives it its value,
 // in PostgreSQL's text form; nil is NULL.
 func (b *Binder) Bind(name string, value []byte) string {
+	if b.literal {
+		return strings.TrimSpace(Literal(string(value)))
+	}
 	if p, ok := b.known[name]; ok {
 		return p
 	}

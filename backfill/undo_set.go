@@ -1,0 +1,129 @@
+package backfill
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+// UndoJob is the job that takes a run back by `undo: {set: …}`: the assignments, over the rows that chunks of the
+// run were committed for, walked by the run's key. Rows that came above them later are left alone.
+//
+// Of these rows it means those in undo.where; where there is none those in the job's own scope, if that is still the
+// same rows: if it mentions no column that the job writes and reads nothing but the row. Else it is every row that
+// was walked, and [Undo.WholeWalk] says so beforehand. It is not idempotent, like its inverse, so that each
+// row is assigned once, and there is no sweep over what applications write meanwhile.
+func (j Job) UndoJob(run RunID, key []pgsql.KeyColumn, covered []pgsql.Range) Job {
+	suffix := fmt.Sprintf("-undo-%d", run)
+	where := "(" + pgsql.Covered(key, covered) + ")"
+	switch {
+	case j.Undo.Where != nil:
+		where += "\nAND (" + j.Undo.Where.SQL + "\n)"
+	case j.Where != nil && j.scopeHolds():
+		where += "\nAND (" + j.Where.SQL + "\n)"
+	}
+	scope := Expr{SQL: where}
+	for _, e := range []*Expr{j.Where, j.Undo.Where} {
+		if e != nil { // more than are mentioned does no harm
+			scope.Functions, scope.Columns = append(scope.Functions, e.Functions...), append(scope.Columns, e.Columns...)
+			scope.Params, scope.Templates = append(scope.Params, e.Params...), append(scope.Templates, e.Templates...)
+			scope.Subquery = scope.Subquery || e.Subquery
+		}
+	}
+	undo := Job{
+		Name: j.Name[:min(len(j.Name), 63-len(suffix))] + suffix, Table: j.Table, Where: &scope,
+		Description: fmt.Sprintf("Takes run %d of %s back.", run, j.Name),
+		Steps:       []Step{{Name: "undo", Update: &Update{Set: j.Undo.Set, SkipUnchanged: true}}},
+		Params:      j.Params, Settings: j.Settings, Pace: j.Pace, Origin: j.Origin,
+		Undo: &Undo{None: "it takes another run back"},
+	}
+	for _, k := range key {
+		undo.Key = append(undo.Key, k.Name)
+	}
+	return undo
+}
+
+// scopeHolds reports whether the job's scope holds after the run for the rows that it held for before.
+func (j Job) scopeHolds() bool {
+	w := j.Where
+	return w == nil || !w.Subquery && len(w.Templates) == 0 && !w.mentions(j.writtenColumns())
+}
+
+// writtenColumns are the columns of the walked table that the job is known to write.
+func (j Job) writtenColumns() []string {
+	var names []string
+	for _, a := range j.Assignments() {
+		names = append(names, a.Column)
+	}
+	for _, step := range j.Steps {
+		if step.SQL != nil && step.SQL.Target == j.Table {
+			names = append(names, step.SQL.Written...)
+		}
+	}
+	if j.Transform != nil {
+		names = append(names, j.Transform.Write...)
+	}
+	return names
+}
+
+// mentions reports whether the expression speaks of one of the columns, or of the row as a whole.
+func (e Expr) mentions(columns []string) bool {
+	return slices.ContainsFunc(e.Columns, func(ref string) bool {
+		name := ref[strings.LastIndexByte(ref, '.')+1:]
+		return name == "t" || name == "*" || slices.Contains(columns, name)
+	})
+}
+
+// WholeWalk reports whether taking the job back by undo.set assigns every row that was walked, because its scope does
+// not tell any more which rows it changed.
+func (j Job) WholeWalk() bool {
+	return j.Undo != nil && len(j.Undo.Set) > 0 && j.Undo.Where == nil && !j.scopeHolds()
+}
+
+// undoWholeWalk is about undo.set of a job whose scope does not hold afterwards.
+func (pl *planning) undoWholeWalk() *noticed {
+	if !pl.plan.Job.WholeWalk() {
+		return nil
+	}
+	return &noticed{
+		"undo.set would assign every row that was walked, those too that were outside of the scope",
+		"where: mentions what the job writes, or more than the row: " + pl.plan.Job.Where.SQL,
+		"say which rows are meant, as in  undo: {set: {…}, where: …}; or keep what was there: undo: capture; or undo with --accept undo-whole-walk",
+	}
+}
+
+// undoPartial is about undo.set of a job that does more than to assign columns of its table.
+func (pl *planning) undoPartial() *noticed {
+	j := pl.plan.Job
+	if j.Undo == nil || len(j.Undo.Set) == 0 {
+		return nil
+	}
+	var names []string
+	for _, s := range j.Steps {
+		if s.Update == nil {
+			names = append(names, s.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return &noticed{
+		"undo.set takes back assignments only, and the job does more",
+		"steps " + some(names),
+		"use undo: capture, which keeps what was there; or say in writing that it cannot be taken back, with undo: {none: why}",
+	}
+}
+
+// undoUnsaid is about a job that does not say how it is taken back.
+func (pl *planning) undoUnsaid() *noticed {
+	if pl.plan.Job.Undo != nil {
+		return nil
+	}
+	return &noticed{
+		"the job does not say how it is taken back",
+		"there is no undo:",
+		"add  undo: {set: {…}}, undo: capture  or  undo: {none: why}",
+	}
+}

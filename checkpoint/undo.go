@@ -1,0 +1,159 @@
+package checkpoint
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+// UndoInfo says that a run is taken back, or was.
+type UndoInfo struct {
+	// How is "set" or "capture".
+	How     string    `json:"how"`
+	BeganAt time.Time `json:"began_at"`
+	BeganBy string    `json:"began_by"`
+	// EndedAt is nil where it is not done.
+	EndedAt *time.Time `json:"ended_at,omitempty"`
+}
+
+const insertUndo = `INSERT INTO pgbackfill.undos (run_id, how, began_by) VALUES ($1::bigint, $2::text, $3::text)
+    ON CONFLICT (run_id) DO NOTHING`
+
+const endUndo = `UPDATE pgbackfill.undos SET ended_at = clock_timestamp() WHERE run_id = $1::bigint`
+
+const updateUndone = `UPDATE pgbackfill.runs
+   SET state = 'undone', reason = $2::text, desired = 'cancelled', finished_at = COALESCE(finished_at, clock_timestamp())
+ WHERE id = $1::bigint`
+
+// BeginUndo closes every open segment with a fence, so that no worker, asleep or not, commits a chunk
+// afterwards, ends the run where it is unfinished, and records that it is taken back: all in one
+// transaction. Beginning what has begun is no error. It waits for workers as [Run.Cancel] does.
+func (r *Run) BeginUndo(ctx context.Context, how string) error {
+	return r.closing(ctx, func(t *tx) error { return r.beginUndo(t, how) })
+}
+
+func (r *Run) beginUndo(t *tx, how string) error {
+	row, err := r.lock(t)
+	if err != nil {
+		return held(err)
+	}
+	if row.state == backfill.StateUndone {
+		return r.over(row)
+	}
+	if err := r.fenceEverySegment(t, fenceUndone); err != nil {
+		return err
+	}
+	detail, err := jsonParam(map[string]any{"from": row.state, "how": how})
+	if err != nil {
+		return err
+	}
+	steps := []step{{Statement: pgsql.Statement{Name: "undo", SQL: insertUndo, Args: [][]byte{pgsql.Int(r.id), pgsql.Text(how), pgsql.Text(r.store.who)}}}}
+	if !row.state.Over() {
+		steps = append(steps, step{Statement: pgsql.Statement{
+			Name: "cancelled", SQL: updateCancelled, Args: [][]byte{pgsql.Int(r.id), pgsql.Text("being taken back by " + r.store.who)},
+		}})
+	}
+	return t.send(append(steps, step{Statement: r.event("undo begun", detail)})...)
+}
+
+// FinishUndo ends the run as undone, in a commit that waits for the disk and so for every chunk's before it.
+// Where the run was taken back from what was kept, it is an error while some of that was not come to.
+// Finishing what is finished is no error.
+func (r *Run) FinishUndo(ctx context.Context, reason string) error {
+	detail, err := jsonParam(map[string]any{"process": r.store.process, "reason": reason})
+	if err != nil {
+		return err
+	}
+	err = r.store.transact(ctx, durableSettings, func(t *tx) error {
+		row, err := r.lock(t)
+		if err != nil || row.state == backfill.StateUndone {
+			return err
+		}
+		return t.send(
+			step{Statement: pgsql.Statement{Name: "undone", SQL: updateUndone, Args: [][]byte{pgsql.Int(r.id), pgsql.Text(reason)}}},
+			step{Statement: pgsql.Statement{Name: "undo ended", SQL: endUndo, Args: [][]byte{pgsql.Int(r.id)}}},
+			step{Statement: r.event("undone", detail)})
+	})
+	if err != nil {
+		return r.failed("ending the undo", err)
+	}
+	return nil
+}
+
+// coveredRanges reads what is committed of each segment of the walk and the tail; the sweep goes over the same.
+const coveredRanges = `SELECT s.nulls, s.after, m.through
+  FROM pgbackfill.segments AS s` + lastRow + `
+ WHERE s.run_id = $1::bigint AND s.pass < 3 AND m.seq IS NOT NULL
+   AND (s.nulls AND m.fence IS NULL OR NOT s.nulls AND m.through IS DISTINCT FROM s.after)
+ ORDER BY s.no`
+
+// Covered are the ranges of keys that chunks of the run were committed for, neighbours put together. The segments
+// must be closed: what is open still grows.
+func (r *Run) Covered(ctx context.Context) ([]pgsql.Range, error) {
+	var list []pgsql.Range
+	err := r.store.once(ctx, settings, step{
+		Statement: pgsql.Statement{Name: "covered", SQL: coveredRanges, Args: [][]byte{pgsql.Int(r.id)}},
+		read: func(rows pgx.Rows) error {
+			var one pgsql.Range
+			err := rows.Scan(&one.Nulls, &one.After, &one.Through)
+			list = append(list, one)
+			return err
+		},
+	})
+	if err != nil {
+		return nil, r.failed("reading what it covers", err)
+	}
+	return joined(list), nil
+}
+
+// joined puts ranges together that end where another begins, by following them: only PostgreSQL compares keys.
+func joined(list []pgsql.Range) []pgsql.Range {
+	for i := 0; i < len(list); i++ {
+		for {
+			next := slices.IndexFunc(list, func(r pgsql.Range) bool {
+				return !r.Nulls && !list[i].Nulls && r.After != nil && slices.Equal(r.After, list[i].Through)
+			})
+			if next < 0 || next == i {
+				break
+			}
+			list[i].Through = list[next].Through
+			list = slices.Delete(list, next, next+1)
+			if next < i {
+				i--
+			}
+		}
+	}
+	return list
+}
+
+// undoFields are where the columns of a run's undo go, which are NULL where there is none.
+type undoFields struct {
+	how, by *string
+	began   *time.Time
+	ended   *time.Time
+}
+
+func (f undoFields) info() *UndoInfo {
+	if f.how == nil {
+		return nil
+	}
+	return &UndoInfo{How: *f.how, BeganAt: *f.began, BeganBy: *f.by, EndedAt: f.ended}
+}
+
+// UndoBegun is the error of a run that is being taken back; nil where it is not.
+func (i RunInfo) UndoBegun(file string) error {
+	if i.Undo == nil || i.State == backfill.StateUndone {
+		return nil
+	}
+	return &backfill.Error{
+		Place:  fmt.Sprintf("run %d of %s", i.ID, i.Job),
+		Found:  fmt.Sprintf("it is being taken back, since %s, by %s", i.Undo.BeganAt.UTC().Format(time.RFC3339), i.Undo.BeganBy),
+		Remedy: "take all of it back first: pgbackfill undo " + file, Kind: backfill.ErrInput,
+	}
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/checkpoint"
+	"github.com/pgbackfill/pgbackfill/configs"
+	"github.com/pgbackfill/pgbackfill/internal/human"
+)
+
+func (a *app) undoCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "undo FILE",
+		Short: "Takes the newest run of a job back, as its undo: says",
+		Long: `undo takes the newest run of each job of a file back, the last job first, in the way that the job
+says under undo:. An unfinished run is closed first: no chunk of it is committed afterwards.
+
+It is done in chunks, like the run: killed anywhere it goes on by the same command. What was changed by
+others since is never overwritten where the run kept what was there (undo: capture); such rows are
+listed, and the exit code is 4.`,
+		Args: args(1, 1, "one job file"),
+		RunE: func(c *cobra.Command, given []string) error {
+			a.verb = "undo"
+			list, err := a.read(given[0])
+			if err != nil {
+				return err
+			}
+			for _, job := range slices.Backward(list) {
+				if err := a.undoJob(c.Context(), given[0], job); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	configs.RunFlags(c.Flags())
+	return c
+}
+
+// undoJob takes the newest run of a job back.
+func (a *app) undoJob(ctx context.Context, file string, job backfill.Job) error {
+	if err := mayUndo(job); err != nil {
+		return err
+	}
+	connect, err := a.connect()
+	if err != nil {
+		return err
+	}
+	store, err := a.open(ctx, connect)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }() // what it was for is done, or has failed already
+	info, err := store.Newest(ctx, job.Name)
+	if err != nil {
+		return unknownJob(ctx, store, job.Name, err)
+	}
+	if info.State == backfill.StateUndone {
+		a.result(fmt.Sprintf("%s: run %d was taken back, %s. Nothing to do.", job.Name, info.ID, when(info.FinishedAt)))
+		return nil
+	}
+	if !info.Did(job) {
+		return &backfill.Error{
+			Place: job.Origin, Found: fmt.Sprintf("the job is not what run %d did", info.ID), Expected: "the job as it was run",
+			Remedy: "take the file as it was then; only undo: may have changed", Kind: backfill.ErrChanged,
+		}
+	}
+	return a.undoBySet(ctx, connect, store, info, job, file)
+}
+
+// mayUndo refuses a job that does not say how it is taken back, or says that it is not.
+func mayUndo(job backfill.Job) error {
+	e := &backfill.Error{Place: job.Origin, Kind: backfill.ErrInput}
+	switch {
+	case job.Undo == nil:
+		e.Found = job.Name + " does not say how it is taken back"
+		e.Remedy = "add  undo: {set: {column: expression}}: it may be said after the run"
+	case job.Undo.None != "":
+		e.Found = job.Name + " cannot be taken back: " + job.Undo.None
+		e.Remedy = "restore a backup, or write a job that mends it"
+	default:
+		return nil
+	}
+	return e
+}
+
+// undoBySet takes a run back by a run of the job that its undo.set makes.
+func (a *app) undoBySet(ctx context.Context, connect backfill.Connect, store *checkpoint.Store, info checkpoint.RunInfo, job backfill.Job, file string) error {
+	run := store.Attach(info)
+	plan, err := a.planUndo(ctx, connect, run, info, job)
+	if err != nil {
+		return err
+	}
+	if blocking := plan.Blocking(); len(blocking) > 0 {
+		a.findings(plan.Findings, file)
+		return refused(plan, blocking)
+	}
+	if info.Undo == nil {
+		if !a.ask(fmt.Sprintf("Take run %d of %s back? %s are changed.", info.ID, job.Name, human.Plural(info.Totals.RowsChanged, "row"))) {
+			return &backfill.Error{Found: "not taken back, as answered; nothing was written", Kind: backfill.ErrInput}
+		}
+		if err := run.BeginUndo(ctx, "set"); err != nil {
+			return err
+		}
+		a.yes = true // it was asked
+		// What was committed until the segments were closed is part of it.
+		if plan, err = a.planUndo(ctx, connect, run, info, job); err != nil {
+			return err
+		}
+	}
+	if err := a.carryOut(ctx, connect, plan, file, runOptions{}); err != nil {
+		return err
+	}
+	return run.FinishUndo(ctx, fmt.Sprintf("by %s, job %s", who(), plan.Job.Name))
+}
+
+// planUndo plans the job that takes a run back.
+func (a *app) planUndo(ctx context.Context, connect backfill.Connect, run *checkpoint.Run, info checkpoint.RunInfo, job backfill.Job) (*backfill.Plan, error) {
+	covered, err := run.Covered(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if job.WholeWalk() && !a.accepts("undo-whole-walk") {
+		return nil, &backfill.Error{
+			Place: job.Origin, Found: "undo.set would assign every row that was walked: the scope does not tell any more which ones were changed",
+			Expected: "undo: {set: {…}, where: …}", Remedy: "say which rows are meant, or mean all of them: --accept undo-whole-walk", Kind: backfill.ErrInput,
+		}
+	}
+	pace, notes := a.cfg.Resolve(job)
+	for _, note := range notes {
+		a.note("note", note)
+	}
+	plan, err := a.plan(ctx, connect, info.Planner(), job.UndoJob(info.ID, info.Walk.Key, covered), pace)
+	if err != nil {
+		return nil, err
+	}
+	if plan.Table.OID != info.TableOID {
+		return nil, &backfill.Error{
+			Place: "table " + plan.Table.Quoted, Found: fmt.Sprintf("it is another one than run %d changed: its OID was %d and is %d", info.ID, info.TableOID, plan.Table.OID),
+			Remedy: "take back by hand what the run did to the table that it walked", Kind: backfill.ErrChanged,
+		}
+	}
+	return plan, nil
+}
