@@ -57,6 +57,7 @@ func TestPreflightClean(t *testing.T) {
 		CREATE TABLE o (id bigint UNIQUE)`)
 	job := setJob("v", "upper(t.full_name)")
 	job.UpdateStep().Set[0].Value.Functions = []string{"upper"}
+	job.Undo = &Undo{None: "the old values are nowhere"}
 	if plan := planFor(t, db.Conn(), job, Pace{}); !slices.Equal(ids(plan), []string{"backup-not-attested"}) {
 		t.Errorf("findings %+v", plan.Findings)
 	}
