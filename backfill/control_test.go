@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -294,5 +295,22 @@ func TestOrdersAreHeardBeforeTheSweep(t *testing.T) {
 	}
 	if _, err := w.wait(); !errors.Is(err, backfill.ErrCancelled) {
 		t.Errorf("the work ended with %v; expected that it was cancelled", err)
+	}
+}
+
+// What a chunk took is known before the next one's end is looked for: each is larger than the one before while they are
+// quick. Made to fail: told of after the commit, every size is used twice.
+func TestChunksGrowFromOneToTheNext(t *testing.T) {
+	t.Parallel()
+	db := installed(t, numbered(12_000))
+	plan := planned(t, db, counts("numbers"), whole)
+	plan.Pace.Workers, plan.Pace.ChunkRows, plan.Pace.ChunkTarget, plan.Pace.ChunkMaxRows = 1, 0, time.Minute, 50_000
+	w := do(t, db, plan)
+	var sizes []int64
+	for _, e := range of[backfill.ChunkCommitted](w) {
+		sizes = append(sizes, e.Chunk.RowsSeen)
+	}
+	if want := []int64{1000, 1500, 2250, 3375, 12_000 - 8125}; !slices.Equal(sizes, want) {
+		t.Errorf("the chunks had %v rows; expected %v", sizes, want)
 	}
 }

@@ -42,7 +42,7 @@ func DryRun(ctx context.Context, connect Connect, plan *Plan, chunks int, each f
 				return err
 			}
 			chunk.Duration = time.Since(chunk.Started)
-			w.sizer().took(chunk.size, chunk.RowsSeen, chunk.RowsChanged[0], chunk.Duration)
+			w.took(chunk)
 			each(chunk)
 			if after = next.through; next.last {
 				chunks--

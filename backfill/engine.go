@@ -355,13 +355,17 @@ func (e *engine) pace() Pace { return *e.paceNow.Load() }
 
 func (e *engine) sizer() *sizer { return e.sizerNow.Load() }
 
-// committed tells of a chunk that is known to be committed.
-func (e *engine) committed(worker int, c Chunk, seg Segment, mark Mark) {
+// took tells the servo how long a chunk took.
+func (e *engine) took(c Chunk) {
 	var changed int64
 	for _, n := range c.RowsChanged {
 		changed += n
 	}
 	e.sizer().took(c.size, c.RowsSeen, changed, c.Duration)
+}
+
+// committed tells of a chunk that is known to be committed.
+func (e *engine) committed(worker int, c Chunk, seg Segment, mark Mark) {
 	e.outcome(true)
 	e.progressed(seg.No, mark)
 	e.observe(ChunkCommitted{Worker: worker, Chunk: c, Pass: seg.Pass, NextRows: e.sizer().next()})

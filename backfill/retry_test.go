@@ -137,6 +137,22 @@ func TestSizerFindsTheTarget(t *testing.T) {
 	}
 }
 
+// At first every quick chunk makes the next one larger; once a size was too large it takes two.
+//
+// Made to fail: with two chunks a size from the beginning, and with one to the end.
+func TestSizerGrowsFastUntilItShrank(t *testing.T) {
+	t.Parallel()
+	s := newSizer(Pace{ChunkTarget: 100 * time.Millisecond, ChunkMaxRows: 50_000}, false)
+	quick := func(int) time.Duration { return time.Millisecond }
+	if sizes := serve(s, 4, quick, 1); !slices.Equal(sizes, []int{1000, 1500, 2250, 3375}) {
+		t.Errorf("the first sizes are %v", sizes)
+	}
+	s.shrink(s.next())
+	if sizes := serve(s, 4, quick, 1); sizes[0] != sizes[1] || sizes[1] >= sizes[2] || sizes[2] != sizes[3] {
+		t.Errorf("the sizes after one that was too large are %v", sizes)
+	}
+}
+
 // One chunk that takes five times the target and more brings the size to a tenth at once.
 //
 // Made to fail: without the panic, the next chunk is as large.

@@ -18,7 +18,8 @@ const (
 	sizerGrowth  = 1.5
 	sizerPanic   = 5
 	sizerSamples = 10
-	// sizerEnough is how many chunks of a size must have been seen before it grows.
+	// sizerEnough is how many chunks of a size must have been seen before it grows. One is enough
+	// until a size was too large: it starts far below what most tables bear.
 	sizerEnough = 2
 )
 
@@ -32,7 +33,9 @@ type sizer struct {
 	fixed  int
 	// sparse is set in a sweep, whose chunks read much and change next to nothing: their size is
 	// not measured, and only what fails makes it smaller.
-	sparse  bool
+	sparse bool
+	// shrunk is set once a size was too large.
+	shrunk  bool
 	samples []time.Duration
 }
 
@@ -85,7 +88,7 @@ func (s *sizer) took(size int, seen, changed int64, d time.Duration) {
 	if len(s.samples) > sizerSamples {
 		s.samples = s.samples[1:]
 	}
-	if len(s.samples) < sizerEnough {
+	if s.shrunk && len(s.samples) < sizerEnough {
 		return
 	}
 	sorted := slices.Sorted(slices.Values(s.samples))
@@ -110,6 +113,7 @@ func (s *sizer) shrink(size int) {
 }
 
 func (s *sizer) resize(rows int) {
+	s.shrunk = s.shrunk || rows < s.rows
 	s.rows = min(max(rows, 1), s.most)
 	s.samples = s.samples[:0]
 }

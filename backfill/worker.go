@@ -192,6 +192,7 @@ func (w *worker) chunk(seg Segment, mark Mark, next *boundary, try *attempts) (C
 		return chunk, nil, err
 	}
 	chunk.Duration = time.Since(chunk.Started)
+	w.took(chunk) // before the next one's end is looked for
 	w.observe(ChunkChanged{Worker: w.id, Chunk: chunk})
 	following, err := w.commit(ctx, seg, &chunk)
 	if err != nil {
