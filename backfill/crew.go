@@ -14,8 +14,8 @@ import (
 
 // goOver works until every segment of a pass is closed.
 func (e *engine) goOver(ctx context.Context, pass Pass) error {
-	e.sizerNow.Store(newSizer(e.pace(), pass == PassSweep))
-	e.closing.Store(pass == PassSweep)
+	e.sizerNow.Store(newSizer(e.pace(), pass.Sweeps()))
+	e.closing.Store(pass.Sweeps())
 	var list []SegmentState
 	err := e.steadily(ctx, func(ctx context.Context) (err error) {
 		list, err = e.segments.List(ctx, pass)

@@ -309,7 +309,7 @@ func (e *engine) summary(ctx context.Context, err error) Summary {
 
 func (e *engine) totals(ctx context.Context) (Summary, error) {
 	s := Summary{Run: e.run, Job: e.plan.Job.Name, State: e.ordersNow().State, Retries: e.retries.Load()}
-	for pass := PassWalk; pass <= PassSweep; pass++ {
+	for pass := PassWalk; pass <= PassSweep+heapRounds; pass++ {
 		list, err := e.segments.List(ctx, pass)
 		if err != nil {
 			return s, fmt.Errorf("adding up the ledger: %w", err)
@@ -330,7 +330,7 @@ func (s *Summary) add(seg SegmentState) {
 		s.Chunks--
 	}
 	s.RowsChanged += seg.RowsChanged
-	if seg.Pass == PassSweep {
+	if seg.Pass.Sweeps() {
 		s.SweepChanged += seg.RowsChanged
 	} else { // the sweep meets the same rows once more
 		s.RowsSeen += seg.RowsSeen

@@ -70,6 +70,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrIncompatible is stored state of another version of the tool.
 	ErrIncompatible = errors.New("incompatible")
+	// ErrIncomplete: all was done that could be, and not all holds.
+	ErrIncomplete = errors.New("incomplete")
 )
 
 // Inputf is an ErrInput at a place.

@@ -70,7 +70,7 @@ func (e *engine) obey(ctx context.Context) error {
 	orders, parked := e.orders, e.parked >= e.active
 	e.mu.Unlock()
 	working := StateRunning
-	if orders.Pass == PassSweep || orders.State == StateFinishing || e.closing.Load() {
+	if orders.Pass.Sweeps() || orders.State == StateFinishing || e.closing.Load() {
 		working = StateFinishing
 	}
 	want, reason := working, "" // why it was paused is no reason to work

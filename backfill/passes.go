@@ -33,6 +33,8 @@ const sweepRows = 1_000_000
 // second visit would be wrong.
 func (e *engine) following(ctx context.Context, pass Pass) (Pass, []Segment, error) {
 	switch {
+	case e.plan.Heap != nil:
+		return e.afterHeap(ctx, pass)
 	case pass == PassWalk:
 		segments, err := e.tail(ctx)
 		return PassTail, segments, err

@@ -22,6 +22,8 @@ type Plan struct {
 	Index string            `json:"index,omitempty"`
 	// Unique is set where no two rows share a key.
 	Unique bool `json:"unique"`
+	// Heap describes the pages of a walk in physical order; nil is a walk by key.
+	Heap *HeapWalk `json:"heap,omitempty"`
 	// LockFirst is set where the change reads more than the row itself: its rows are locked by
 	// a statement of their own first.
 	LockFirst bool `json:"lock_first"`

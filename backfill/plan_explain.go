@@ -72,13 +72,16 @@ func (pl *planning) explain(ctx context.Context) error {
 		return err
 	}
 	pl.nodes = map[string][]planNode{}
-	for _, e := range []struct {
+	type asked struct {
 		settings   pgsql.Statement
 		statements []pgsql.Statement
-	}{
-		{pl.keySettings(), []pgsql.Statement{pl.sql.walk.Boundary(pl.probe, pl.chunkRows()), pl.sql.walk.Last(pgsql.Range{After: pl.probe.After})}},
-		{pl.jobSettings(), append([]pgsql.Statement{pl.sql.walk.Count(pl.probe)}, changes...)},
-	} {
+	}
+	var list []asked
+	if p.Heap == nil {
+		list = append(list, asked{pl.keySettings(), []pgsql.Statement{pl.sql.walk.Boundary(pl.probe, pl.chunkRows()), pl.sql.walk.Last(pgsql.Range{After: pl.probe.After})}})
+		changes = append([]pgsql.Statement{pl.sql.walk.Count(pl.probe)}, changes...)
+	}
+	for _, e := range append(list, asked{pl.jobSettings(), changes}) {
 		for _, s := range e.statements {
 			text, nodes, err := pl.explainOne(ctx, e.settings, s)
 			if err != nil {
@@ -110,6 +113,12 @@ func (pl *planning) findProbe(ctx context.Context) error {
 	}
 	middle := walked[len(walked)/2].Range
 	pl.probe = pgsql.Range{After: middle.After, Through: middle.Through}
+	if p.Heap != nil {
+		next := p.Heap.boundary(middle.After, walked[len(walked)/2], pl.chunkRows())
+		pl.probe.Through = next.through
+		pl.probed = p.Heap.rowsIn(KeyRange{After: middle.After, Through: next.through})
+		return nil
+	}
 	answers, err := pl.ask(ctx, pl.keySettings(), pl.sql.walk.Boundary(pl.probe, pl.chunkRows()))
 	if err != nil {
 		return err

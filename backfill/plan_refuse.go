@@ -125,7 +125,7 @@ func (pl *planning) refuseWithoutIdentity() []error {
 
 func (pl *planning) refuseWithoutIndex() []error {
 	t := &pl.plan.Table
-	if pl.key.Index != nil || t.CurrentPages <= noIndexPages {
+	if pl.key.Index != nil || pl.plan.Heap != nil || t.CurrentPages <= noIndexPages {
 		return nil
 	}
 	return []error{Inputf("table "+t.Quoted, pl.createIndex(), "no index serves a walk by its key: %s; every chunk would read the whole table of %d pages",

@@ -27,6 +27,10 @@ var integers = []string{"smallint", "integer", "bigint"}
 // cut divides the table's keys into segments of about the same number of rows, by what statistics know.
 func (pl *planning) cut(ctx context.Context) error {
 	p := pl.plan
+	if p.Heap != nil {
+		pl.cutHeap()
+		return nil
+	}
 	n := pl.segments()
 	var rows [][]string
 	var how string

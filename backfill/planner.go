@@ -40,7 +40,7 @@ func (p Planner) environment(name string) (string, bool) {
 // expression of the wrong type, a missing privilege. What can be run but should be known first is in the plan's
 // findings.
 func (p Planner) Plan(ctx context.Context, conn *pgx.Conn, job Job, pace Pace) (*Plan, error) {
-	pl := &planning{known: p, conn: conn, plan: &Plan{Job: job, Pace: job.Pace.Over(pace).Over(DefaultPace).Settled(), Walk: "key"}}
+	pl := &planning{known: p, conn: conn, plan: &Plan{Job: job, Pace: job.Pace.Over(pace).Over(DefaultPace).Settled()}}
 	if err := pl.begin(ctx); err != nil {
 		return nil, pl.wrap(err)
 	}
@@ -155,22 +155,7 @@ func (pl *planning) readTable(ctx context.Context) error {
 	if p.Table, err = catalog.ReadTable(ctx, pl.conn, p.Server, job.Table.Schema, job.Table.Name); err != nil {
 		return pl.problem("table", err)
 	}
-	if pl.key, err = p.Table.ResolveKey(job.Key); err != nil {
-		return pl.problem("key", err)
-	}
-	p.Unique, p.WalkReason = pl.key.Unique, pl.key.Reason
-	if pl.key.Index != nil {
-		p.Index = pl.key.Index.Name
-	} else {
-		p.WalkReason += "; " + pl.key.NoIndex
-	}
-	for _, k := range pl.key.Parts {
-		p.Key = append(p.Key, pgsql.KeyColumn{
-			Name: k.Name, Type: k.Type, Collation: k.Collation, Nullable: k.Nullable,
-			Less: k.Less, LessEqual: k.LessEqual, Equal: k.Equal, GreaterEqual: k.GreaterEqual, Greater: k.Greater,
-		})
-	}
-	return nil
+	return pl.chooseWalk(ctx)
 }
 
 // readFunctions reads the functions that the job's expressions may call. One of the user's that is not immutable

@@ -121,7 +121,7 @@ func (pl *planning) foreignPartition() *noticed {
 }
 
 func (pl *planning) noIndex() *noticed {
-	if pl.key.Index != nil {
+	if pl.key.Index != nil || pl.plan.Heap != nil {
 		return nil
 	}
 	return &noticed{

@@ -132,7 +132,7 @@ func (p *Progress) Observe(e Event) {
 		p.seen[PassWalk] = e.RowsSeen
 		p.pace.start(now)
 	case PassStarted:
-		if e.Pass == PassSweep && p.at.Pass != PassSweep {
+		if e.Pass.Sweeps() && !p.at.Pass.Sweeps() {
 			p.pace.forget() // a sweep reads and hardly writes: its pace is another
 		}
 		p.at.Pass = e.Pass
@@ -220,8 +220,8 @@ func (p *Progress) Snapshot() ProgressSnapshot {
 	s := p.at
 	walked := p.seen[PassWalk] + p.seen[PassTail]
 	s.RowsSeen = walked
-	if s.Pass == PassSweep {
-		s.EstimatedRows, s.RowsSeen = max(walked, 1), p.seen[PassSweep]
+	if s.Pass.Sweeps() {
+		s.EstimatedRows, s.RowsSeen = max(walked, 1), p.seen[s.Pass]
 	}
 	s.Fraction = Fraction(s.RowsSeen, s.EstimatedRows, s.State == StateFinished)
 	s.RowsPerSecond = p.pace.rate(paceNow)

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
 const (
@@ -231,14 +229,12 @@ func (w *worker) split(ctx context.Context) bool {
 	if seg.Seq == 0 {
 		after = seg.Range.After
 	}
-	statements := append(w.seek(seg.Segment, after, rows), pgsql.Commit)
-	answers, err := exchange(ctx, w.conn.PgConn(), statements...)
-	if err != nil || len(answers[2].rows) == 0 {
-		rollback(ctx, w.conn.PgConn())
+	middle, err := w.boundary(ctx, seg.Segment, after, rows)
+	if err != nil || middle.last {
 		w.cannotSplit(seg)
 		return false
 	}
-	at := Key(answers[2].rows[0])
+	at := middle.through
 	done, err := w.segments.Split(ctx, seg, at)
 	if err == nil && !done {
 		w.outrun(seg, rows)

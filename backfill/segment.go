@@ -14,16 +14,19 @@ const (
 )
 
 func (p Pass) String() string {
-	switch p {
-	case PassWalk:
+	switch {
+	case p == PassWalk:
 		return "walk"
-	case PassTail:
+	case p == PassTail:
 		return "tail"
-	case PassSweep:
+	case p.Sweeps():
 		return "sweep"
 	}
 	return "none"
 }
+
+// Sweeps reports whether the pass is the closing sweep. A heap walk may need several, one after the other.
+func (p Pass) Sweeps() bool { return p >= PassSweep }
 
 // Segment is a KeyRange worked by one worker at a time: the unit of parallelism.
 // It is immutable once planned; a split closes it and adds two children.

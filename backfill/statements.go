@@ -115,13 +115,13 @@ func (s statements) jobSettings(seg Segment, p Pace) pgsql.Statement {
 		// from its beginning for every chunk, and random_page_cost's default makes reading all of it
 		// look cheaper than a few thousand look-ups of neighbours.
 		reading = []pgsql.Setting{{Name: "enable_mergejoin", Value: "off"}, {Name: "random_page_cost", Value: "1.1"}}
-	case seg.Pass == PassSweep: // in one go, not row by row
+	case seg.Pass.Sweeps(): // in one go, not row by row
 		reading = []pgsql.Setting{{Name: "enable_indexscan", Value: "off"}}
 	default: // by the index, whatever stale statistics say
 		reading = []pgsql.Setting{{Name: "enable_seqscan", Value: "off"}}
 	}
 	var memory []pgsql.Setting
-	if seg.Pass == PassSweep {
+	if seg.Pass.Sweeps() {
 		// Every row is looked up among the transactions of the ledger. Where these do not fit, they
 		// are read again for each row.
 		memory = []pgsql.Setting{{Name: "work_mem", Value: "256MB"}}
@@ -187,9 +187,11 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 
 	add("with each new connection, as the driver asks it", pgsql.Statement{Name: "primary", SQL: "select pg_is_in_recovery()"})
 	add("at the start of every transaction", pgsql.Begin)
-	add("in the transaction that finds where chunks end", s.keySettings(walk, p.Pace))
-	add("once a chunk: finds where it ends; in the first segment", s.walk.Boundary(open, 1))
-	add("once a chunk: finds where it ends", s.walk.Boundary(closed, 1))
+	if p.Heap == nil {
+		add("in the transaction that finds where chunks end", s.keySettings(walk, p.Pace))
+		add("once a chunk: finds where it ends; in the first segment", s.walk.Boundary(open, 1))
+		add("once a chunk: finds where it ends", s.walk.Boundary(closed, 1))
+	}
 	add("in each chunk's transaction", s.jobSettings(walk, p.Pace))
 	counted := "in a segment's last chunk"
 	if !p.Unique {
@@ -200,7 +202,9 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 		when string
 	}{{open, " of the first segment, which has no lower end"}, {closed, ""}}
 	for _, r := range ranges {
-		add(counted+r.when, s.walk.Count(r.rng))
+		if p.Heap == nil {
+			add(counted+r.when, s.walk.Count(r.rng))
+		}
 	}
 	for _, k := range p.Key {
 		if k.Nullable {
@@ -219,12 +223,23 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 	}
 	add("at the end of every transaction", pgsql.Commit)
 	add("after a statement that failed", pgsql.Rollback)
-	add("once, when the walk is done: finds the rows above it", s.walk.Last(pgsql.Range{After: key}), s.walk.Last(pgsql.Range{}))
+	if p.Heap != nil {
+		if err := s.planLook(ranges[0].rng, closed, p, add); err != nil {
+			return nil, err
+		}
+	} else {
+		add("once, when the walk is done: finds the rows above it", s.walk.Last(pgsql.Range{After: key}), s.walk.Last(pgsql.Range{}))
+	}
 	if p.sweeps() {
 		add("before the closing sweep, until the writers it names are gone", pgsql.Writers(p.Table.OID))
+		add("in each transaction of the closing sweep: whether the table was rewritten", pgsql.Pages(p.Table.OID))
 		add("in each transaction of the closing sweep", s.jobSettings(sweep, p.Pace))
 		for _, r := range ranges {
-			add("closing sweep: what need not be looked at"+r.when, s.walk.Walkers(1, r.rng))
+			walked := r.rng
+			if p.Heap != nil {
+				walked = pgsql.Range{}
+			}
+			add("closing sweep: what need not be looked at"+r.when, s.walk.Walkers(1, walked))
 			if err := s.planChunk(pgsql.Part{Range: r.rng, Sweep: 1}, "closing sweep"+r.when, add); err != nil {
 				return nil, err
 			}

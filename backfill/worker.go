@@ -157,7 +157,7 @@ func (w *worker) rows(try *attempts) int {
 // paced is how many rows the next chunk counts for under the rate: that is about what is
 // written, of which a sweep has next to nothing.
 func (w *worker) paced(seg Segment, try *attempts) int {
-	if seg.Pass == PassSweep {
+	if seg.Pass.Sweeps() {
 		return 1
 	}
 	return w.rows(try)
@@ -203,8 +203,11 @@ func (w *worker) chunk(seg Segment, mark Mark, next *boundary, try *attempts) (C
 
 // boundary finds where the next chunk ends.
 func (w *worker) boundary(ctx context.Context, seg Segment, after Key, size int) (*boundary, error) {
-	if seg.Nulls || seg.Pass == PassSweep && size >= sweepRows {
+	if seg.Nulls || seg.Pass.Sweeps() && size >= sweepRows {
 		return &boundary{size: size, through: seg.Range.Through, last: true}, nil
+	}
+	if h := w.plan.Heap; h != nil {
+		return h.boundary(after, seg, size), nil
 	}
 	statements := append(w.seek(seg, after, size), pgsql.Commit)
 	answers, err := exchange(ctx, w.conn.PgConn(), statements...)
@@ -238,16 +241,16 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 	part := pgsql.Part{Range: rng}
 	statements := []pgsql.Statement{pgsql.Begin, w.sql.jobSettings(seg, w.pace())}
 	// A full chunk of a unique key holds as many rows as were asked for; others are counted.
-	counted := (chunk.last || !w.plan.Unique) && seg.Pass != PassSweep
+	counted := (chunk.last || !w.plan.Unique) && !seg.Pass.Sweeps() && w.plan.Heap == nil
 	if counted {
 		statements = append(statements, w.sql.walk.Count(rng))
 	}
-	if seg.Pass == PassSweep {
-		answers, err := exchange(ctx, w.conn.PgConn(), append(statements, w.sql.walk.Walkers(int64(w.run), rng))...)
+	if seg.Pass.Sweeps() {
+		answers, err := exchange(ctx, w.conn.PgConn(), append(statements, w.walkers(rng), pgsql.Pages(w.plan.Table.OID))...)
 		if err != nil {
 			return err
 		}
-		part.Sweep, part.Walked = int64(w.run), []byte(answers[2].rows[0][0])
+		w.written(&part, answers[2], answers[3])
 		statements = nil
 	}
 	var taken []answer
@@ -267,13 +270,34 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 		return err
 	}
 	chunk.RowsSeen = int64(chunk.size)
-	if seg.Pass == PassSweep && chunk.last {
+	if seg.Pass.Sweeps() && chunk.last {
 		chunk.RowsSeen = seg.EstimatedRows
+	}
+	if h := w.plan.Heap; h != nil {
+		chunk.RowsSeen = h.rowsIn(chunk.Range)
 	}
 	if counted {
 		chunk.RowsSeen = number(append(taken, answers...)[2].rows[0][0])
 	}
 	return w.tally(chunk, answers[len(statements):], of)
+}
+
+// written limits a part to the rows that somebody else has written since the run began: the walk has seen the others.
+// Where a table that is walked in physical order was rewritten, by VACUUM FULL for one, rows have moved that nobody
+// wrote, and all of them are looked at.
+func (w *worker) written(part *pgsql.Part, walkers, pages answer) {
+	if h := w.plan.Heap; h != nil && pages.rows[0][1] != strconv.FormatUint(uint64(h.Filenode), 10) {
+		return
+	}
+	part.Sweep, part.Walked = int64(w.run), []byte(walkers.rows[0][0])
+}
+
+// walkers asks which transactions walked a range: what they wrote lies there still, but after a walk in physical order.
+func (w *worker) walkers(rng pgsql.Range) pgsql.Statement {
+	if w.plan.Heap != nil {
+		rng = pgsql.Range{}
+	}
+	return w.sql.walk.Walkers(int64(w.run), rng)
 }
 
 // settle finds out which rows the chunk's steps are about, and locks them. It returns the answers to what
@@ -332,7 +356,8 @@ func number(s string) int64 {
 func (w *worker) commit(ctx context.Context, seg Segment, chunk *Chunk) (*boundary, error) {
 	statements := []pgsql.Statement{w.ledger.Append(*chunk), pgsql.Commit}
 	size := w.sizer().next()
-	if !chunk.last {
+	sought := !chunk.last && w.plan.Heap == nil
+	if sought {
 		statements = append(statements, append(w.seek(seg, chunk.Range.Through, size), pgsql.Commit)...)
 	}
 	answers, err := exchange(ctx, w.conn.PgConn(), statements...)
@@ -345,7 +370,7 @@ func (w *worker) commit(ctx context.Context, seg Segment, chunk *Chunk) (*bounda
 	if answers[1].tag.String() != "COMMIT" {
 		return nil, fmt.Errorf("%w (it said %q)", errNotCommitted, answers[1].tag.String())
 	}
-	if err != nil || chunk.last {
+	if err != nil || !sought {
 		rollback(ctx, w.conn.PgConn())
 		return nil, nil //nolint:nilerr // the chunk is committed; a boundary that failed is looked for again
 	}

@@ -90,12 +90,13 @@ func tile(name string, s backfill.SegmentState, children []backfill.SegmentState
 // checkPasses proves that the planned segments tile each pass: the walk and the tail together
 // from the beginning of the table, and the sweep from there again.
 func checkPasses(roots []backfill.SegmentState) error {
-	var walk, sweep []backfill.SegmentState
+	var walk []backfill.SegmentState
+	sweeps := map[backfill.Pass][]backfill.SegmentState{}
 	for _, s := range roots {
 		switch {
 		case s.Nulls:
-		case s.Pass == backfill.PassSweep:
-			sweep = append(sweep, s)
+		case s.Pass.Sweeps():
+			sweeps[s.Pass] = append(sweeps[s.Pass], s)
 		default:
 			walk = append(walk, s)
 		}
@@ -103,7 +104,12 @@ func checkPasses(roots []backfill.SegmentState) error {
 	if err := follow(walk); err != nil {
 		return err
 	}
-	return follow(sweep)
+	for _, sweep := range sweeps {
+		if err := follow(sweep); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // follow goes from the open beginning to the segment that begins there, from its end to the one

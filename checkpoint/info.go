@@ -17,11 +17,12 @@ import (
 // Walk is what a later process needs of the plan in order to go on as the first one planned.
 type Walk struct {
 	// Walk, Key, Index, Unique and SearchPath are those of [backfill.Plan].
-	Walk       string            `json:"walk"`
-	Key        []pgsql.KeyColumn `json:"key"`
-	Index      string            `json:"index,omitempty"`
-	Unique     bool              `json:"unique"`
-	SearchPath string            `json:"search_path"`
+	Walk       string             `json:"walk"`
+	Key        []pgsql.KeyColumn  `json:"key"`
+	Index      string             `json:"index,omitempty"`
+	Unique     bool               `json:"unique"`
+	Heap       *backfill.HeapWalk `json:"heap,omitempty"`
+	SearchPath string             `json:"search_path"`
 	// Origin is where the job was written.
 	Origin string `json:"origin,omitempty"`
 	// Segments is how many segments were planned for the walk; Nulls is set where one of them holds the rows with a NULL in the key.
@@ -31,7 +32,7 @@ type Walk struct {
 
 func walkOf(plan *backfill.Plan) Walk {
 	w := Walk{
-		Walk: plan.Walk, Key: plan.Key, Index: plan.Index, Unique: plan.Unique, SearchPath: plan.SearchPath,
+		Walk: plan.Walk, Key: plan.Key, Index: plan.Index, Unique: plan.Unique, Heap: plan.Heap, SearchPath: plan.SearchPath,
 		Origin: plan.Job.Origin, Segments: len(plan.Segments),
 	}
 	for _, s := range plan.Segments {
@@ -179,6 +180,7 @@ func paramsOf(plan *backfill.Plan) map[string]backfill.Constant {
 // exactly as it began. The segments are the run's own then: the plan keeps none.
 func (i RunInfo) Resume(plan *backfill.Plan) {
 	plan.Walk, plan.Key, plan.Index, plan.Unique = i.Walk.Walk, i.Walk.Key, i.Walk.Index, i.Walk.Unique
+	plan.Heap = i.Walk.Heap
 	plan.SearchPath, plan.EstimatedRows, plan.Fingerprint = i.Walk.SearchPath, i.EstimatedRows, i.Fingerprint
 	plan.Segments = nil
 }

@@ -4,8 +4,9 @@ package checkpoint
 // a search_path of pg_catalog that each transaction sets.
 
 const insertRun = `INSERT INTO pgbackfill.runs
-  (job, spec, spec_hash, table_oid, table_name, plan, fingerprint, state, pass, estimated_rows, tool_version, created_by, params)
-VALUES ($1::text, $2::jsonb, $3::text, $4::oid, $5::text, $6::jsonb, $7::jsonb, 'planned', $8::smallint, $9::bigint, $10::text, $11::text, $12::jsonb)
+  (job, spec, spec_hash, table_oid, table_name, plan, fingerprint, state, pass, estimated_rows, tool_version, created_by, params, horizon)
+VALUES ($1::text, $2::jsonb, $3::text, $4::oid, $5::text, $6::jsonb, $7::jsonb, 'planned', $8::smallint, $9::bigint, $10::text, $11::text, $12::jsonb,
+        COALESCE(($6::jsonb #>> '{heap,horizon}')::xid8, pg_snapshot_xmin(pg_current_snapshot())))
     ON CONFLICT (job) WHERE state NOT IN ('finished', 'cancelled', 'undone') DO NOTHING
 RETURNING id`
 

@@ -24,7 +24,7 @@ SELECT a.attnum, a.attname::text, format_type(a.atttypid, a.atttypmod), a.atttyp
        coalesce(pg_get_expr(d.adbin, d.adrelid), ''),
        coalesce(class.operators, '{}'),
        CASE WHEN base.typlen > 0 THEN base.typlen ELSE coalesce(st.avg_width, 32) END::int8,
-       coalesce(st.null_frac, -1)::float8,
+       coalesce(st.null_frac, -1)::float8, st.correlation::float8,
        has_column_privilege(a.attrelid, a.attnum, 'SELECT'), has_column_privilege(a.attrelid, a.attnum, 'UPDATE')
 FROM pg_catalog.pg_attribute AS a
      JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
@@ -73,6 +73,7 @@ func (t *Table) readColumns(ctx context.Context, q Querier, _ Server) error {
 		Operators                           []string
 		Width                               int64
 		NullFraction                        float64
+		Correlation                         *float64
 		MaySelect, MayUpdate                bool
 	}
 	rows, err := collect[row](ctx, q, "the columns", columnsSQL, t.OID, t.Schema, t.Name)
@@ -81,7 +82,7 @@ func (t *Table) readColumns(ctx context.Context, q Querier, _ Server) error {
 			Number: r.Number, Name: r.Name, Type: r.Type, TypeOID: r.TypeOID, BaseType: r.BaseType, BareType: r.BareType, Typmod: r.Typmod,
 			Compare: CompareImage, Collation: r.Collation, NotNull: r.NotNull, Generated: r.Generated, Identity: r.Identity,
 			IdentityAlways: r.IdentityAlways, Default: r.Default, Operators: r.Operators, Width: r.Width,
-			NullFraction: r.NullFraction, MaySelect: r.MaySelect, MayUpdate: r.MayUpdate,
+			NullFraction: r.NullFraction, Correlation: r.Correlation, MaySelect: r.MaySelect, MayUpdate: r.MayUpdate,
 		}
 		switch {
 		case r.Identical:

@@ -25,7 +25,9 @@ type Server struct {
 	// SynchronousStandbys is synchronous_standby_names: whom commits wait for; "" is nobody.
 	SynchronousStandbys string `json:"synchronous_standbys"`
 	WALLevel            string `json:"wal_level"`
-	FullPageWrites      bool   `json:"full_page_writes"`
+	// SharedBuffers is the server's own cache, in bytes.
+	SharedBuffers  int64 `json:"shared_buffers"`
+	FullPageWrites bool  `json:"full_page_writes"`
 	// Archiving is set where the write-ahead log is archived.
 	Archiving bool `json:"archiving"`
 	// BlockSize is in bytes.
@@ -55,6 +57,7 @@ SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
        pg_catalog.current_setting('synchronous_commit'),
        pg_catalog.current_setting('synchronous_standby_names'),
        pg_catalog.current_setting('wal_level'),
+       pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers')),
        pg_catalog.current_setting('full_page_writes')::pg_catalog.bool,
        pg_catalog.current_setting('archive_mode') OPERATOR(pg_catalog.<>) 'off',
        pg_catalog.current_setting('block_size')::pg_catalog.int8,

@@ -104,8 +104,11 @@ type Column struct {
 	Width int64 `json:"width"`
 	// NullFraction is from statistics, -1 where there are none or they may not be read.
 	NullFraction float64 `json:"null_fraction"`
-	MaySelect    bool    `json:"may_select"`
-	MayUpdate    bool    `json:"may_update"`
+	// Correlation is how far the rows lie in the order of the column's values, from -1 to 1, from statistics; nil is
+	// not known.
+	Correlation *float64 `json:"correlation,omitempty"`
+	MaySelect   bool     `json:"may_select"`
+	MayUpdate   bool     `json:"may_update"`
 }
 
 // Column returns the column of that name, or nil.

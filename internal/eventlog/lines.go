@@ -101,7 +101,7 @@ func Line(s backfill.ProgressSnapshot) string {
 	if s.State != backfill.StateRunning && s.State != "" {
 		parts = append(parts, string(s.State))
 	}
-	if s.Pass == backfill.PassSweep {
+	if s.Pass.Sweeps() {
 		parts = append(parts, "closing sweep")
 	}
 	parts = append(parts, human.Percent(s.Fraction), rowsOf(s))

@@ -107,6 +107,30 @@ func TestShapes(t *testing.T) {
 		"step_delete": func() ([]pgsql.Statement, error) {
 			return pgsql.Delete{Scope: stepping, Name: "delete", LockFirst: true}.Statements(part(two))
 		},
+		"heap_update": func() ([]pgsql.Statement, error) {
+			place := pgsql.KeyColumn{Name: "ctid", Type: "pg_catalog.tid", Less: "pg_catalog.<", LessEqual: "pg_catalog.<=", Equal: "pg_catalog.=", GreaterEqual: "pg_catalog.>=", Greater: "pg_catalog.>"}
+			c := pgsql.Change{Scope: rows(walk(place), "t.seen > 1"), Set: set[:1], SkipUnchanged: true}
+			p := pgsql.Part{Range: pgsql.Range{After: []string{"(8,0)"}, Through: []string{"(16,0)"}}}
+			changes, err := c.Statements(p)
+			if err != nil {
+				return nil, err
+			}
+			p.Sweep, p.Walked, p.Reading = 7, []byte("{101}"), true
+			missed, err := c.Missed(p)
+			return append(changes, missed, pgsql.Pages(16384), walk(place).Keep(), pgsql.SetSnapshot("00000003-1")), err
+		},
+		"missed_joined": func() ([]pgsql.Statement, error) {
+			s, err := joined.Missed(part(two))
+			return []pgsql.Statement{s}, err
+		},
+		"missed_whole_row": func() ([]pgsql.Statement, error) {
+			s, err := whole.Missed(part(two))
+			return []pgsql.Statement{s}, err
+		},
+		"missed_delete": func() ([]pgsql.Statement, error) {
+			s, err := pgsql.Delete{Scope: stepping, Name: "delete"}.Missed(part(two))
+			return []pgsql.Statement{s}, err
+		},
 		"take": func() ([]pgsql.Statement, error) {
 			keys, err := stepping.Take(part(two), false)
 			if err != nil {

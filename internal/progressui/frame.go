@@ -56,7 +56,7 @@ func (st style) title(s backfill.ProgressSnapshot, width int) string {
 		left += fmt.Sprintf("  run %d", s.Run)
 	}
 	left += "  " + st.state(s.State)
-	if s.Pass == backfill.PassSweep {
+	if s.Pass.Sweeps() {
 		left += "  closing sweep"
 	}
 	right := []string{human.Plural(int64(s.Busy), "worker")}

@@ -1,0 +1,66 @@
+package pgsql
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The statements around one snapshot that several connections read.
+var (
+	BeginSnapshot  = Statement{Name: "begin", SQL: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
+	ExportSnapshot = Statement{Name: "snapshot", SQL: "SELECT pg_catalog.pg_export_snapshot()"}
+)
+
+// SetSnapshot makes a transaction that has just begun see what the one sees that exported the snapshot.
+func SetSnapshot(id string) Statement {
+	return Statement{Name: "snapshot", SQL: "SET TRANSACTION SNAPSHOT " + Literal(id)}
+}
+
+// Pages says how many pages a table has, which file they are in, and the oldest transaction that was open when the
+// snapshot was taken that the statement looks with.
+func Pages(table uint32) Statement {
+	return Statement{
+		Name: "pages",
+		SQL: `SELECT pg_catalog.pg_relation_size($1::pg_catalog.oid::pg_catalog.regclass) OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::pg_catalog.int8,
+       pg_catalog.pg_relation_filenode($1::pg_catalog.oid::pg_catalog.regclass),
+       pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())`,
+		Args: [][]byte{Int(int64(table))},
+	}
+}
+
+// Checkable is a step that can tell the rows it would still have to change.
+type Checkable interface {
+	// Missed asks whether the part holds one.
+	Missed(p Part) (Statement, error)
+}
+
+// Missed asks whether a row in scope does not hold its new values.
+func (c Change) Missed(p Part) (Statement, error) {
+	f := c.filling(p)
+	var b strings.Builder
+	fmt.Fprintf(&b, "WITH pgbackfill_scoped AS MATERIALIZED (\n  SELECT t.*\n  FROM %s AS t\n  WHERE %s\n)\nSELECT EXISTS (\n  SELECT FROM ", c.Table, f.scoped())
+	if c.WholeRow != nil {
+		b.WriteString(c.wholeRow())
+	} else {
+		b.WriteString("pgbackfill_scoped AS t")
+	}
+	where := ""
+	if c.From != "" {
+		fmt.Fprintf(&b, ",\n       %s", f.fill(c.From))
+		where = fmt.Sprintf("(%s\n) AND ", f.fill(c.Join))
+	}
+	fmt.Fprintf(&b, "\n  WHERE %s(%s))", where, c.differs(func(i int) string { return "(" + f.fill(c.Set[i].Expr) + "\n)" }))
+	return Statement{Name: "missed", SQL: b.String(), Args: f.b.Args()}, f.err
+}
+
+// Missed asks whether a row is left in scope.
+func (d Delete) Missed(p Part) (Statement, error) {
+	f := d.filling(p)
+	sql := fmt.Sprintf("SELECT EXISTS (\n  SELECT FROM %s AS t\n  WHERE %s)", d.Table, f.scoped())
+	return Statement{Name: "missed", SQL: sql, Args: f.b.Args()}, f.err
+}
+
+// Keep takes the lock that every reader has, to the end of the transaction: nobody rewrites the table meanwhile.
+func (w Walk) Keep() Statement {
+	return Statement{Name: "keep", SQL: "SELECT FROM " + w.Table + " LIMIT 0"}
+}
