@@ -2,7 +2,7 @@
 SELECT EXISTS (
   SELECT FROM "public"."users" AS t
   WHERE ROW(t."id", t."Co""de") OPERATOR(pg_catalog.>) ROW($1::bigint, $2::character(5) COLLATE "pg_catalog"."C") AND ROW(t."id", t."Co""de") OPERATOR(pg_catalog.<=) ROW($3::bigint, $4::character(5) COLLATE "pg_catalog"."C") AND t."Co""de" IS NOT NULL
-    AND (t.seen > $5::bigint
+    AND (t.seen > ($5::bigint)
 ));
 -- $1 = "41"
 -- $2 = "a,b"
