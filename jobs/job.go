@@ -17,6 +17,7 @@ func (r *reader) job(f file) backfill.Job {
 		Description: f.Description.text,
 		Table:       f.Table.name,
 		Key:         f.Key.names,
+		Walk:        f.Walk.kind,
 		Where:       r.expression(f.Where, a.at("`where`, which is the scope", "range", "helper")),
 		Idempotent:  f.Idempotent.or(true),
 		Settings:    f.Settings.values,

@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/internal/pgparse"
 )
 
@@ -155,19 +156,20 @@ func (v *rate) read(r *reader, n *yaml.Node) {
 	r.refuse(placeOf(n), describe(n), `rows a second, as in 5000 or "5000/s"`, "leave `rate` out for no limit")
 }
 
-// walk is how the table is walked. Both that are there mean the walk by key.
+// walk is how the table is walked.
 type walk struct {
 	value
+	kind backfill.WalkKind
 }
 
 func (w *walk) read(r *reader, n *yaml.Node) {
-	name, ok := r.text(n, "key or auto")
-	switch {
-	case !ok || name == "key" || name == "auto":
-	case name == "heap":
-		r.refuse(placeOf(n), "`walk: heap`: not supported yet", "key or auto", "a later version will understand it")
+	name, ok := r.text(n, "key, heap or auto")
+	switch kind := backfill.WalkKind(name); {
+	case !ok || kind == backfill.WalkAuto: // auto is what it is when nothing is said
+	case kind == backfill.WalkKey || kind == backfill.WalkHeap:
+		w.kind = kind
 	default:
-		r.refuse(placeOf(n), describe(n), "key or auto", "")
+		r.refuse(placeOf(n), describe(n), "key, heap or auto", "")
 	}
 }
 

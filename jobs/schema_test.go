@@ -66,7 +66,7 @@ func leafSchema(t reflect.Type) *jsonschema.Schema {
 	case *tableName, *queryText:
 		return sql
 	case *walk:
-		return &jsonschema.Schema{Type: "string", Enum: []any{"key", "auto"}}
+		return &jsonschema.Schema{Type: "string", Enum: []any{"key", "heap", "auto"}}
 	case *boolean:
 		return yesNo
 	case *onlyTrue:
