@@ -36,7 +36,7 @@ func TestServerKilled(t *testing.T) {
 		vanish bool
 		seed   uint64
 	}{
-		{name: "defaults", seed: 1},
+		{name: "synchronous commit", seed: 1, args: []string{"--set", "synchronous_commit=on"}},
 		{
 			name: "asynchronous commit", seed: 2, vanish: true,
 			// Whoever writes a page of the table writes the log first.
