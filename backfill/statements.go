@@ -71,6 +71,11 @@ func (s statements) step(p *Plan, step Step) (pgsql.Step, error) {
 	case step.Delete:
 		return pgsql.Delete{Scope: s.scope, Name: step.Name, LockFirst: p.LockFirst}, nil
 	}
+	return s.change(p, step, p.Job.speaksOfWholeRow())
+}
+
+// change makes an update step; whole is set where an expression may take t as a whole.
+func (s statements) change(p *Plan, step Step, whole bool) (pgsql.Change, error) {
 	u := step.Update
 	c := pgsql.Change{Scope: s.scope, Name: step.Name, SkipUnchanged: u.SkipUnchanged, LockFirst: p.LockFirst}
 	if u.From != nil {
@@ -79,14 +84,14 @@ func (s statements) step(p *Plan, step Step) (pgsql.Step, error) {
 	for _, a := range u.Set {
 		column := p.Table.Column(a.Column)
 		if column == nil {
-			return nil, Inputf(p.Job.Origin, "name a column that the table has", "table %s has no column %q", c.Table, a.Column)
+			return c, Inputf(p.Job.Origin, "name a column that the table has", "table %s has no column %q", c.Table, a.Column)
 		}
 		c.Set = append(c.Set, pgsql.SetColumn{
 			Name: column.Name, Type: column.Type, Bare: column.BareType, Compare: pgsql.Compare(column.Compare), Expr: a.Value.SQL,
 			Nulls: p.nulls[assigned{a.Column, a.Value.SQL}],
 		})
 	}
-	if p.Job.speaksOfWholeRow() {
+	if whole {
 		c.WholeRow = p.Table.ColumnNames()
 	}
 	return c, nil
@@ -94,8 +99,10 @@ func (s statements) step(p *Plan, step Step) (pgsql.Step, error) {
 
 // speaksOfWholeRow reports whether an expression may take t as a whole. A column called t looks the
 // same, and costs no more than time.
-func (j Job) speaksOfWholeRow() bool {
-	return slices.ContainsFunc(j.exprs(), func(e Expr) bool {
+func (j Job) speaksOfWholeRow() bool { return speakOfWholeRow(j.exprs()) }
+
+func speakOfWholeRow(exprs []Expr) bool {
+	return slices.ContainsFunc(exprs, func(e Expr) bool {
 		return slices.Contains(e.Columns, "t") || slices.Contains(e.Columns, "t.*")
 	})
 }

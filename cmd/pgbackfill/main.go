@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/backfill/verify"
 	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 )
 
@@ -44,6 +45,8 @@ const (
 	exitDone        = 0
 	exitError       = 1
 	exitInput       = 2
+	exitMismatch    = 3
+	exitIncomplete  = 4
 	exitInterrupted = 130
 )
 
@@ -62,6 +65,10 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.Is(err, backfill.ErrInput), errors.Is(err, backfill.ErrChanged), errors.Is(err, errUsage):
 		return exitInput
+	case errors.Is(err, verify.ErrMismatched):
+		return exitMismatch
+	case errors.Is(err, verify.ErrIncomplete):
+		return exitIncomplete
 	}
 	return exitError
 }

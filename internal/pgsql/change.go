@@ -153,9 +153,14 @@ func (n *Nulls) present() string {
 // first time it need only be known whether the new value is NULL, and where that can be told from the
 // row, the expression is not evaluated once more for it.
 func (c Change) differs(value func(int) string) string {
+	return strings.Join(c.differences(func(i int) string { return "t." + Ident(c.Set[i].Name) }, value), "\n        OR ")
+}
+
+// differences says of each column whether its old value is another than the new one.
+func (c Change) differences(held, value func(int) string) []string {
 	parts := make([]string, len(c.Set))
 	for i, s := range c.Set {
-		old, cast := "t."+Ident(s.Name), fmt.Sprintf("CAST(%s AS %s)", value(i), comparedType(s.Type))
+		old, cast := held(i), fmt.Sprintf("CAST(%s AS %s)", value(i), comparedType(s.Type))
 		switch s.Compare {
 		case CompareIdentity:
 			parts[i] = fmt.Sprintf("%s IS DISTINCT FROM %s", old, cast)
@@ -169,7 +174,7 @@ func (c Change) differs(value func(int) string) string {
 			parts[i] = fmt.Sprintf("CASE WHEN %s IS NULL THEN %s\n             ELSE %s END", old, s.Nulls.present(), parts[i])
 		}
 	}
-	return strings.Join(parts, "\n        OR ")
+	return parts
 }
 
 // comparedType is the type a new value is cast to before it is compared. An explicit cast

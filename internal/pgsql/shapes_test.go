@@ -131,6 +131,41 @@ func TestShapes(t *testing.T) {
 			s, err := pgsql.Delete{Scope: stepping, Name: "delete"}.Missed(part(two))
 			return []pgsql.Statement{s}, err
 		},
+		"proof_plain":     proof(scoped, one, false),
+		"proof_all":       proof(plain, pgsql.Range{}, true),
+		"proof_joined":    proof(joined, two, true),
+		"proof_whole_row": proof(whole, two, false),
+		"proof_left": func() ([]pgsql.Statement, error) {
+			p := pgsql.Part{Range: pgsql.Range{After: two.After}, Reading: true}
+			left, err := stepping.Left(p)
+			if err != nil {
+				return nil, err
+			}
+			keys, err := stepping.LeftKeys(p, 10)
+			return []pgsql.Statement{left, keys}, err
+		},
+		"proof_none": func() ([]pgsql.Statement, error) {
+			p, q := pgsql.Part{Range: two, Reading: true}, pgsql.Query{Scope: stepping, SQL: "SELECT c.id FROM {{chunk}} AS c WHERE c.seen > :least -- none"}
+			count, err := q.Count(p)
+			if err != nil {
+				return nil, err
+			}
+			first, err := q.First(p, 10)
+			return []pgsql.Statement{count, first}, err
+		},
+		"proof_bags": func() ([]pgsql.Statement, error) {
+			p := pgsql.Part{Range: one, Reading: true}
+			b := pgsql.Bags{Scope: rows(walk(id), ""), Expected: "SELECT u.id, u.price FROM {{chunk}} AS u", Actual: "SELECT d.id, d.price FROM d WHERE {{range d}}", Casts: []string{"", "numeric(8,2)"}}
+			count, err := b.Proof(p)
+			if err != nil {
+				return nil, err
+			}
+			wrong, err := b.Wrong(p, 10, true)
+			return []pgsql.Statement{count, wrong}, err
+		},
+		"proof_around": func() ([]pgsql.Statement, error) {
+			return []pgsql.Statement{pgsql.BeginReading, pgsql.TypeName(1700, 524294)}, nil
+		},
 		"take": func() ([]pgsql.Statement, error) {
 			keys, err := stepping.Take(part(two), false)
 			if err != nil {
@@ -175,6 +210,19 @@ func TestShapes(t *testing.T) {
 				t.Errorf("%s has changed (-golden +now):\n%s", file, diff)
 			}
 		})
+	}
+}
+
+// proof is both questions of a change's proof.
+func proof(c pgsql.Change, r pgsql.Range, values bool) func() ([]pgsql.Statement, error) {
+	return func() ([]pgsql.Statement, error) {
+		p := pgsql.Part{Range: r, Reading: true}
+		count, err := c.Proof(p)
+		if err != nil {
+			return nil, err
+		}
+		wrong, err := c.Wrong(p, 10, values)
+		return []pgsql.Statement{count, wrong}, err
 	}
 }
 

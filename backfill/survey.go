@@ -1,0 +1,132 @@
+package backfill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbackfill/pgbackfill/internal/catalog"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+// Survey resolves a job for reading: the table, its key and the segments that a verification is divided into. No
+// privilege to write is asked for, the statements of the steps are not prepared, and nothing is looked for that is
+// only of interest before a run. It takes the place of [Planner.Plan] where the rows are only looked at.
+//
+// The plan has no statements, findings and fingerprint. Its segments are those of a walk: they tile the keys up to the
+// greatest one, and who reads takes the first and the last one as open.
+func (p Planner) Survey(ctx context.Context, conn *pgx.Conn, job Job, pace Pace) (*Plan, error) {
+	pl := &planning{known: p, conn: conn, plan: &Plan{Job: job, Pace: job.Pace.Over(pace).Over(DefaultPace).Settled()}}
+	if err := pl.begin(ctx); err != nil {
+		return nil, pl.wrap(err)
+	}
+	defer rollback(context.WithoutCancel(ctx), conn.PgConn())
+	for _, step := range []func(context.Context) error{
+		pl.readServer, pl.readParams, pl.surveyTable, pl.readFunctions, pl.refuseReading, pl.resolve, pl.count, pl.cut,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, pl.wrap(err)
+		}
+	}
+	return pl.plan, nil
+}
+
+// surveyTable reads the table and takes its key: rows that are only read need not be met in physical order, in which
+// they move.
+func (pl *planning) surveyTable(ctx context.Context) error {
+	job, p := pl.plan.Job, pl.plan
+	var err error
+	if p.Table, err = catalog.ReadTable(ctx, pl.conn, p.Server, job.Table.Schema, job.Table.Name); err != nil {
+		return pl.problem("table", err)
+	}
+	columns := job.Key
+	if slices.Equal(columns, []string{tidColumn.Name}) {
+		columns = nil
+	}
+	key, err := p.Table.ResolveKey(columns)
+	if err != nil {
+		return pl.problem("key", err)
+	}
+	pl.byKey(key)
+	return nil
+}
+
+// refuseReading says at once all that makes it impossible to read the table's rows.
+func (pl *planning) refuseReading(context.Context) error {
+	list := slices.Concat(pl.refuseColumns(), pl.refuseUnread(), pl.refuseRowSecurity(), pl.refuseWithoutIndex())
+	if len(list) == 1 {
+		return list[0]
+	}
+	return errors.Join(list...)
+}
+
+// refuseUnread looks at the columns that are certain to be read; the rest is found by preparing the checks.
+func (pl *planning) refuseUnread() []error {
+	t, role := &pl.plan.Table, pl.plan.Server.Role
+	if !t.MayUse {
+		return []error{Inputf("table "+t.Quoted, fmt.Sprintf("as the owner: GRANT USAGE ON SCHEMA %s TO %s", pgsql.Ident(t.Schema), pgsql.Ident(role)),
+			"role %s lacks USAGE on schema %s", role, t.Schema)}
+	}
+	var names []string
+	for _, c := range t.Columns {
+		used := pl.isKey(c.Name) || slices.ContainsFunc(pl.plan.Job.Assignments(), func(a Assignment) bool { return a.Column == c.Name })
+		if used && !c.MaySelect {
+			names = append(names, c.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return []error{Inputf("table "+t.Quoted, fmt.Sprintf("as the owner: GRANT SELECT ON %s TO %s", t.Quoted, pgsql.Ident(role)),
+		"role %s lacks SELECT (%s) on %s", role, strings.Join(names, ", "), t.Quoted)}
+}
+
+// resolve makes the statements that the walk is cut with.
+func (pl *planning) resolve(context.Context) error {
+	var err error
+	pl.sql, err = statementsOf(pl.plan)
+	return err
+}
+
+// count reads how many rows there may be, in scope or not.
+func (pl *planning) count(ctx context.Context) error {
+	rows, err := pl.estimateOf(ctx, pl.keySettings(), pgsql.Statement{Name: "estimate", SQL: "SELECT FROM " + pl.plan.Table.Quoted})
+	pl.plan.EstimatedRows, pl.scope = rows, rows
+	return err
+}
+
+// Scope is what the job's own SQL speaks of, for statements over parts of the walk.
+func (p *Plan) Scope() (pgsql.Scope, error) {
+	s, err := statementsOf(p)
+	return s.scope, err
+}
+
+// Change is the update of the walked table that these assignments make, in the job's scope: what a verification
+// compares with. from and join may be nil.
+func (p *Plan) Change(set []Assignment, from, join *Expr) (pgsql.Change, error) {
+	s, err := statementsOf(p)
+	if err != nil {
+		return pgsql.Change{}, err
+	}
+	exprs := make([]Expr, 0, len(set)+2)
+	for _, a := range set {
+		exprs = append(exprs, a.Value)
+	}
+	for _, e := range []*Expr{from, join, p.Job.Where} {
+		if e != nil {
+			exprs = append(exprs, *e)
+		}
+	}
+	c, err := s.change(p, Step{Update: &Update{Set: set, From: from, Join: join}}, speakOfWholeRow(exprs))
+	for i := range c.Set {
+		c.Set[i].Nulls = nil // what was proved of an expression saves time; here it is evaluated
+	}
+	return c, err
+}
+
+// Hide takes the secrets among the job's parameters out of what the server says in an error.
+func (p *Plan) Hide(err error) error { return p.hide(err) }

@@ -1,0 +1,190 @@
+package verify
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+)
+
+// Kind is what a check does.
+type Kind string
+
+// The kinds of check.
+const (
+	// KindDerived is what follows from the job's own update or deletion.
+	KindDerived Kind = "derived"
+	// KindExpect compares columns of the walked table with expressions over the same row.
+	KindExpect Kind = "expect"
+	// KindBags compares two queries.
+	KindBags Kind = "expected and actual"
+	// KindNone is a query that must return no row.
+	KindNone Kind = "none"
+)
+
+// Check is one proof that a job asks for, or the one that follows from its step.
+type Check struct {
+	Name string
+	Kind Kind
+	// Residual says why the check shows only what is left to do; "" is a full proof.
+	Residual string
+
+	spec backfill.Check
+	line int
+}
+
+// Checks are those of a job. The error is a [backfill.ErrInput] where there is none, since nothing would be proven,
+// or one that this version cannot carry out.
+func Checks(job backfill.Job) ([]Check, error) {
+	if len(job.Verify) == 0 {
+		return derived(job)
+	}
+	var list []Check
+	for i, spec := range job.Verify {
+		c := Check{Name: spec.Name, spec: spec, line: spec.Line}
+		switch {
+		case spec.Recompute:
+			return nil, backfill.Inputf(at(job, spec.Line), "write what must hold as expect, none, or expected and actual", "recompute is not supported yet")
+		case spec.In != "":
+			return nil, backfill.Inputf(at(job, spec.Line), "compare within this database, or load the other table into it", "expected … in: %s, another database, is not supported yet", spec.In)
+		case spec.Expected != nil:
+			c.Kind = KindBags
+		case spec.None != nil:
+			c.Kind = KindNone
+		default:
+			c.Kind = KindExpect
+		}
+		if c.Name == "" {
+			c.Name = string(c.Kind)
+			if len(job.Verify) > 1 {
+				c.Name = fmt.Sprintf("%s #%d", c.Kind, i+1)
+			}
+		}
+		c.Residual = residual(job, c)
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+// derived is the check that follows from a job's one step.
+func derived(job backfill.Job) ([]Check, error) {
+	const remedy = `say in the job file what must hold, as in
+      verify:
+        none: SELECT t.id FROM my_table t WHERE {{range}} AND …    # rows that must not be there
+    or the values of each row, expect: {column: expression}, or two queries, expected: and actual:`
+	update, deletes := job.UpdateStep(), len(job.Steps) == 1 && job.Transform == nil && job.Steps[0].Delete
+	switch {
+	case !job.Idempotent:
+		return nil, backfill.Inputf(at(job, 0), remedy+"\n    (prepare can write down the old values first)",
+			"nothing to verify by: the job is not idempotent, so its result does not show in the rows alone, and it has no verify")
+	case update == nil && !deletes:
+		return nil, backfill.Inputf(at(job, 0), remedy,
+			"nothing to verify by: what must hold follows only from a job that is one update or one delete, and the job has no verify")
+	}
+	c := Check{Name: "derived", Kind: KindDerived}
+	c.Residual = residual(job, c)
+	return []Check{c}, nil
+}
+
+// at is a place in the job file.
+func at(job backfill.Job, line int) string {
+	switch {
+	case job.Origin == "":
+		return "job " + job.Name
+	case line > 0:
+		return fmt.Sprintf("%s:%d", job.Origin, line)
+	}
+	return job.Origin
+}
+
+// residual says why a check that looks at the rows in scope does not see what was done: rows leave the scope by being
+// filled, or what they should hold is computed from what they were filled with.
+func residual(job backfill.Job, c Check) string {
+	w := writes(job)
+	left := func(part, column string) string {
+		return fmt.Sprintf("`%s` speaks of %s, which the job writes: rows leave the scope by being filled, so this shows that none is left, and not that what was written is right", part, column)
+	}
+	speaks := c.Kind == KindDerived || c.Kind == KindExpect || c.usesScope()
+	if job.Where != nil && speaks {
+		if w.all {
+			return "rows leave the scope by being deleted: this shows that none is left, and not that only the right ones are gone"
+		}
+		if column := w.mentioned(*job.Where, true); column != "" {
+			return left("where", column)
+		}
+	}
+	set := c.spec.Expect
+	if update := job.UpdateStep(); c.Kind == KindDerived && update != nil {
+		set = update.Set
+		if update.Join != nil {
+			if column := w.mentioned(*update.Join, true); column != "" {
+				return left("join", column)
+			}
+			if column := w.mentioned(*update.From, false); column != "" {
+				return left("from", column)
+			}
+		}
+	}
+	for _, a := range set {
+		if column := w.mentioned(a.Value, !a.Value.Subquery); column != "" {
+			return fmt.Sprintf("the value of %s is computed from %s, which the job writes: this shows that doing it again would change nothing, and not that what was written is right", a.Column, column)
+		}
+	}
+	return ""
+}
+
+// usesScope reports whether a check's own queries are limited to the rows in scope.
+func (c Check) usesScope() bool {
+	for _, e := range []*backfill.Expr{c.spec.Expected, c.spec.Actual, c.spec.None} {
+		if e != nil && slices.ContainsFunc(e.Templates, func(t string) bool { return t == "scope" || t == "chunk" || t == "chunk nolock" }) {
+			return true
+		}
+	}
+	return false
+}
+
+// written are the columns of the walked table that a job writes; all is set where it deletes rows.
+type written struct {
+	columns []string
+	all     bool
+}
+
+func writes(job backfill.Job) written {
+	var w written
+	for _, step := range job.Steps {
+		switch {
+		case step.Update != nil:
+			for _, a := range step.Update.Set {
+				w.columns = append(w.columns, a.Column)
+			}
+		case step.Delete:
+			w.all = true
+		case step.SQL != nil && step.SQL.Target.Name == job.Table.Name && (step.SQL.Target.Schema == "" || job.Table.Schema == "" || step.SQL.Target.Schema == job.Table.Schema):
+			w.columns = append(w.columns, step.SQL.Written...)
+			w.all = w.all || step.SQL.Kind == "delete" || step.SQL.Kind == "merge" && len(step.SQL.Written) == 0
+		}
+	}
+	if job.Transform != nil {
+		w.columns = append(w.columns, job.Transform.Write...)
+	}
+	return w
+}
+
+// mentioned is a written column of the walked table that a fragment speaks of; "" is none. bare says that a name without a
+// table is one of the walked table.
+func (w written) mentioned(e backfill.Expr, bare bool) string {
+	for _, ref := range e.Columns {
+		parts := strings.Split(ref, ".")
+		column := parts[len(parts)-1]
+		ours := parts[0] == "t" || bare && len(parts) == 1
+		switch {
+		case !ours || len(w.columns) == 0:
+		case ref == "t" || column == "*":
+			return w.columns[0] + " (all of the row)"
+		case slices.Contains(w.columns, column):
+			return column
+		}
+	}
+	return ""
+}

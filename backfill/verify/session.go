@@ -1,0 +1,136 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/pgerr"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+// session is a connection that reads, one transaction at a time. It is made again when it was lost.
+type session struct {
+	connect backfill.Connect
+	conn    *pgx.Conn
+	// limits are the settings that every transaction makes for itself, pins those that the job's SQL is read under.
+	limits, pins []pgsql.Setting
+}
+
+func newSession(o Options) *session {
+	p := o.Plan.Pace
+	name := "pgbackfill " + o.Plan.Job.Name
+	limits := pgsql.Limits{Lock: p.LockTimeout, Statement: p.StatementTimeout, Idle: p.IdleTimeout}.Settings()
+	pins := pgsql.JobPins(o.Plan.SearchPath, o.Plan.Job.Settings)
+	// Whatever the job says: rows that a policy hides are an error, or they would be missing without a word.
+	pins = append(slices.DeleteFunc(pins, func(s pgsql.Setting) bool { return s.Name == "row_security" }), pgsql.Setting{Name: "row_security", Value: "off"})
+	return &session{
+		connect: o.Connect, pins: pins,
+		limits: append(limits, pgsql.Setting{Name: "application_name", Value: name[:min(len(name), 63-len(" verify"))] + " verify"}),
+	}
+}
+
+// keys calls f in a transaction that looks for keys, under the engine's own settings.
+func (s *session) keys(ctx context.Context, f func(*reading) error) error {
+	return s.read(ctx, pgsql.SetLocal(slices.Concat(pgsql.KeyPins(), s.limits)...), f)
+}
+
+// job calls f in a transaction that reads the job's SQL. How rows are to be found is the check's to say, and the
+// job's own settings stand above it.
+func (s *session) job(ctx context.Context, finding []pgsql.Setting, f func(*reading) error) error {
+	// Workers are what is said, not what the server adds to each of them.
+	first := append([]pgsql.Setting{{Name: "max_parallel_workers_per_gather", Value: "0"}}, finding...)
+	return s.read(ctx, pgsql.SetLocal(slices.Concat(first, s.pins, s.limits)...), f)
+}
+
+func (s *session) read(ctx context.Context, settings pgsql.Statement, f func(*reading) error) error {
+	if s.conn == nil || s.conn.IsClosed() {
+		conn, err := s.connect(ctx)
+		if err != nil {
+			return err
+		}
+		s.conn = conn
+	}
+	r := &reading{conn: s.conn.PgConn()}
+	defer s.end(context.WithoutCancel(ctx), r.conn)
+	for _, st := range []pgsql.Statement{pgsql.BeginReading, settings} {
+		if _, err := r.ask(ctx, st); err != nil {
+			return err
+		}
+	}
+	return f(r)
+}
+
+// end leaves no transaction open on the connection, or no connection.
+func (s *session) end(ctx context.Context, conn *pgconn.PgConn) {
+	if conn.IsClosed() || conn.TxStatus() == 'I' {
+		return
+	}
+	if _, err := (&reading{conn: conn}).ask(ctx, pgsql.Rollback); err != nil {
+		_ = conn.Close(ctx) // what it was for is done, or has failed already
+	}
+}
+
+func (s *session) close(ctx context.Context) {
+	if s.conn != nil {
+		_ = s.conn.Close(context.WithoutCancel(ctx)) // nothing is left to be said on it
+	}
+}
+
+// reading is a transaction that sees one moment.
+type reading struct{ conn *pgconn.PgConn }
+
+// ask returns the rows of the answer in PostgreSQL's text form; nil is NULL. The statement is parsed where it stands,
+// under the settings made before it.
+func (r *reading) ask(ctx context.Context, st pgsql.Statement) ([][]*string, error) {
+	result := r.conn.ExecParams(ctx, st.SQL, st.Args, nil, nil, nil).Read()
+	if result.Err != nil {
+		return nil, result.Err
+	}
+	rows := make([][]*string, len(result.Rows))
+	for i, values := range result.Rows {
+		rows[i] = make([]*string, len(values))
+		for j, v := range values {
+			if v != nil {
+				text := string(v)
+				rows[i][j] = &text
+			}
+		}
+	}
+	return rows, nil
+}
+
+// prepared lets the server read a statement, and returns what its columns are.
+func (r *reading) prepared(ctx context.Context, st pgsql.Statement) ([]pgconn.FieldDescription, error) {
+	d, err := r.conn.Prepare(ctx, "", st.SQL, nil)
+	if err != nil {
+		return nil, err
+	}
+	return d.Fields, nil
+}
+
+// described prints a server's error with its SQLSTATE, detail and hint.
+type described struct{ err error }
+
+func (e described) Error() string { return pgerr.Describe(e.err) }
+func (e described) Unwrap() error { return e.err }
+
+// integers reads a row of counts.
+func integers(rows [][]*string, dst ...*int64) error {
+	if len(rows) != 1 || len(rows[0]) != len(dst) {
+		return fmt.Errorf("unexpected answer from the server: %d rows", len(rows))
+	}
+	for i, text := range rows[0] {
+		if text == nil {
+			return fmt.Errorf("unexpected answer from the server: NULL for a count")
+		}
+		if _, err := fmt.Sscan(*text, dst[i]); err != nil {
+			return fmt.Errorf("unexpected answer from the server: %w", err)
+		}
+	}
+	return nil
+}

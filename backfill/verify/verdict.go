@@ -1,0 +1,155 @@
+package verify
+
+import (
+	"errors"
+	"time"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+)
+
+// Result is what a verification came to, in one word.
+type Result string
+
+// The results, the gravest first: of several the first one that holds is given.
+const (
+	// Mismatched says that a row is not as it should be.
+	Mismatched Result = "mismatched"
+	// Incomplete says that something could not be checked, or that what was checked is not all there is to it.
+	Incomplete Result = "incomplete"
+	// Proven says that every row was read and is as it should be.
+	Proven Result = "proven"
+)
+
+// What a verdict is as an error, for exit codes. The verdict itself says what was found.
+var (
+	ErrMismatched = errors.New("rows are not as they should be")
+	ErrIncomplete = errors.New("not everything could be verified")
+)
+
+// Verdict is the answer of a verification.
+type Verdict struct {
+	Job   string `json:"job"`
+	Table string `json:"table"`
+	// Result is what it came to; with Residual, "proven" is only said of what is left.
+	Result Result `json:"verdict"`
+	// Residual says why a proof is one of what is left to do and not of what was done; a line each, none is a full proof.
+	Residual []string `json:"residual,omitempty"`
+	// Incomplete says what is missing from a full answer, a line each.
+	Incomplete []string `json:"incomplete,omitempty"`
+	// Run is the newest run of the job; nil where none is known.
+	Run *Run `json:"run,omitempty"`
+	// Notes are worth knowing, and change nothing.
+	Notes  []string      `json:"notes,omitempty"`
+	Checks []CheckResult `json:"checks"`
+	// Ranges counts the ranges that were read, over all checks.
+	Ranges int64 `json:"ranges"`
+	// Unverifiable are ranges that could not be read, at most 100 of them; UnverifiableRanges counts them all.
+	Unverifiable       []Unverifiable `json:"unverifiable,omitempty"`
+	UnverifiableRanges int64          `json:"unverifiable_ranges"`
+	Started            time.Time      `json:"started"`
+	Elapsed            time.Duration  `json:"elapsed_ns"`
+}
+
+// Run is what a verification needs to know of the newest run of a job.
+type Run struct {
+	ID    backfill.RunID `json:"id"`
+	State backfill.State `json:"state"`
+	// Same is set where the run was of the very job that is verified.
+	Same bool `json:"same_job"`
+	// Quarantined counts the rows that the run could not change and kept aside.
+	Quarantined int64 `json:"quarantined"`
+}
+
+// CheckResult is what one check came to.
+type CheckResult struct {
+	Name string `json:"name"`
+	Kind Kind   `json:"kind"`
+	// Ranges counts the ranges that were read, Rows the rows of the walked table in them: for a check of the rows
+	// themselves those in scope.
+	Ranges int64 `json:"ranges"`
+	Rows   int64 `json:"rows"`
+	// Expected and Actual count the rows of the two queries, where the check is of two queries.
+	Expected int64 `json:"expected,omitempty"`
+	Actual   int64 `json:"actual,omitempty"`
+	// Missing, Extra and Different count the mismatches, all of them.
+	Missing   int64 `json:"missing"`
+	Extra     int64 `json:"extra"`
+	Different int64 `json:"different"`
+	// Unmatched and Multiple count the rows in scope that the join met not at all, and so leaves as they are, or more
+	// than once.
+	Unmatched int64 `json:"unmatched,omitempty"`
+	Multiple  int64 `json:"multiple,omitempty"`
+	// Samples are some of the mismatches: the first ones of the first ranges.
+	Samples []Mismatch `json:"samples,omitempty"`
+}
+
+// Mismatches counts them all.
+func (c CheckResult) Mismatches() int64 { return c.Missing + c.Extra + c.Different }
+
+// MismatchKind says what is wrong with a row.
+type MismatchKind string
+
+// What can be wrong with a row.
+const (
+	// Missing is a row that should be there.
+	Missing MismatchKind = "missing"
+	// Extra is a row that should not be there, or not that often.
+	Extra MismatchKind = "extra"
+	// Different is a row that holds other values than it should.
+	Different MismatchKind = "different"
+)
+
+// Mismatch is a row that is not as expected.
+type Mismatch struct {
+	Kind MismatchKind `json:"kind"`
+	// Key names the row; nil is NULL.
+	Key []*string `json:"key"`
+	// Columns are those that hold other values, where that is known.
+	Columns []string `json:"columns,omitempty"`
+	// Rows is how many rows of this key are concerned.
+	Rows int64 `json:"rows"`
+	// Expected and Actual are what should be there and what is, where values were asked for; nil is NULL, or no row.
+	Expected []*string `json:"expected,omitempty"`
+	Actual   []*string `json:"actual,omitempty"`
+}
+
+// Unverifiable is a range that could not be read.
+type Unverifiable struct {
+	Check string            `json:"check"`
+	Range backfill.KeyRange `json:"range"`
+	// Nulls is set where it is that of the rows with a NULL in the key.
+	Nulls  bool   `json:"nulls,omitempty"`
+	Reason string `json:"reason"`
+}
+
+// unverifiableKept is how many ranges that could not be read are named.
+const unverifiableKept = 100
+
+// Err is the verdict as an error: [ErrMismatched], [ErrIncomplete], or nil where it is proven.
+func (v Verdict) Err() error {
+	switch v.Result {
+	case Proven:
+		return nil
+	case Mismatched:
+		return ErrMismatched
+	}
+	return ErrIncomplete
+}
+
+// Mismatches counts them, over all checks.
+func (v Verdict) Mismatches() int64 {
+	var n int64
+	for _, c := range v.Checks {
+		n += c.Mismatches()
+	}
+	return n
+}
+
+// Rows is how many rows were checked, by the check that saw the most of them.
+func (v Verdict) Rows() int64 {
+	var n int64
+	for _, c := range v.Checks {
+		n = max(n, c.Rows)
+	}
+	return n
+}

@@ -1,0 +1,292 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/pgerr"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+// Throttle says when the next rows may be read. Package throttle has the real one.
+type Throttle interface {
+	// Wait returns when rows more rows may be read, or with ctx's error.
+	Wait(ctx context.Context, rows int) error
+}
+
+// Options are what a verification needs.
+type Options struct {
+	// Plan is the job against the database, as [backfill.Planner.Survey] gives it; its pace says how many workers
+	// read at the same time and how long a statement may take.
+	Plan *backfill.Plan
+	// Checks are those of [Checks].
+	Checks []Check
+	// Connect makes the workers' connections.
+	Connect backfill.Connect
+	// Run is the newest run of the job; nil where none is known.
+	Run *Run
+	// Throttle bounds the rows read; nil is no bound.
+	Throttle Throttle
+	// Observer is told what happens, in the engine's words: a part that was read is a chunk. Nil is nobody.
+	Observer backfill.Observer
+	// Samples is how many mismatches of a check are named; the default is 10. All are counted.
+	Samples int
+	// ShowValues has the values of wrong rows in the verdict. They may be secrets.
+	ShowValues bool
+}
+
+// Verify reads every row and says what it came to. The error is of what kept it from reading at all: a check that
+// PostgreSQL refuses, or a policy that would hide rows, is a [backfill.ErrInput]; where ctx ended it is a
+// [backfill.ErrInterrupted].
+func Verify(ctx context.Context, o Options) (Verdict, error) {
+	if o.Samples == 0 {
+		o.Samples = 10
+	}
+	if o.Observer == nil {
+		o.Observer = func(backfill.Event) {}
+	}
+	v := &verification{Options: o, started: time.Now()}
+	for _, c := range o.Checks {
+		p, err := proofOf(o.Plan, c)
+		if err != nil {
+			return Verdict{}, v.refused(c, err)
+		}
+		v.checks = append(v.checks, &checking{Check: c, proof: p, result: CheckResult{Name: c.Name, Kind: c.Kind}})
+	}
+	err := v.prepare(ctx)
+	if err == nil {
+		v.Observer(backfill.RunStarted{Run: v.run(), Job: o.Plan.Job.Name, EstimatedRows: o.Plan.EstimatedRows * int64(len(v.checks))})
+		v.Observer(backfill.PassStarted{Pass: backfill.PassWalk, Segments: len(v.pieces())})
+		err = v.work(ctx)
+		v.Observer(backfill.RunEnded{Err: err})
+	}
+	if ctx.Err() != nil {
+		err = &backfill.Error{Place: "job " + o.Plan.Job.Name, Found: "the verification was interrupted; it says nothing", Remedy: "start it again, from the beginning", Kind: backfill.ErrInterrupted}
+	}
+	if err != nil {
+		return Verdict{}, err
+	}
+	return v.verdict(), nil
+}
+
+// verification is one going-over of the table.
+type verification struct {
+	Options
+	started time.Time
+	checks  []*checking
+
+	// mu guards the results of the checks and what could not be read.
+	mu           sync.Mutex
+	unverifiable []Unverifiable
+	unread       int64
+}
+
+// checking is a check at work.
+type checking struct {
+	Check
+	proof
+	result CheckResult
+	// samples are by segment, since workers find them in any order.
+	samples map[int][]Mismatch
+}
+
+// piece is a segment to be read for one check.
+type piece struct {
+	*checking
+	segment backfill.Segment
+}
+
+func (v *verification) run() backfill.RunID {
+	if v.Run == nil {
+		return 0
+	}
+	return v.Run.ID
+}
+
+// prepare lets the server read all checks before any row is.
+func (v *verification) prepare(ctx context.Context) error {
+	s := newSession(v.Options)
+	defer s.close(ctx)
+	for _, c := range v.checks {
+		err := s.job(ctx, c.finding(), func(r *reading) error { return c.proof.prepare(ctx, r) })
+		if err != nil {
+			return v.refused(c.Check, err)
+		}
+	}
+	return nil
+}
+
+// refused is why a check cannot be asked.
+func (v *verification) refused(c Check, err error) error {
+	var ours *backfill.Error
+	if errors.As(err, &ours) {
+		return err
+	}
+	e := &backfill.Error{Place: at(v.Plan.Job, c.line), Found: "check " + c.Name, Err: described{v.Plan.Hide(err)}}
+	switch {
+	case pgerr.Code(err) == "42501":
+		e.Kind, e.Remedy = backfill.ErrInput, "grant what is missing to role "+v.Plan.Server.Role+"; where it is row security, verify as a role with BYPASSRLS: rows that a policy hides would be left out"
+	case pgerr.Code(err) == "25006":
+		e.Kind, e.Remedy = backfill.ErrInput, "a check only reads: leave out what writes or locks"
+	case pgerr.Code(err) != "" && pgerr.Class(err) == pgerr.Fatal:
+		e.Kind, e.Remedy = backfill.ErrInput, "mend the SQL of the check"
+	case pgerr.Code(err) == "" && pgerr.Class(err) == pgerr.Fatal:
+		e.Kind, e.Remedy = backfill.ErrInput, "see the templates in the manual"
+	}
+	return e
+}
+
+// pieces are what there is to read: the planned segments, the first and the last one open, and the rows with a NULL
+// in the key, for each check.
+func (v *verification) pieces() []piece {
+	var segments []backfill.Segment
+	for _, s := range v.Plan.Segments {
+		if !s.Nulls {
+			segments = append(segments, s)
+		}
+	}
+	if len(segments) == 0 { // no row is there, and some may have to be
+		segments = []backfill.Segment{{}}
+	}
+	segments[0].Range.After, segments[len(segments)-1].Range.Through = nil, nil
+	if slices.ContainsFunc(v.Plan.Key, func(k pgsql.KeyColumn) bool { return k.Nullable }) {
+		segments = append(segments, backfill.Segment{Nulls: true})
+	}
+	var list []piece
+	for _, c := range v.checks {
+		for i, s := range segments {
+			s.No, s.Pass = i+1, backfill.PassWalk
+			list = append(list, piece{checking: c, segment: s})
+		}
+	}
+	return list
+}
+
+// work reads all pieces.
+func (v *verification) work(ctx context.Context) error {
+	pieces := v.pieces()
+	queue := make(chan piece, len(pieces))
+	for _, p := range pieces {
+		queue <- p
+	}
+	close(queue)
+	g, working := errgroup.WithContext(ctx)
+	for id := range min(max(v.Plan.Pace.Workers, 1), len(pieces)) {
+		g.Go(func() error {
+			w := &worker{verification: v, id: id + 1, session: newSession(v.Options)}
+			defer w.session.close(working)
+			for p := range queue {
+				if err := w.segment(working, p); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// counted takes in what a part came to.
+func (v *verification) counted(p piece, c counts, samples []Mismatch) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	r := &p.result
+	r.Ranges++
+	r.Rows += c.rows
+	r.Expected += c.expected
+	r.Actual += c.actual
+	r.Unmatched += c.unmatched
+	r.Multiple += c.multiple
+	r.Missing += c.missing
+	r.Extra += c.extra
+	r.Different += c.different
+	if p.samples == nil {
+		p.samples = map[int][]Mismatch{}
+	}
+	no := p.segment.No
+	p.samples[no] = append(p.samples[no], samples...)
+}
+
+// wanted is how many more samples a segment may give.
+func (v *verification) wanted(p piece) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.Samples - len(p.samples[p.segment.No])
+}
+
+func (v *verification) missed(u Unverifiable) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.unread++
+	if len(v.unverifiable) < unverifiableKept {
+		v.unverifiable = append(v.unverifiable, u)
+	}
+}
+
+// verdict is what all of it came to.
+func (v *verification) verdict() Verdict {
+	out := Verdict{
+		Job: v.Plan.Job.Name, Table: v.Plan.Table.Quoted, Run: v.Run, Result: Proven,
+		Unverifiable: v.unverifiable, UnverifiableRanges: v.unread, Started: v.started, Elapsed: time.Since(v.started),
+	}
+	for _, c := range v.checks {
+		for _, no := range slices.Sorted(maps.Keys(c.samples)) {
+			c.result.Samples = append(c.result.Samples, c.samples[no]...)
+		}
+		c.result.Samples = c.result.Samples[:min(len(c.result.Samples), v.Samples)]
+		out.Checks = append(out.Checks, c.result)
+		out.Ranges += c.result.Ranges
+		if c.Residual != "" {
+			out.Residual = append(out.Residual, c.Name+": "+c.Residual)
+		}
+	}
+	if v.unread > 0 {
+		out.Incomplete = append(out.Incomplete, fmt.Sprintf("%d ranges could not be checked", v.unread))
+	}
+	out.Incomplete = append(out.Incomplete, v.Run.incomplete()...)
+	out.Notes = v.Run.notes()
+	switch {
+	case out.Mismatches() > 0:
+		out.Result = Mismatched
+	case len(out.Incomplete) > 0:
+		out.Result = Incomplete
+	}
+	return out
+}
+
+// incomplete says why a table that is right may not stay so, or not be all.
+func (r *Run) incomplete() []string {
+	if r == nil {
+		return nil
+	}
+	var list []string
+	// In finishing every chunk is committed: a verification may come before or after the job's finish.
+	if !r.State.Over() && r.State != backfill.StateFinishing {
+		list = append(list, fmt.Sprintf("run %d is %s: it has not finished", r.ID, r.State))
+	}
+	if r.Quarantined > 0 {
+		list = append(list, fmt.Sprintf("run %d could not change %d rows, which are in quarantine", r.ID, r.Quarantined))
+	}
+	return list
+}
+
+// notes say what is good to know of the run.
+func (r *Run) notes() []string {
+	switch {
+	case r == nil:
+		return []string{"no run of this job is known here: what was read is the table as it is"}
+	case !r.Same:
+		return []string{fmt.Sprintf("run %d was of another version of this job: what was read is held against the job as it is now", r.ID)}
+	case r.State == backfill.StateCancelled || r.State == backfill.StateUndone:
+		return []string{fmt.Sprintf("run %d is %s", r.ID, r.State)}
+	}
+	return nil
+}

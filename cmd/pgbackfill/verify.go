@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/backfill/verify"
+	"github.com/pgbackfill/pgbackfill/checkpoint"
+	"github.com/pgbackfill/pgbackfill/configs"
+	"github.com/pgbackfill/pgbackfill/internal/eventlog"
+	"github.com/pgbackfill/pgbackfill/internal/progressui"
+	"github.com/pgbackfill/pgbackfill/throttle"
+)
+
+// verifyOptions are the flags of verify.
+type verifyOptions struct {
+	values  bool
+	samples int
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	var o verifyOptions
+	c := &cobra.Command{
+		Use:   "verify FILE",
+		Short: "Reads every row again and says whether the result is right",
+		Long: `verify reads the whole table, also rows above the last key that was walked, and holds it against
+what the job says: the checks under verify: in the job file, or what follows from its update or delete.
+
+The first line says proven, mismatched or incomplete, and the exit code is 0, 3 or 4: incomplete is
+what could not be read, and what is not finished yet. A proof that is residual (exit code 0) shows
+that nothing is left to do, and not that what was done is right; the line says so, and why.
+
+It only reads, in short transactions, and may be used at any time, by a role that may only read.
+Rows that are wrong are named by their keys; their values are shown with --show-values.`,
+		Args: args(1, 1, "one job file"),
+		RunE: func(c *cobra.Command, given []string) error {
+			list, err := a.read(given[0])
+			if err != nil {
+				return err
+			}
+			checks := make([][]verify.Check, len(list))
+			for i, job := range list { // all of the file is understood before any of it is done
+				if checks[i], err = verify.Checks(job); err != nil {
+					return err
+				}
+			}
+			var worst error
+			for i, job := range list {
+				verdict, err := a.verifyJob(c.Context(), job, checks[i], o)
+				if err != nil {
+					return err
+				}
+				if err := a.writeVerdict(verdict); err != nil {
+					return err
+				}
+				if verdict.Result == verify.Mismatched || worst == nil {
+					worst = verdict.Err()
+				}
+			}
+			if worst != nil {
+				return errors.Join(worst, errSaid)
+			}
+			return nil
+		},
+	}
+	configs.RunFlags(c.Flags())
+	c.Flags().BoolVar(&o.values, "show-values", false, "show what wrong rows hold and should hold; it may be secret")
+	c.Flags().IntVar(&o.samples, "samples", 10, "how many wrong rows of a check are named; all are counted")
+	return a.jsonFlag(c)
+}
+
+// verifyJob verifies one job.
+func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.Check, o verifyOptions) (verify.Verdict, error) {
+	// A job's rate and chunk size are how carefully it writes. Reading is as fast as this invocation and the
+	// operator say.
+	job.Pace.Rate, job.Pace.ChunkRows = 0, 0
+	pace, notes := a.cfg.Resolve(job)
+	for _, note := range notes {
+		a.note("note", note)
+	}
+	connect, err := a.connect()
+	if err != nil {
+		return verify.Verdict{}, err
+	}
+	earlier, err := a.earlier(ctx, connect, job)
+	if err != nil {
+		return verify.Verdict{}, err
+	}
+	plan, err := survey(ctx, connect, earlier, job, pace)
+	if err != nil {
+		return verify.Verdict{}, err
+	}
+	run, err := verified(earlier, plan)
+	if err != nil {
+		return verify.Verdict{}, err
+	}
+	limit, err := throttle.NewRate(plan.Pace.Rate)
+	if err != nil {
+		return verify.Verdict{}, err
+	}
+	observe, done, err := a.progress()
+	if err != nil {
+		return verify.Verdict{}, err
+	}
+	defer done()
+	return verify.Verify(ctx, verify.Options{
+		Plan: plan, Checks: checks, Connect: connect, Run: run, Throttle: limit, Observer: observe,
+		Samples: o.samples, ShowValues: o.values,
+	})
+}
+
+// survey resolves a job for reading, with the values that the parameters of its newest run have.
+func survey(ctx context.Context, connect backfill.Connect, earlier *checkpoint.RunInfo, job backfill.Job, pace backfill.Pace) (*backfill.Plan, error) {
+	conn, err := connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	job.Pace = backfill.Pace{} // it is in pace, with every other place that was heard
+	var planner backfill.Planner
+	if earlier != nil {
+		planner = earlier.Planner()
+	}
+	return planner.Survey(ctx, conn, job, pace)
+}
+
+// verified is the newest run of a job, which a verification speaks of; nil where none is known. The plan then reads the
+// job's SQL as that run did.
+func verified(earlier *checkpoint.RunInfo, plan *backfill.Plan) (*verify.Run, error) {
+	if earlier == nil {
+		return nil, nil
+	}
+	for _, c := range plan.Constants {
+		if stored, ok := earlier.Params[c.Name]; ok && !c.Same(stored) {
+			return nil, &backfill.Error{
+				Place: fmt.Sprintf("run %d of %s", earlier.ID, earlier.Job), Found: "param " + c.Name + ": the environment variable " + c.Env + " is not what it was in the run",
+				Remedy: "set it to the secret that the run had", Kind: backfill.ErrChanged,
+			}
+		}
+	}
+	if earlier.Walk.SearchPath != "" {
+		plan.SearchPath = earlier.Walk.SearchPath
+	}
+	return &verify.Run{ID: earlier.ID, State: earlier.State, Same: earlier.SpecHash == plan.Job.Hash()}, nil
+}
+
+// progress shows how far a verification is, as run shows how far a run is: it returns what is to be told, and what
+// ends it.
+func (a *app) progress() (backfill.Observer, func(), error) {
+	switch {
+	case a.cfg.Log.Format == eventlog.FormatJSON:
+		log, err := a.logger(a.err)
+		if err != nil {
+			return nil, nil, err
+		}
+		records := eventlog.Records(log, a.cfg.ProgressInterval)
+		return records.Observe, records.Close, nil
+	case progressui.Usable(a.err) && a.cfg.Log.Format == "auto":
+		display := progressui.Start(a.err)
+		return display.Observe, display.Close, nil
+	}
+	lines := eventlog.Lines(a.err, a.cfg.ProgressInterval)
+	return lines.Observe, lines.Close, nil
+}
+
+// writeVerdict prints a verdict, the answer on the first line.
+func (a *app) writeVerdict(v verify.Verdict) error {
+	if a.output == "json" {
+		enc := json.NewEncoder(a.out)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		return enc.Encode(v)
+	}
+	_, err := fmt.Fprint(wrapping(a.out), verdictText(v))
+	return err
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/backfill/verify"
+	"github.com/pgbackfill/pgbackfill/internal/human"
+)
+
+// verdictText is a verdict for people: the first line is the answer.
+func verdictText(v verify.Verdict) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s\n", v.Job, verdictLine(v))
+	say := func(word string, lines ...string) {
+		for _, line := range lines {
+			fmt.Fprintf(&b, "  %-10s %s\n", word, line)
+			word = ""
+		}
+	}
+	var checks []string
+	for _, c := range v.Checks {
+		checks = append(checks, checkLine(c))
+	}
+	say("checked", checks...)
+	say("residual", v.Residual...)
+	say("incomplete", v.Incomplete...)
+	for _, u := range v.Unverifiable {
+		say("", fmt.Sprintf("%s, %s: %s", u.Check, rangeText(backfill.Segment{Nulls: u.Nulls, Range: u.Range}), u.Reason))
+	}
+	for _, c := range v.Checks {
+		var wrong []string
+		for _, m := range c.Samples {
+			wrong = append(wrong, mismatchLine(m))
+		}
+		if n := c.Mismatches(); n > 0 && int64(len(wrong)) < n && len(wrong) > 0 {
+			wrong = append(wrong, "… and others; --samples N names more")
+		}
+		if len(wrong) > 0 {
+			say(c.Name, wrong...)
+		}
+	}
+	say("note", v.Notes...)
+	return b.String()
+}
+
+// verdictLine is the answer.
+func verdictLine(v verify.Verdict) string {
+	where := ""
+	if v.Run != nil {
+		where = fmt.Sprintf(" (run %d)", v.Run.ID)
+	}
+	rows := human.Plural(v.Rows(), "row")
+	switch v.Result {
+	case verify.Proven:
+		if len(v.Residual) > 0 {
+			return fmt.Sprintf("proven, residual: nothing is left to do in %s that were checked; what was written before is not proven%s", rows, where)
+		}
+		return fmt.Sprintf("proven: %s checked in %s, nothing is wrong%s", rows, human.Duration(v.Elapsed), where)
+	case verify.Mismatched:
+		also := ""
+		if len(v.Incomplete) > 0 {
+			also = ", and incomplete"
+		}
+		return fmt.Sprintf("mismatched%s: %s wrong, of %s checked%s", also, isOrAre(v.Mismatches()), rows, where)
+	}
+	return fmt.Sprintf("incomplete: %s; nothing wrong in %s that were checked%s", strings.Join(v.Incomplete, "; "), rows, where)
+}
+
+func isOrAre(n int64) string {
+	if n == 1 {
+		return "1 row is"
+	}
+	return human.Plural(n, "row") + " are"
+}
+
+// checkLine is what one check came to.
+func checkLine(c verify.CheckResult) string {
+	parts := []string{fmt.Sprintf("%s: %s in %s", c.Name, human.Plural(c.Rows, "row"), human.Plural(c.Ranges, "range"))}
+	if c.Kind == verify.KindBags {
+		parts = append(parts, fmt.Sprintf("%s expected, %s there", human.Count(c.Expected), human.Count(c.Actual)))
+	}
+	for _, n := range []struct {
+		count int64
+		what  string
+	}{
+		{c.Missing, "missing"},
+		{c.Extra, "that should not be there"},
+		{c.Different, "with wrong values"},
+		{c.Unmatched, "in scope matched by nothing in `from`: they keep what they hold"},
+		{c.Multiple, "matched more than once in `from`: any of the values is taken for right"},
+	} {
+		if n.count > 0 {
+			parts = append(parts, human.Plural(n.count, "row")+" "+n.what)
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// mismatchLine names a row that is wrong.
+func mismatchLine(m verify.Mismatch) string {
+	line := string(m.Kind) + " " + tuple(m.Key)
+	if m.Rows > 1 {
+		line += fmt.Sprintf(", %d times", m.Rows)
+	}
+	if len(m.Columns) > 0 {
+		line += ": " + strings.Join(m.Columns, ", ")
+	}
+	if m.Expected != nil || m.Actual != nil {
+		line += fmt.Sprintf("; expected %s, found %s", tuple(m.Expected), tuple(m.Actual))
+	}
+	return strings.ReplaceAll(line, "\n", " ")
+}
+
+func tuple(values []*string) string {
+	if values == nil {
+		return "no row"
+	}
+	texts := make([]string, len(values))
+	for i, v := range values {
+		if texts[i] = "NULL"; v != nil {
+			texts[i] = *v
+		}
+	}
+	return "(" + strings.Join(texts, ", ") + ")"
+}
