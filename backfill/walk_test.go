@@ -176,6 +176,20 @@ func walkOnce(t *testing.T, db *pgtest.DB, table string, unique bool, key []colu
 	}
 }
 
+// partitions cuts a third of the tables by the hash of their key's first column, and one of the parts once more by that of
+// its last.
+func partitions(table string, columns int, r *rand.Rand) string {
+	if r.IntN(3) > 0 {
+		return ""
+	}
+	return fmt.Sprintf(` PARTITION BY HASH (k0);
+		CREATE TABLE %[1]s_a PARTITION OF %[1]s FOR VALUES WITH (MODULUS 3, REMAINDER 0);
+		CREATE TABLE %[1]s_b PARTITION OF %[1]s FOR VALUES WITH (MODULUS 3, REMAINDER 1);
+		CREATE TABLE %[1]s_c PARTITION OF %[1]s FOR VALUES WITH (MODULUS 3, REMAINDER 2) PARTITION BY HASH (k%[2]d);
+		CREATE TABLE %[1]s_c0 PARTITION OF %[1]s_c FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+		CREATE TABLE %[1]s_c1 PARTITION OF %[1]s_c FOR VALUES WITH (MODULUS 2, REMAINDER 1)`, table, columns-1)
+}
+
 // fill makes a table with a key and an index over it; values that a unique index refuses are left out.
 func fill(t *testing.T, db *pgtest.DB, table string, unique bool, key []column, rows int, r *rand.Rand) {
 	t.Helper()
@@ -203,8 +217,8 @@ func fill(t *testing.T, db *pgtest.DB, table string, unique bool, key []column, 
 	if unique {
 		kind = "UNIQUE"
 	}
-	db.Exec(fmt.Sprintf("CREATE TABLE %s (%s, n int NOT NULL DEFAULT 0); CREATE %s INDEX ON %s (%s)",
-		table, strings.Join(columns, ", "), kind, table, strings.Join(indexed, ", ")))
+	db.Exec(fmt.Sprintf("CREATE TABLE %s (%s, n int NOT NULL DEFAULT 0)%s; CREATE %s INDEX ON %s (%s)",
+		table, strings.Join(columns, ", "), partitions(table, len(key), r), kind, table, strings.Join(indexed, ", ")))
 	params, names := make([]string, len(key)), make([]string, len(key))
 	for i := range key {
 		params[i], names[i] = fmt.Sprintf("$%d::text[]", i+1), fmt.Sprintf("v%d", i)
