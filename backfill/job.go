@@ -138,6 +138,10 @@ type Command struct {
 	Target TableName `json:"-"`
 	// Written are the columns of Target that it assigns or inserts, where it names them.
 	Written []string `json:"-"`
+	// Rereads are the columns that it assigns and that the assigned values are computed from: done twice, they may
+	// change twice. Calls are the functions that these values call.
+	Rereads []string `json:"-"`
+	Calls   []string `json:"-"`
 }
 
 // Transform computes columns of the walked table outside of the database: exactly one of Command and Go is set.

@@ -28,7 +28,7 @@ type field interface {
 // names. where is the path to it, "" for the job itself.
 func (r *reader) mapping(n *yaml.Node, into reflect.Value, where string) {
 	if n.Kind != yaml.MappingNode {
-		r.refuse(placeOf(n), describe(n), "a mapping with "+orList(fieldNames(into.Type())), "")
+		r.refuse(placeOf(n), describe(n), "a mapping with "+orList(r.fields(into.Type())), "")
 		return
 	}
 	seen := map[string]*yaml.Node{}
@@ -42,6 +42,9 @@ func (r *reader) mapping(n *yaml.Node, into reflect.Value, where string) {
 		if !ok {
 			r.unknown(key, name, into.Type(), where)
 			continue
+		}
+		if where == "" {
+			r.later(key, name)
 		}
 		if leaf, ok := target.Addr().Interface().(field); ok {
 			leaf.take(val)
@@ -63,6 +66,8 @@ func (r *reader) mapping(n *yaml.Node, into reflect.Value, where string) {
 var missingRemedy = map[string]string{
 	"name":  "give the job a name, as in `name: users-display-name`",
 	"table": "say which table is walked, as in `table: public.users`",
+	"sql":   "say it as SQL, as in `sql: SELECT …`",
+	"by":    "say who writes both, as in `by: application`",
 	"set":   "say which columns get which values, as in `set: {display_name: initcap(t.full_name)}`",
 }
 
@@ -85,13 +90,25 @@ func (r *reader) fieldName(key *yaml.Node, seen map[string]*yaml.Node, where str
 	return key.Value, true
 }
 
+// later refuses a field that this version does not carry out, and reports whether it is one.
+func (r *reader) later(key *yaml.Node, name string) bool {
+	if !slices.Contains(notYet, name) || r.everything && fieldOfFile(name) {
+		return false
+	}
+	r.refuse(placeOf(key), "`"+name+"`: not supported yet", "a field of this version", "a later version will understand it; until then take it out")
+	return true
+}
+
+func fieldOfFile(name string) bool {
+	return slices.Contains(fieldNames(reflect.TypeFor[file]()), name)
+}
+
 // unknown refuses a field that is not one, or not yet.
 func (r *reader) unknown(key *yaml.Node, name string, t reflect.Type, where string) {
 	shown := strings.TrimPrefix(where+"."+name, ".")
-	known := fieldNames(t)
+	known := r.fields(t)
 	if where == "" {
-		if slices.Contains(notYet, name) {
-			r.refuse(placeOf(key), "`"+name+"`: not supported yet", "a field of this version", "a later version will understand it; until then take it out")
+		if r.later(key, name) {
 			return
 		}
 		known = append(known, notYet...)
@@ -102,7 +119,14 @@ func (r *reader) unknown(key *yaml.Node, name string, t reflect.Type, where stri
 	} else if near := catalog.Similar(name, known); len(near) > 0 {
 		remedy = fmt.Sprintf("did you mean `%s`?", near[0])
 	}
-	r.refuse(placeOf(key), "the unknown field `"+shown+"`", "one of "+orList(fieldNames(t)), remedy)
+	r.refuse(placeOf(key), "the unknown field `"+shown+"`", "one of "+orList(r.fields(t)), remedy)
+}
+
+// fields are the names of a struct's fields, without those of the job that this version does not carry out.
+func (r *reader) fields(t reflect.Type) []string {
+	return slices.DeleteFunc(fieldNames(t), func(name string) bool {
+		return t == reflect.TypeFor[file]() && !r.everything && slices.Contains(notYet, name)
+	})
 }
 
 func fieldByName(v reflect.Value, name string) (reflect.Value, bool) {

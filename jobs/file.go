@@ -11,7 +11,7 @@ type file struct {
 	Name jobName `json:"name"`
 	// A paragraph for people, shown in status and reports.
 	Description text `json:"description,omitempty"`
-	// The table that is walked: an SQL name, name or schema.name, quoted where needed. A
+	// The table that is walked: an SQL name, name or schema.name, quoted where needed; or {{helper x}}. A
 	// partitioned parent is allowed.
 	Table tableName `json:"table"`
 	// The column or columns the table is walked by, in this order; plain names, not SQL.
@@ -21,6 +21,17 @@ type file struct {
 	Walk walk `json:"walk,omitempty"`
 	// The scope: an SQL predicate over the row t. Default: all rows.
 	Where sqlText `json:"where,omitempty"`
+	// Named constants, fixed when the run is created, which SQL speaks of as :name: a scalar, or one with its type, or
+	// one that is evaluated once or read from the environment.
+	Params params `json:"params,omitempty"`
+	// Tables that are built once, before the first chunk, and kept until the run is discarded: {{helper x}}.
+	Helpers helperTables `json:"helpers,omitempty"`
+	// SQL that is run once, before the first chunk: one transaction, unless transaction is false.
+	Prepare script `json:"prepare,omitempty"`
+	// SQL that is run once, after the last chunk.
+	Finish script `json:"finish,omitempty"`
+	// Values are computed outside of the database, by a program or a Go function.
+	Transform transform `json:"transform,omitempty"`
 	// What happens to the rows in scope: columns get new values.
 	Update update `json:"update,omitempty"`
 	// What happens to the rows in scope: they are deleted.
@@ -29,6 +40,12 @@ type file struct {
 	Steps steps `json:"steps,omitempty"`
 	// False says that running a chunk twice would be wrong. Default: true.
 	Idempotent boolean `json:"idempotent,omitempty"`
+	// What proves that the run did what it should: one check or a list of them. Default: derived from update and delete.
+	Verify checks `json:"verify,omitempty"`
+	// How the run is taken back: capture keeps the old rows; or assignments; or why it cannot be.
+	Undo undo `json:"undo,omitempty"`
+	// Who writes both the old and the new while the migration lasts.
+	DualWrite dualWrite `json:"dual_write,omitempty"`
 	// PostgreSQL settings for the job's own statements, such as work_mem.
 	Settings settings `json:"settings,omitempty"`
 	// How many chunks are worked at the same time.
@@ -70,6 +87,100 @@ type step struct {
 	Delete onlyTrue `json:"delete,omitempty"`
 }
 
+// paramParts are those of a parameter that is more than a scalar: exactly one of value, sql and env.
+type paramParts struct {
+	value
+
+	// The value, with a type that says what it means.
+	Value constant `json:"value,omitempty"`
+	// Its SQL type. Default: text, bigint, numeric, boolean or timestamptz by what was written; that of the expression.
+	Type typeName `json:"type,omitempty"`
+	// An SQL expression that is evaluated once, when the run is created. It may speak of the parameters before it.
+	SQL sqlText `json:"sql,omitempty"`
+	// The name of an environment variable. Its value is a secret: it is never stored or printed.
+	Env text `json:"env,omitempty"`
+}
+
+// helperParts are those of a helper.
+type helperParts struct {
+	// One SELECT: what the table holds.
+	SQL queryText `json:"sql"`
+	// The columns of its unique key. Default: none.
+	Key columns `json:"key,omitempty"`
+}
+
+// scriptParts are those of SQL that is run once.
+type scriptParts struct {
+	// Statements, with a ; between them.
+	SQL queryText `json:"sql"`
+	// False sends each statement by itself, outside of a transaction, as CREATE INDEX CONCURRENTLY needs. Default: true.
+	Transaction boolean `json:"transaction,omitempty"`
+}
+
+// transform computes values outside of the database: exactly one of command and go.
+type transform struct {
+	value
+
+	// What is read of each row: plain names of columns, or SQL over the row t AS a name. The key is always there.
+	Read readItems `json:"read,omitempty"`
+	// A program and its arguments, run in the folder of the job file: one JSON object a line in, one a line out.
+	Command words `json:"command,omitempty"`
+	// The name under which an embedding program registered a function.
+	Go text `json:"go,omitempty"`
+	// The names and SQL types of what comes back. Default: the written columns with their types.
+	Returns typed `json:"returns,omitempty"`
+	// The columns of the walked table that get what came back under their names.
+	Write columns `json:"write,omitempty"`
+	// What happens to a row on which it fails: quarantine or fail. Default: quarantine.
+	OnError onError `json:"on_error,omitempty"`
+}
+
+// check is one proof: exactly one of expect, expected with actual, none and recompute.
+type check struct {
+	value
+
+	// What the check is called.
+	Name text `json:"name,omitempty"`
+	// The values that columns of the walked table must have in every row in scope, as SQL over the row t.
+	Expect assignments `json:"expect,omitempty"`
+	// A query that says what should be there: the key's columns first. Compared with actual, range by range.
+	Expected expectedQuery `json:"expected,omitempty"`
+	// The connection of the configuration in which expected is asked. Default: the job's own database.
+	In text `json:"in,omitempty"`
+	// A query that says what is there, with the same columns.
+	Actual queryText `json:"actual,omitempty"`
+	// A query that must return no row; its first columns say which row is wrong.
+	None queryText `json:"none,omitempty"`
+	// Runs the transform again and compares.
+	Recompute onlyTrue `json:"recompute,omitempty"`
+}
+
+// expectedParts are those of a query of another database.
+type expectedParts struct {
+	// A query that says what should be there.
+	SQL queryText `json:"sql"`
+	// The connection of the configuration in which it is asked.
+	In text `json:"in,omitempty"`
+}
+
+// undoParts are those of an undo that captures nothing.
+type undoParts struct {
+	// Assignments that put the rows back, as in update.
+	Set assignments `json:"set,omitempty"`
+	// Why it cannot be taken back.
+	None text `json:"none,omitempty"`
+}
+
+// dualWrite is who writes both the old and the new.
+type dualWrite struct {
+	value
+
+	// The application, or a trigger of the engine's that computes what update sets: application or trigger.
+	By writer `json:"by"`
+	// Whether each commit that breaks the relation is recorded. Default: true with update.
+	Tripwire boolean `json:"tripwire,omitempty"`
+}
+
 // chunk is how large a chunk is.
 type chunk struct {
 	// A fixed number of rows. Default: found by measuring.
@@ -92,15 +203,18 @@ type timeouts struct {
 	Connect duration `json:"connect,omitempty"`
 }
 
-// notYet are the fields of the job file that this version does not understand.
+// notYet are the fields of the job file that this version does not carry out. Those that file has are read and checked
+// all the same; the others come later altogether.
 var notYet = []string{
-	"params", "helpers", "prepare", "finish", "transform",
-	"verify", "undo", "dual_write", "contract", "throttle", "window",
+	"params", "helpers", "prepare", "finish", "transform", "verify", "undo", "dual_write", "contract", "throttle", "window",
 }
 
 // elsewhere says under which field another one belongs, for those who write it outside.
 var elsewhere = map[string]string{
 	"set": "update", "from": "update", "join": "update", "skip_unchanged": "update",
+	"read": "transform", "command": "transform", "returns": "transform", "write": "transform", "on_error": "transform",
+	"expect": "verify", "expected": "verify", "actual": "verify", "none": "verify", "recompute": "verify",
+	"by": "dual_write", "tripwire": "dual_write",
 	"rows": "chunk", "target": "chunk", "max_rows": "chunk",
 	"lock": "timeouts", "statement": "timeouts", "idle": "timeouts", "connect": "timeouts",
 }

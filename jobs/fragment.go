@@ -63,17 +63,12 @@ func (r *reader) plain(s sqlText, a around) (*plain, bool) {
 	var err error
 	p.sql, err = pgsql.ExpandAll(s.sql, func(d pgsql.Directive) (string, error) {
 		r.directive(s.at(r, d.Offset), d, a)
-		name := strings.Join(strings.Fields(d.Name+" "+d.Arg), " ")
-		if !slices.Contains(p.templates, name) {
-			p.templates = append(p.templates, name)
-		}
+		p.templates = once(p.templates, templateName(d.String()))
 		text, kind := standIn(d)
 		return p.put(text, d.Offset, d.End, d.String(), kind), nil
 	}, func(name string, offset int) (string, bool) {
 		r.param(s, a, name, offset)
-		if !slices.Contains(p.params, name) {
-			p.params = append(p.params, name)
-		}
+		p.params = once(p.params, name)
 		return p.put(standParam, offset, offset+1+len(name), ":"+name, "a value"), true
 	})
 	var te *pgsql.TemplateError
@@ -83,14 +78,27 @@ func (r *reader) plain(s sqlText, a around) (*plain, bool) {
 	return p, len(r.errors) == before
 }
 
+// templateName is what a template is known by: the directive without braces, with single white space.
+func templateName(directive string) string {
+	return strings.Join(strings.Fields(strings.Trim(directive, "{}")), " ")
+}
+
+// once is list with s in it once.
+func once(list []string, s string) []string {
+	if slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
+}
+
 // param checks one parameter.
 func (r *reader) param(s sqlText, a around, name string, offset int) {
 	known := slices.Contains(a.params, name)
 	switch {
 	case offset > 0 && touches(s.sql[offset-1]):
 		r.refuse(s.at(r, offset), fmt.Sprintf(":%s directly behind %q", name, s.sql[offset-1:offset]), "white space before it", "")
-	case !known && a.noParams != "":
-		r.refuse(s.at(r, offset), "the parameter :"+name+" in "+a.in, "SQL without parameters", a.noParams)
+	case slices.Contains(a.later, name):
+		r.refuse(s.at(r, offset), "the parameter :"+name+", which is declared later", "a parameter above this one", "parameters are evaluated in the order in which they are written")
 	case !known:
 		remedy := "declare it, as in `params: {" + name + ": 5}`; a colon that means something else has a space behind it"
 		if near := catalog.Similar(name, a.params); len(near) > 0 {
@@ -112,18 +120,24 @@ func (r *reader) expression(s sqlText, a around) *backfill.Expr {
 
 // parse checks a fragment and says what the parser saw in it; nil where it was not given or is wrong.
 func (r *reader) parse(s sqlText, a around, parse func(string) (pgparse.Facts, error)) *backfill.Expr {
+	e, _ := r.parsed(s, a, parse)
+	return e
+}
+
+// parsed is parse, with what the parser was given.
+func (r *reader) parsed(s sqlText, a around, parse func(string) (pgparse.Facts, error)) (*backfill.Expr, *plain) {
 	if !s.given() || s.sql == "" {
-		return nil
+		return nil, nil
 	}
 	p, ok := r.plain(s, a)
 	if !ok {
-		return nil
+		return nil, nil
 	}
 	facts, err := parse(p.sql)
 	if r.parserError(s, p, err) {
-		return nil
+		return nil, nil
 	}
-	return r.expr(s, p, facts)
+	return r.expr(s, p, facts), p
 }
 
 // expr is a fragment with what the parser saw in it.

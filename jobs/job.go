@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
@@ -10,30 +11,38 @@ import (
 
 // job makes a job of what was decoded and checks what a field alone does not show.
 func (r *reader) job(f file) backfill.Job {
-	a := around{key: f.Key.names}
+	a := around{key: f.Key.names, transform: f.Transform.given(), capture: f.Undo.capture}
+	params := r.params(f.Params.list, a)
+	for _, p := range f.Params.list {
+		a.params = append(a.params, p.name)
+	}
+	helpers := r.helpers(f.Helpers.list, a)
+	for _, h := range f.Helpers.list {
+		a.helpers = append(a.helpers, h.name)
+	}
 	r.action(f)
 	job := backfill.Job{
 		Name:        f.Name.text,
 		Description: f.Description.text,
 		Table:       f.Table.name,
+		WalkHelper:  r.walkedHelper(f, a),
 		Key:         f.Key.names,
 		Walk:        f.Walk.kind,
 		Where:       r.expression(f.Where, a.at("`where`, which is the scope", "range", "helper")),
+		Params:      params,
+		Helpers:     helpers,
+		Prepare:     r.script(f.Prepare, a.at("`prepare`")),
+		Finish:      r.script(f.Finish, a.at("`finish`", "helper")),
+		Transform:   r.transform(f, a),
+		Steps:       r.steps(f, a),
 		Idempotent:  f.Idempotent.or(true),
 		Settings:    f.Settings.values,
-		Steps:       r.steps(f, a),
-		Pace: backfill.Pace{
-			Workers:          f.Workers.count,
-			ChunkRows:        f.Chunk.Rows.count,
-			ChunkTarget:      f.Chunk.Target.duration,
-			ChunkMaxRows:     f.Chunk.MaxRows.count,
-			Rate:             f.Rate.rate,
-			LockTimeout:      f.Timeouts.Lock.duration,
-			StatementTimeout: f.Timeouts.Statement.duration,
-			IdleTimeout:      f.Timeouts.Idle.duration,
-			ConnectTimeout:   f.Timeouts.Connect.duration,
-		},
+		Undo:        r.undo(f.Undo, a),
+		Verify:      r.checks(f, a),
+		DualWrite:   r.dualWrite(f),
+		Pace:        pace(f),
 	}
+	r.unusedOut(f, job, a)
 	r.unusedWhere(f, job)
 	if c := f.Chunk; c.Rows.count > 0 && c.MaxRows.count > 0 && c.Rows.count > c.MaxRows.count {
 		r.refuse(placeOf(c.Rows.node), fmt.Sprintf("%d rows in a chunk of at most %d", c.Rows.count, c.MaxRows.count), "`rows` no greater than `max_rows`", "")
@@ -41,12 +50,37 @@ func (r *reader) job(f file) backfill.Job {
 	return job
 }
 
+// pace is how hard the file says to work.
+func pace(f file) backfill.Pace {
+	return backfill.Pace{
+		Workers:          f.Workers.count,
+		ChunkRows:        f.Chunk.Rows.count,
+		ChunkTarget:      f.Chunk.Target.duration,
+		ChunkMaxRows:     f.Chunk.MaxRows.count,
+		Rate:             f.Rate.rate,
+		LockTimeout:      f.Timeouts.Lock.duration,
+		StatementTimeout: f.Timeouts.Statement.duration,
+		IdleTimeout:      f.Timeouts.Idle.duration,
+		ConnectTimeout:   f.Timeouts.Connect.duration,
+	}
+}
+
 // action refuses a job that does not say what happens to its rows in exactly one way.
 func (r *reader) action(f file) {
 	if f.node == nil { // it is no mapping, which was said
 		return
 	}
-	r.oneOf(f.node, "the job", []part{{"update", f.Update.node}, {"delete", f.Delete.node}, {"steps", f.Steps.node}},
+	ways := []part{{"update", f.Update.node}, {"delete", f.Delete.node}, {"steps", f.Steps.node}}
+	if f.Transform.given() { // with what it writes, or with one of the others
+		if f.Update.given() && f.Steps.given() {
+			r.oneOf(f.node, "the job", ways, "")
+		}
+		return
+	}
+	if slices.Contains(r.fields(reflect.TypeFor[file]()), "transform") {
+		ways = append(ways, part{"transform", nil})
+	}
+	r.oneOf(f.node, "the job", ways,
 		"say what happens to the rows, as in `update: {set: {display_name: initcap(t.full_name)}}`")
 }
 
@@ -54,15 +88,8 @@ func (r *reader) action(f file) {
 func (r *reader) update(u update, a around) *backfill.Update {
 	a = a.at("an `update`", "range", "scope", "out", "helper")
 	out := &backfill.Update{SkipUnchanged: u.SkipUnchanged.or(true)}
-	for _, set := range u.Set.list {
-		if slices.Contains(a.key, set.column) {
-			r.refuse(placeOf(set.key), "`"+set.column+"`, a column of the key", "columns outside the key",
-				"a job may not write what its table is walked by: walk it by another key")
-		}
-		if e := r.expression(set.sql, a); e != nil {
-			out.Set = append(out.Set, backfill.Assignment{Column: set.column, Value: *e})
-		}
-	}
+	r.outsideKey(u.Set, a)
+	out.Set = r.assignments(u.Set, a)
 	out.From = r.parse(u.From.sqlText, a, func(sql string) (pgparse.Facts, error) {
 		facts, err := pgparse.From(sql)
 		if err == nil {
@@ -78,6 +105,27 @@ func (r *reader) update(u update, a around) *backfill.Update {
 		r.refuse(placeOf(u.Join.node), "`join` without `from`", "both", "say what is joined in `from`; a condition over t alone goes into `where`")
 	}
 	return out
+}
+
+// outsideKey refuses assignments of what the table is walked by.
+func (r *reader) outsideKey(set assignments, a around) {
+	for _, one := range set.list {
+		if slices.Contains(a.key, one.column) {
+			r.refuse(placeOf(one.key), "`"+one.column+"`, a column of the key", "columns outside the key",
+				"a job may not write what its table is walked by: walk it by another key")
+		}
+	}
+}
+
+// assignments checks the values of columns.
+func (r *reader) assignments(set assignments, a around) []backfill.Assignment {
+	var list []backfill.Assignment
+	for _, one := range set.list {
+		if e := r.expression(one.sql, a); e != nil {
+			list = append(list, backfill.Assignment{Column: one.column, Value: *e})
+		}
+	}
+	return list
 }
 
 // aliasT refuses a table of `from` that goes by the walked table's alias.

@@ -29,9 +29,12 @@ func ReadFile(path string) ([]backfill.Job, error) {
 
 // Parse reads the jobs in src, in order: one for each YAML document. filename is for
 // messages only. All errors are given at once, as [Errors] in the order of the file.
-func Parse(filename string, src []byte) ([]backfill.Job, error) {
+func Parse(filename string, src []byte) ([]backfill.Job, error) { return parse(filename, src, false) }
+
+// parse is Parse; with everything also of what this version does not carry out.
+func parse(filename string, src []byte, everything bool) ([]backfill.Job, error) {
 	src = bytes.TrimPrefix(src, []byte("\xef\xbb\xbf"))
-	r := &reader{name: filename, source: newSource(src)}
+	r := &reader{name: filename, source: newSource(src), everything: everything}
 	if !r.readable(src) {
 		return nil, r.err()
 	}

@@ -37,6 +37,8 @@ type reader struct {
 	name   string
 	source source
 	errors []placed
+	// everything reads also the fields that this version does not carry out. Tests set it.
+	everything bool
 }
 
 type placed struct {

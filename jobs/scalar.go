@@ -83,7 +83,7 @@ type onlyTrue struct {
 func (o *onlyTrue) read(r *reader, n *yaml.Node) {
 	o.isTrue = n.Kind == yaml.ScalarNode && n.Tag == "!!bool" && strings.EqualFold(n.Value, "true")
 	if !o.isTrue {
-		r.refuse(placeOf(n), describe(n), "true", "leave it out where it is not meant; what is deleted is said by `where`")
+		r.refuse(placeOf(n), describe(n), "true", "leave it out where it is not meant")
 	}
 }
 
@@ -184,7 +184,7 @@ func (c *columns) read(r *reader, n *yaml.Node) {
 	if n.Kind == yaml.SequenceNode {
 		list = n.Content
 		if len(list) == 0 {
-			r.refuse(placeOf(n), "an empty list", "at least one column", "leave `key` out to walk by the primary key")
+			r.refuse(placeOf(n), "an empty list", "at least one column", "leave the field out for its default")
 		}
 	}
 	for _, item := range list {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/internal/pgparse"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
 // sqlText is a fragment of SQL, white space trimmed from both ends.
@@ -81,10 +82,18 @@ func (s sqlText) at(r *reader, offset int) place {
 	return r.source.within(s.node, s.trimmed+offset)
 }
 
+// upTo is the SQL up to an offset of what the parser was given, without the white space before it.
+func (s sqlText) upTo(p *plain, end int) string {
+	at, _ := p.offset(end)
+	return strings.TrimRight(s.sql[:at], " \t\r\n\f\v")
+}
+
 // tableName is a table's name, as SQL writes it.
 type tableName struct {
 	value
 	name backfill.TableName
+	// helper is the template where a helper is walked; without a name it is none.
+	helper pgsql.Directive
 }
 
 func (t *tableName) read(r *reader, n *yaml.Node) {
@@ -93,7 +102,7 @@ func (t *tableName) read(r *reader, n *yaml.Node) {
 		return
 	}
 	if strings.Contains(sql, "{{") {
-		r.refuse(placeOf(n), "a template for the table: not supported yet", "a table's name: name or schema.name", "a later version will walk helpers")
+		t.template(r, n, strings.TrimSpace(sql))
 		return
 	}
 	parts, err := pgparse.Name(sql)

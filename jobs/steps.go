@@ -21,21 +21,12 @@ type steps struct {
 }
 
 func (s *steps) read(r *reader, n *yaml.Node) {
-	const expected = "a list of steps, as in [{name: link, sql: UPDATE …}]"
-	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
-		found := describe(n)
-		if n.Kind == yaml.SequenceNode {
-			found = "an empty list"
-		}
-		r.refuse(placeOf(n), found, expected, "")
-		return
-	}
-	for i, item := range n.Content {
+	r.list(n, "a list of steps, as in [{name: link, sql: UPDATE …}]", func(item *yaml.Node) {
 		one := step{}
 		one.take(item)
-		r.mapping(item, reflect.ValueOf(&one).Elem(), fmt.Sprintf("steps[%d]", i+1))
+		r.mapping(item, reflect.ValueOf(&one).Elem(), fmt.Sprintf("steps[%d]", len(s.list)+1))
 		s.list = append(s.list, one)
-	}
+	})
 }
 
 // steps makes the steps of the job of what was decoded.
@@ -132,9 +123,8 @@ func (r *reader) command(f file, s queryText, a around) *backfill.Command {
 		r.refuse(s.at(r, at), stand.name+", which a step would write", "a table of the job's", "a helper is built once; what changes goes into a table that `prepare` creates")
 		return nil
 	}
-	end, _ := p.offset(c.End)
-	s.sql = strings.TrimRight(s.sql[:end], " \t\r\n\f\v")
-	out := &backfill.Command{Expr: *r.expr(s.sqlText, p, c.Facts), Kind: c.Kind, Target: backfill.TableName{Name: c.Target[len(c.Target)-1]}}
+	s.sql = s.upTo(p, c.End)
+	out := &backfill.Command{Expr: *r.expr(s.sqlText, p, c.Facts), Kind: c.Kind, Rereads: c.Rereads, Calls: c.Calls, Target: backfill.TableName{Name: c.Target[len(c.Target)-1]}}
 	if len(c.Target) == 2 {
 		out.Target.Schema = c.Target[0]
 	}

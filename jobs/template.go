@@ -22,8 +22,8 @@ type around struct {
 	key []string
 	// params and helpers are those that the job declares.
 	params, helpers []string
-	// noParams says why there are no parameters; "" is that there are.
-	noParams string
+	// later are the names among them that are declared below the fragment.
+	later []string
 	// transform and capture say that the job has one, and that it keeps what was there before.
 	transform, capture bool
 }
@@ -109,6 +109,10 @@ func chunkRemedy(d pgsql.Directive) string {
 // helperName checks which helper a template speaks of.
 func (r *reader) helperName(at place, d pgsql.Directive, a around) {
 	if slices.Contains(a.helpers, d.Arg) {
+		return
+	}
+	if slices.Contains(a.later, d.Arg) {
+		r.refuse(at, d.String()+", which is built later", "a helper above this one", "helpers are built in the order in which they are written")
 		return
 	}
 	remedy := "say what it holds, as in `helpers: {dupes: {sql: SELECT …}}`"

@@ -1,6 +1,8 @@
 package pgparse
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 
 	pg_query "github.com/pganalyze/pg_query_go/v6"
@@ -16,6 +18,9 @@ type Command struct {
 	Target []string
 	// Written are the columns of Target that it assigns or inserts, where it names them, in the order of the text.
 	Written []Written
+	// Rereads are the columns that it assigns and that the values it assigns are computed from, under the target's own
+	// name: doing it twice may change them twice. Calls are the functions that these values call.
+	Rereads, Calls []string
 	// TargetOffset is where Target is named. End is where the statement ends, without the semicolon that it may
 	// end with.
 	TargetOffset, End int
@@ -77,27 +82,62 @@ func (f *fragment) statement(list []*pg_query.ScanToken) (*pg_query.Node, *Error
 
 // command is what kind of statement that writes root is, with the table that it writes; nil where it is another one.
 func (f *fragment) command(root *pg_query.Node) (c Command, relation *pg_query.RangeVar, returning []*pg_query.Node) {
+	var assigned []*pg_query.Node
 	switch n := root.GetNode().(type) {
 	case *pg_query.Node_InsertStmt:
 		s := n.InsertStmt
-		c.Kind = "insert"
-		c.Written = append(f.written(s.GetCols(), false), f.written(s.GetOnConflictClause().GetTargetList(), true)...)
-		return c, s.GetRelation(), s.GetReturningList()
+		c.Kind, relation, returning, assigned = "insert", s.GetRelation(), s.GetReturningList(), s.GetOnConflictClause().GetTargetList()
+		c.Written = f.written(s.GetCols(), false)
 	case *pg_query.Node_UpdateStmt:
-		c.Kind, c.Written = "update", f.written(n.UpdateStmt.GetTargetList(), true)
-		return c, n.UpdateStmt.GetRelation(), n.UpdateStmt.GetReturningList()
+		c.Kind, relation, returning, assigned = "update", n.UpdateStmt.GetRelation(), n.UpdateStmt.GetReturningList(), n.UpdateStmt.GetTargetList()
 	case *pg_query.Node_DeleteStmt:
-		c.Kind = "delete"
-		return c, n.DeleteStmt.GetRelation(), n.DeleteStmt.GetReturningList()
+		c.Kind, relation, returning = "delete", n.DeleteStmt.GetRelation(), n.DeleteStmt.GetReturningList()
 	case *pg_query.Node_MergeStmt:
-		c.Kind = "merge"
+		c.Kind, relation, returning = "merge", n.MergeStmt.GetRelation(), n.MergeStmt.GetReturningList()
 		for _, when := range n.MergeStmt.GetMergeWhenClauses() {
-			clause := when.GetMergeWhenClause()
-			c.Written = append(c.Written, f.written(clause.GetTargetList(), clause.GetCommandType() == pg_query.CmdType_CMD_UPDATE)...)
+			if clause := when.GetMergeWhenClause(); clause.GetCommandType() == pg_query.CmdType_CMD_UPDATE {
+				assigned = append(assigned, clause.GetTargetList()...)
+			} else {
+				c.Written = append(c.Written, f.written(clause.GetTargetList(), false)...)
+			}
 		}
-		return c, n.MergeStmt.GetRelation(), n.MergeStmt.GetReturningList()
+	default:
+		return c, nil, nil
 	}
-	return c, nil, nil
+	c.Written = append(c.Written, f.written(assigned, true)...)
+	slices.SortStableFunc(c.Written, func(a, b Written) int { return cmp.Compare(a.Offset, b.Offset) })
+	c.Rereads, c.Calls = rereads(relation, assigned)
+	return c, relation, returning
+}
+
+// rereads says which of the assigned columns the assigned values are computed from, and which functions they call. A
+// column that is assigned to itself, or kept by a COALESCE that begins with it, is the same the second time.
+func rereads(relation *pg_query.RangeVar, assigned []*pg_query.Node) (columns, calls []string) {
+	table := relation.GetAlias().GetAliasname()
+	if table == "" {
+		table = relation.GetRelname()
+	}
+	own := func(name, column string) bool { return name == column || name == table+"."+column }
+	var read collector
+	for _, node := range assigned {
+		target := node.GetResTarget()
+		first := target.GetVal()
+		if args := first.GetCoalesceExpr().GetArgs(); len(args) > 0 {
+			first = args[0]
+		}
+		if own(dotted(first.GetColumnRef().GetFields()), target.GetName()) {
+			continue
+		}
+		walk(target.GetVal().ProtoReflect(), func(m proto.Message) bool { read.visit(m); return true })
+	}
+	facts := read.facts()
+	for _, node := range assigned {
+		column := node.GetResTarget().GetName()
+		if slices.ContainsFunc(facts.Columns, func(name string) bool { return own(name, column) }) && !slices.Contains(columns, column) {
+			columns = append(columns, column)
+		}
+	}
+	return columns, facts.Functions
 }
 
 // written are the columns of a list of targets.

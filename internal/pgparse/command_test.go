@@ -28,12 +28,22 @@ func TestCommandSaysWhatIsInIt(t *testing.T) {
 		{"INSERT INTO a TABLE b", Command{Kind: "insert", Target: []string{"a"}, TargetOffset: 12, End: 21, Facts: Facts{Subquery: true, Columns: []string{"*"}}}},
 		{"INSERT INTO a DEFAULT VALUES;", Command{Kind: "insert", Target: []string{"a"}, TargetOffset: 12, End: 28}},
 		{"UPDATE a AS t SET (b, c) = (1, 2), d[1] = now()", Command{
-			Kind: "update", Target: []string{"a"}, TargetOffset: 7, End: 47, Facts: Facts{Functions: []string{"now"}},
+			Kind: "update", Target: []string{"a"}, TargetOffset: 7, End: 47, Facts: Facts{Functions: []string{"now"}}, Calls: []string{"now"},
 			Written: []Written{{"b", 19, true}, {"c", 22, true}, {"d", 35, true}},
 		}},
 		{"WITH x AS (SELECT 1 AS id) UPDATE a SET b = x.id FROM x", Command{
 			Kind: "update", Target: []string{"a"}, TargetOffset: 34, End: 55, Facts: Facts{Subquery: true, Columns: []string{"x.id"}},
 			Written: []Written{{"b", 40, true}},
+		}},
+		{"UPDATE a AS t SET b = t.b + f(1), c = c, d = coalesce(t.d, t.e), e = x.e, g = b FROM a x WHERE t.e > now()", Command{
+			Kind: "update", Target: []string{"a"}, TargetOffset: 7, End: 106,
+			Facts:   Facts{Functions: []string{"f", "now"}, Columns: []string{"t.b", "c", "t.d", "t.e", "x.e", "b"}},
+			Written: []Written{{"b", 18, true}, {"c", 34, true}, {"d", 41, true}, {"e", 65, true}, {"g", 74, true}},
+			Rereads: []string{"b"}, Calls: []string{"f"},
+		}},
+		{"INSERT INTO a (n) VALUES (1) ON CONFLICT (id) DO UPDATE SET n = a.n + EXCLUDED.n", Command{
+			Kind: "insert", Target: []string{"a"}, TargetOffset: 12, End: 80,
+			Facts: Facts{Subquery: true, Columns: []string{"a.n", "excluded.n"}}, Written: []Written{{"n", 15, false}, {"n", 60, true}}, Rereads: []string{"n"},
 		}},
 		{"MERGE INTO a USING b ON a.id = b.id WHEN MATCHED THEN UPDATE SET c = 1 WHEN NOT MATCHED THEN INSERT (id) VALUES (b.id)", Command{
 			Kind: "merge", Target: []string{"a"}, TargetOffset: 11, End: 118, Facts: Facts{Columns: []string{"a.id", "b.id"}},

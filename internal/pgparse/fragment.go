@@ -16,6 +16,8 @@ type fragment struct {
 	// statement goes.
 	whole  bool
 	second string
+	// many is set where it is several statements, with semicolons between them.
+	many bool
 	// end is where it ends without that semicolon.
 	end int
 }

@@ -38,6 +38,10 @@ func (f *fragment) tokens() ([]*pg_query.ScanToken, *Error) {
 			if e := f.semicolon(list[i:]); e != nil {
 				return nil, e
 			}
+			if f.many {
+				nesting = 0
+				continue
+			}
 			f.end = min(f.end, at)
 			continue
 		case pg_query.Token_PARAM:
@@ -89,8 +93,11 @@ func (f *fragment) readable() *Error {
 	return nil
 }
 
-// semicolon says what a ; at the head of list does there; nil where it ends a whole statement.
+// semicolon says what a ; at the head of list does there; nil where it ends a statement and may.
 func (f *fragment) semicolon(list []*pg_query.ScanToken) *Error {
+	if f.many {
+		return nil
+	}
 	e := f.wrong(int(list[0].GetStart()), "a ; which ends the statement", "remove the ;")
 	for _, t := range list[1:] {
 		switch t.GetToken() {
