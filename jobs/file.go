@@ -206,7 +206,7 @@ type timeouts struct {
 // notYet are the fields of the job file that this version does not carry out. Those that file has are read and checked
 // all the same; the others come later altogether.
 var notYet = []string{
-	"params", "helpers", "prepare", "finish", "transform", "verify", "undo", "dual_write", "contract", "throttle", "window",
+	"params", "helpers", "prepare", "finish", "transform", "undo", "dual_write", "contract", "throttle", "window",
 }
 
 // elsewhere says under which field another one belongs, for those who write it outside.

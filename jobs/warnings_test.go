@@ -60,8 +60,10 @@ func TestWarningsOfSteps(t *testing.T) {
 		{"where: t.b IS NULL\nupdate: {set: {a: 1}}", ""},
 		{"where: t.a IS NULL\nupdate: {set: {a: 1}}\nundo: capture", ""},
 		{checked + "where: t.a IS NULL\nupdate: {set: {a: 1}}", ""},
-		{"params: {p: 1, q: 2}\nhelpers: {h: {sql: SELECT 1}, i: {sql: 'SELECT :q'}}\nupdate: {set: {a: \"(SELECT 1 FROM {{helper i}})\"}}",
-			"a.yaml:3: the parameter :p is never used\na.yaml:4: the helper h is never used"},
+		{
+			"params: {p: 1, q: 2}\nhelpers: {h: {sql: SELECT 1}, i: {sql: 'SELECT :q'}}\nupdate: {set: {a: \"(SELECT 1 FROM {{helper i}})\"}}",
+			"a.yaml:3: the parameter :p is never used\na.yaml:4: the helper h is never used",
+		},
 	} {
 		jobs, err := parse("a.yaml", []byte("name: n\ntable: x\n"+c.job+"\n"), true)
 		if err != nil {
