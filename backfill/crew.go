@@ -14,7 +14,7 @@ import (
 
 // goOver works until every segment of a pass is closed.
 func (e *engine) goOver(ctx context.Context, pass Pass) error {
-	e.sizerNow.Store(newSizer(e.pace(), pass.Sweeps()))
+	e.sizerNow.Store(e.newSizer(pass.Sweeps()))
 	e.closing.Store(pass.Sweeps())
 	var list []SegmentState
 	err := e.steadily(ctx, func(ctx context.Context) (err error) {
@@ -79,6 +79,7 @@ func (c *crew) leave(id int) {
 func (e *engine) workerLoop(ctx context.Context, id int) error {
 	w := &worker{engine: e, id: id, conn: e.spareConn()}
 	defer w.leave(ctx)
+	defer w.endProgram()
 	e.count(&e.active, 1)
 	defer e.count(&e.active, -1)
 	for {

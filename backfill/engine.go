@@ -39,6 +39,10 @@ type Options struct {
 	Segments Segments
 	Control  Control
 	Throttle Throttle
+	// Programs starts the programs that a transform may name; nil allows none. Transforms are the functions that it
+	// may name instead, by name. Both are needed only where the job says so.
+	Programs   Programs
+	Transforms map[string]TransformFunc
 	// Observer is told what happens; nil is nobody.
 	Observer Observer
 	// Clamp lowers a pace to what the operator allows; nil allows all.
@@ -62,6 +66,8 @@ type engine struct {
 	observe  Observer
 	clamp    func(Pace) Pace
 	abort    context.Context
+	// transforms computes what the job's transform does; nil where it has none.
+	transforms *transforming
 
 	// sql makes the statements about the table.
 	sql statements
@@ -134,7 +140,10 @@ func newEngine(o Options) (*engine, error) {
 		e.abort = context.WithoutCancel(context.TODO())
 	}
 	e.setPace(o.Plan.Pace)
-	e.sizerNow.Store(newSizer(e.pace(), false))
+	if e.transforms, err = newTransforming(o); err != nil {
+		return nil, err
+	}
+	e.sizerNow.Store(e.newSizer(false))
 	return e, nil
 }
 

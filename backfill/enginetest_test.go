@@ -16,6 +16,7 @@ import (
 	"github.com/pgbackfill/pgbackfill/internal/catalog"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 	"github.com/pgbackfill/pgbackfill/internal/pgtest"
+	"github.com/pgbackfill/pgbackfill/internal/programs"
 	"github.com/pgbackfill/pgbackfill/throttle"
 )
 
@@ -156,6 +157,8 @@ type part struct {
 	throttle backfill.Throttle
 	abort    context.Context
 	most     int64
+	// transforms are the functions that the job's transform may name.
+	transforms map[string]backfill.TransformFunc
 }
 
 // worked is a process's part in a run, as goroutines of this process.
@@ -208,7 +211,7 @@ func join(t testing.TB, db *pgtest.DB, plan *backfill.Plan, p part) *worked {
 	o := backfill.Options{
 		Run: run.ID(), Plan: plan, Process: run.Process(), Resumed: !created, Connect: p.connect,
 		Ledger: run, Segments: run, Control: run, Throttle: p.throttle, Observer: backfill.Tee(w.record, p.observer),
-		Abort: p.abort, MaxChunks: p.most,
+		Abort: p.abort, MaxChunks: p.most, Programs: programs.Runner{}, Transforms: p.transforms,
 	}
 	if p.ledger != nil {
 		o.Ledger = p.ledger(run)

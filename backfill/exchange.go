@@ -24,6 +24,12 @@ type answer struct {
 // ones before it made: a constant keeps the time zone of the session that parsed it.
 // Parameters and results are in PostgreSQL's text form.
 func exchange(ctx context.Context, conn *pgconn.PgConn, statements ...pgsql.Statement) ([]answer, error) {
+	return exchangeRows(ctx, conn, -1, nil, statements...)
+}
+
+// exchangeRows is [exchange] that hands over the rows of one of the answers as they come, and keeps none of them. What a
+// row holds is good until the next one comes; a nil value is NULL.
+func exchangeRows(ctx context.Context, conn *pgconn.PgConn, at int, row func([][]byte), statements ...pgsql.Statement) ([]answer, error) {
 	pipeline := conn.StartPipeline(ctx)
 	for _, s := range statements {
 		pipeline.SendQueryParams(s.SQL, s.Args, nil, nil, nil)
@@ -32,7 +38,11 @@ func exchange(ctx context.Context, conn *pgconn.PgConn, statements ...pgsql.Stat
 	answers := make([]answer, 0, len(statements))
 	for len(answers) < len(statements) && err == nil {
 		var a answer
-		if a, err = readAnswer(pipeline); err == nil {
+		each := row
+		if len(answers) != at {
+			each = nil
+		}
+		if a, err = readAnswer(pipeline, each); err == nil {
 			answers = append(answers, a)
 		} else {
 			err = &statementError{name: statements[len(answers)].Name, err: err}
@@ -45,7 +55,7 @@ func exchange(ctx context.Context, conn *pgconn.PgConn, statements ...pgsql.Stat
 	return answers, err
 }
 
-func readAnswer(pipeline *pgconn.Pipeline) (answer, error) {
+func readAnswer(pipeline *pgconn.Pipeline, each func([][]byte)) (answer, error) {
 	results, err := pipeline.GetResults()
 	if err != nil {
 		return answer{}, err
@@ -56,6 +66,10 @@ func readAnswer(pipeline *pgconn.Pipeline) (answer, error) {
 	}
 	a := answer{columns: len(reader.FieldDescriptions())}
 	for reader.NextRow() {
+		if each != nil {
+			each(reader.Values())
+			continue
+		}
 		row := make([]string, len(reader.Values()))
 		for i, v := range reader.Values() {
 			row[i] = string(v)

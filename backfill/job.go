@@ -273,6 +273,8 @@ type Pace struct {
 	StatementTimeout time.Duration `json:"statement_timeout,omitempty"`
 	// IdleTimeout is how long the server keeps a chunk's transaction whose client says nothing.
 	IdleTimeout time.Duration `json:"idle_timeout,omitempty"`
+	// TransformTimeout bounds how long a transform may go without answering; while rows are locked, all of it.
+	TransformTimeout time.Duration `json:"transform_timeout,omitempty"`
 	// ConnectTimeout bounds making a connection.
 	ConnectTimeout time.Duration `json:"connect_timeout,omitempty"`
 	// SynchronousCommit is the setting of that name for chunk transactions; "" is "off" where no
@@ -317,6 +319,7 @@ func (p Pace) Over(base Pace) Pace {
 	p.LockTimeout = orTime(p.LockTimeout, base.LockTimeout)
 	p.StatementTimeout = orTime(p.StatementTimeout, base.StatementTimeout)
 	p.IdleTimeout = orTime(p.IdleTimeout, base.IdleTimeout)
+	p.TransformTimeout = orTime(p.TransformTimeout, base.TransformTimeout)
 	p.ConnectTimeout = orTime(p.ConnectTimeout, base.ConnectTimeout)
 	if p.SynchronousCommit == "" {
 		p.SynchronousCommit = base.SynchronousCommit
@@ -332,5 +335,6 @@ var DefaultPace = Pace{
 	LockTimeout:      time.Second,
 	StatementTimeout: 30 * time.Second,
 	IdleTimeout:      10 * time.Second,
+	TransformTimeout: 30 * time.Second,
 	ConnectTimeout:   10 * time.Second,
 }

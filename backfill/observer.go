@@ -84,6 +84,11 @@ type (
 		Retry   bool
 		Backoff time.Duration
 	}
+	// ProgramSaid is a line that a transform's program wrote to its standard error, cut where it is long.
+	ProgramSaid struct {
+		Worker int
+		Line   string
+	}
 	// Waiting says why nothing is written; Reason "" ends the wait.
 	Waiting struct {
 		// Worker is 0 where the whole process waits.
@@ -118,6 +123,7 @@ func (SegmentSplit) event()   {}
 func (ChunkChanged) event()   {}
 func (ChunkCommitted) event() {}
 func (ChunkFailed) event()    {}
+func (ProgramSaid) event()    {}
 func (Waiting) event()        {}
 func (Reconnected) event()    {}
 func (StateChanged) event()   {}

@@ -29,6 +29,8 @@ type Plan struct {
 	LockFirst bool `json:"lock_first"`
 	// Constants are the values of the job's parameters.
 	Constants []Constant `json:"params,omitempty"`
+	// Transform is what the job's transform is sent and must return; nil is none.
+	Transform *PlannedTransform `json:"transform,omitempty"`
 	// SearchPath is the search_path the job's statements run under, pinned for the run.
 	SearchPath string `json:"search_path"`
 	// Segments are those of PassWalk. The last one's Through is the greatest key at planning;

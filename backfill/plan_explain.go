@@ -67,7 +67,7 @@ func (pl *planning) explain(ctx context.Context) error {
 	if err := pl.findProbe(ctx); err != nil {
 		return err
 	}
-	changes, _, err := pl.sql.changes(pgsql.Part{Range: pl.probe})
+	changes, err := pl.sample(pgsql.Part{Range: pl.probe})
 	if err != nil {
 		return err
 	}
@@ -96,6 +96,16 @@ func (pl *planning) explain(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// sample are the statements of one chunk that touch the user's tables.
+func (pl *planning) sample(part pgsql.Part) ([]pgsql.Statement, error) {
+	if pl.sql.transform != nil {
+		list, err := pl.sql.transformed(part)
+		return append([]pgsql.Statement{list.read, list.lock}, list.write...), err
+	}
+	list, _, err := pl.sql.changes(part)
+	return list, err
 }
 
 // findProbe looks for a chunk in the middle of the table, so that the statements are explained with values that

@@ -62,7 +62,7 @@ func (pl *planning) usedColumns() []string {
 	for _, k := range pl.plan.Key {
 		used = append(used, k.Name)
 	}
-	for _, a := range pl.plan.Job.Assignments() {
+	for _, a := range pl.plan.Job.targets() {
 		used = append(used, a.Column)
 	}
 	for _, e := range pl.plan.Job.exprs() {

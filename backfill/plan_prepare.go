@@ -27,7 +27,7 @@ func (pl *planning) prepare(ctx context.Context) error {
 		return err
 	}
 	for _, step := range pl.sql.steps {
-		check, err := step.Check(pgsql.Part{})
+		check, err := step.Check(pgsql.Part{Out: pl.sql.out})
 		if err != nil {
 			return &Error{Place: pl.place(), Found: err.Error(), Remedy: "see the templates in the manual", Kind: ErrInput}
 		}

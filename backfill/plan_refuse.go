@@ -18,7 +18,7 @@ const noIndexPages = 10_000
 // refuse says everything at once that makes the job impossible on this table, whatever is accepted.
 func (pl *planning) refuse(context.Context) error {
 	var list []error
-	for _, check := range []func() []error{pl.refuseColumns, pl.refusePrivileges, pl.refuseRowSecurity, pl.refuseWithoutIdentity, pl.refuseWithoutIndex} {
+	for _, check := range []func() []error{pl.refuseTransform, pl.refuseColumns, pl.refusePrivileges, pl.refuseRowSecurity, pl.refuseWithoutIdentity, pl.refuseWithoutIndex} {
 		list = append(list, check()...)
 	}
 	if len(list) == 1 {
@@ -30,7 +30,7 @@ func (pl *planning) refuse(context.Context) error {
 func (pl *planning) refuseColumns() []error {
 	var list []error
 	t := &pl.plan.Table
-	set := pl.plan.Job.Assignments()
+	set := pl.plan.Job.targets()
 	for i, a := range set {
 		place := pl.at(a.Value.Line)
 		c := t.Column(a.Column)
@@ -83,14 +83,15 @@ func (pl *planning) refusePrivileges() []error {
 	for _, k := range pl.plan.Key {
 		keys = append(keys, k.Name)
 	}
-	for _, a := range pl.plan.Job.Assignments() {
+	for _, a := range pl.plan.Job.targets() {
 		written = append(written, a.Column)
 	}
 	may := map[string][]string{
 		"SELECT": columns(func(c *catalog.Column) bool { return c.MaySelect }, append(keys, written...)),
 		"UPDATE": columns(func(c *catalog.Column) bool { return c.MayUpdate }, written),
 	}
-	if pl.plan.sweeps() && !t.MaySelectXmin { // the closing sweep looks which rows were written since
+	// The closing sweep looks which rows were written since, a transform whether they are as they were read.
+	if (pl.plan.sweeps() || pl.plan.Job.Transform != nil) && !t.MaySelectXmin {
 		may["SELECT"] = append(may["SELECT"], "xmin")
 	}
 	for _, privilege := range []string{"SELECT", "UPDATE"} {

@@ -24,6 +24,10 @@ type Planner struct {
 	Constants []Constant
 	// Environment looks up a variable; nil is os.LookupEnv.
 	Environment func(name string) (value string, ok bool)
+	// Programs looks the programs up that transforms name; nil leaves that to the start of the work.
+	Programs Programs
+	// Transforms are the functions that transforms may name: those of [Options].
+	Transforms map[string]TransformFunc
 }
 
 func (p Planner) environment(name string) (string, bool) {
@@ -46,7 +50,7 @@ func (p Planner) Plan(ctx context.Context, conn *pgx.Conn, job Job, pace Pace) (
 	}
 	defer rollback(context.WithoutCancel(ctx), conn.PgConn())
 	for _, step := range []func(context.Context) error{
-		pl.readServer, pl.readParams, pl.readTable, pl.readFunctions, pl.refuse, pl.proveNulls, pl.prepare, pl.estimate, pl.cut, pl.explain, pl.look,
+		pl.readServer, pl.readParams, pl.readTable, pl.readFunctions, pl.refuse, pl.readTransform, pl.proveNulls, pl.prepare, pl.estimate, pl.cut, pl.explain, pl.look,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, pl.wrap(err)
@@ -223,6 +227,12 @@ func (j Job) parts() []namedExpr {
 			list, scoped = append(list, namedExpr{"where", *j.Where}), true
 		}
 	}
+	if j.Transform != nil {
+		for _, e := range j.Transform.Read {
+			list = append(list, namedExpr{"transform: read", e})
+		}
+		scope()
+	}
 	for _, step := range j.Steps {
 		switch {
 		case step.SQL != nil:
@@ -253,6 +263,23 @@ func (j Job) Assignments() []Assignment {
 		}
 	}
 	return list
+}
+
+// targets are the assignments of update steps and, without a value, the columns that a transform writes.
+func (j Job) targets() []Assignment {
+	list := j.Assignments()
+	if j.Transform != nil {
+		for _, name := range j.Transform.Write {
+			list = append(list, Assignment{Column: name, Value: Expr{Line: j.Transform.Line}})
+		}
+	}
+	return list
+}
+
+// transformReadsOthers reports whether a transform is given more than the row.
+func (pl *planning) transformReadsOthers() bool {
+	t := pl.plan.Job.Transform
+	return t != nil && (len(pl.readers()) > 0 || slices.ContainsFunc(t.Read, func(e Expr) bool { return e.Subquery }))
 }
 
 // problem turns what the catalogue says about a part of the job into an error that names its place.

@@ -225,7 +225,7 @@ func (pl *planning) volatileExpression() *noticed {
 // sourcesChange is about rows that are as they were and whose values have changed: the closing
 // sweep looks at rows of the walked table that were written, and not at what they are made of.
 func (pl *planning) sourcesChange() *noticed {
-	if !pl.plan.LockFirst || !pl.plan.Job.Idempotent {
+	if !pl.plan.LockFirst && !pl.transformReadsOthers() || !pl.plan.Job.Idempotent {
 		return nil
 	}
 	return &noticed{
@@ -237,7 +237,7 @@ func (pl *planning) sourcesChange() *noticed {
 
 func (pl *planning) readsTables() *noticed {
 	list := pl.readers()
-	if len(list) == 0 {
+	if len(list) == 0 || pl.plan.Job.Transform != nil && !pl.plan.LockFirst {
 		return nil
 	}
 	names := make([]string, len(list))
@@ -273,7 +273,7 @@ func (pl *planning) indexOnWritten() *noticed {
 
 func (pl *planning) written() []string {
 	var names []string
-	for _, a := range pl.plan.Job.Assignments() {
+	for _, a := range pl.plan.Job.targets() {
 		names = append(names, a.Column)
 	}
 	return names

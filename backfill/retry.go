@@ -57,13 +57,15 @@ type attempts struct {
 	refusedAt, refusals int
 	// timeouts counts the statement timeouts since the last chunk that succeeded.
 	timeouts int
+	// outside counts the failures of a transform's program, or function, since the last chunk that succeeded.
+	outside int
 }
 
 func newAttempts(seg Segment) *attempts { return &attempts{segment: seg, number: 1} }
 
 // succeeded forgets the failures, and the narrowing once the place is behind.
 func (a *attempts) succeeded(c Chunk) {
-	a.number, a.dataErrors, a.refusedAt, a.refusals, a.timeouts = 1, 0, 0, 0, 0
+	a.number, a.dataErrors, a.refusedAt, a.refusals, a.timeouts, a.outside = 1, 0, 0, 0, 0, 0
 	if a.narrow > 0 {
 		if a.ahead -= int(c.RowsSeen); a.ahead <= 0 || c.last {
 			a.narrow, a.ahead = 0, 0
@@ -126,6 +128,9 @@ func (w *worker) failed(ctx context.Context, chunk Chunk, try *attempts, err err
 		w.lost = time.Now()
 	}
 	var stop error
+	if outside, ours := w.transformFailed(chunk, try, err); ours {
+		action, stop = pgerr.Stop, outside
+	}
 	switch action {
 	case pgerr.Retry, pgerr.Resource, pgerr.Stop:
 	case pgerr.Shrink:

@@ -22,6 +22,9 @@ type statements struct {
 	// fixed is set where several steps speak of the chunk's rows: which these are is settled before the first one.
 	// They are named by their keys, or, with byRow, by where they are.
 	fixed, byRow bool
+	// transform is what is computed outside of the database, nil is nothing; out is {{out}} without a row.
+	transform *pgsql.Transform
+	out       *pgsql.Out
 	// pins are the settings of the job's statements.
 	pins []pgsql.Setting
 }
@@ -30,12 +33,9 @@ type statements struct {
 func statementsOf(p *Plan) (statements, error) {
 	s := statements{
 		job: p.Job.Name, lockFirst: p.LockFirst, pins: pgsql.JobPins(p.SearchPath, p.Job.Settings),
-		walk: pgsql.Walk{Table: p.Table.Quoted, Key: p.Key, Partitioned: p.Table.Partitioned || len(p.Table.Children) > 0},
+		walk: walkOf(p),
 	}
-	s.scope = pgsql.Scope{Walk: s.walk, Params: p.Params()}
-	if p.Job.Where != nil {
-		s.scope.Where = p.Job.Where.SQL
-	}
+	s.scope = scopeOf(p)
 	speak := 0
 	for _, step := range p.Job.Steps {
 		made, err := s.step(p, step)
@@ -51,7 +51,24 @@ func statementsOf(p *Plan) (statements, error) {
 	}
 	s.fixed = speak > 1
 	s.byRow = !p.Unique || slices.ContainsFunc(p.Key, func(k pgsql.KeyColumn) bool { return k.Nullable })
+	if p.Transform != nil {
+		s.transform, s.out = s.transformOf(p), p.Transform.out()
+	}
 	return s, nil
+}
+
+// walkOf is what the statements of a plan know of its table.
+func walkOf(p *Plan) pgsql.Walk {
+	return pgsql.Walk{Table: p.Table.Quoted, Key: p.Key, Partitioned: p.Table.Partitioned || len(p.Table.Children) > 0}
+}
+
+// scopeOf is what the job's SQL in a plan speaks of.
+func scopeOf(p *Plan) pgsql.Scope {
+	s := pgsql.Scope{Walk: walkOf(p), Params: p.Params()}
+	if p.Job.Where != nil {
+		s.Where = p.Job.Where.SQL
+	}
+	return s
 }
 
 // readsChunk reports whether a step speaks of the chunk's rows in scope, and whether they must be locked before it.
@@ -257,19 +274,16 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 
 // planChunk adds the statements of one chunk.
 func (s statements) planChunk(part pgsql.Part, when string, add func(string, ...pgsql.Statement)) error {
+	if s.transform != nil {
+		return s.planTransform(part, when, add)
+	}
 	if s.fixed {
 		take, err := s.scope.Take(part, s.byRow)
 		if err != nil {
 			return err
 		}
 		add(when+": which rows its steps are about", take)
-		part.Members = &pgsql.Members{ByRow: s.byRow, Columns: make([][]string, len(s.walk.Key))}
-		if s.byRow {
-			part.Members.Columns = make([][]string, 1)
-			if s.walk.Partitioned {
-				part.Members.Columns = make([][]string, 2)
-			}
-		}
+		part.Members = s.noMembers()
 	}
 	changes, _, err := s.changes(part)
 	if err != nil {
@@ -277,6 +291,18 @@ func (s statements) planChunk(part pgsql.Part, when string, add func(string, ...
 	}
 	add(when, changes...)
 	return nil
+}
+
+// noMembers are the rows of a chunk by name, without one.
+func (s statements) noMembers() *pgsql.Members {
+	n := len(s.walk.Key)
+	switch {
+	case s.byRow && s.walk.Partitioned:
+		n = 2
+	case s.byRow:
+		n = 1
+	}
+	return &pgsql.Members{ByRow: s.byRow, Columns: make([][]string, n)}
 }
 
 // sweeps reports whether the run ends with a closing sweep: where everything that the steps do follows from the

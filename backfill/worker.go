@@ -23,6 +23,8 @@ type worker struct {
 	began bool
 	// lost is when the connection was lost; zero while there is one.
 	lost time.Time
+	// program is the transform's, while it is at work; nil is none yet, or none any more.
+	program Program
 }
 
 // boundary is where the next chunk ends, found ahead in the round trip that commits the
@@ -73,10 +75,18 @@ func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 			w.chunks.Add(-1)
 			return at.mark, errEnough
 		}
-		chunk, following, err := w.chunk(seg, at.mark, at.next, try)
+		chunk, following, err := w.chunk(ctx, seg, at.mark, at.next, try)
 		if err != nil {
 			w.chunks.Add(-1)
 			at.next = nil
+			if ctx.Err() != nil && errors.Is(err, ctx.Err()) { // nothing had begun
+				return at.mark, err
+			}
+			var large *tooLargeError
+			if errors.As(err, &large) {
+				try.shorter(chunk, large.fit)
+				continue
+			}
 			if errors.Is(err, errRefused) {
 				// Somebody else did this chunk, or closed the segment. What is true is in the ledger.
 				at.known, at.doubtful = false, true
@@ -151,7 +161,7 @@ func (w *worker) rows(try *attempts) int {
 	if try.narrow > 0 {
 		size = min(size, try.narrow)
 	}
-	return size
+	return w.transforms.fitting(size)
 }
 
 // paced is how many rows the next chunk counts for under the rate: that is about what is
@@ -166,10 +176,11 @@ func (w *worker) paced(seg Segment, try *attempts) int {
 // chunk changes the next chunk of a segment in one transaction and commits it with its
 // ledger row, in two round trips: the change, whose counts the ledger row needs; then the
 // ledger row, the commit and, in a transaction of its own, the next boundary. A begun chunk
-// finishes when the run is asked to stop, unless it takes longer than the grace.
-func (w *worker) chunk(seg Segment, mark Mark, next *boundary, try *attempts) (Chunk, *boundary, error) {
+// finishes when the run is asked to stop, unless it takes longer than the grace. What is computed outside of the
+// database comes before that, and ends with running.
+func (w *worker) chunk(running context.Context, seg Segment, mark Mark, next *boundary, try *attempts) (Chunk, *boundary, error) {
 	ctx, cancel := w.grace()
-	defer cancel()
+	defer func() { cancel() }()
 	chunk := Chunk{Segment: seg.No, SegmentThrough: seg.Range.Through, Seq: mark.Seq + 1, Started: time.Now(), Attempt: try.number, Worker: w.name()}
 	if chunk.Range.After = mark.Watermark; mark.Seq == 0 {
 		chunk.Range.After = seg.Range.After
@@ -187,7 +198,15 @@ func (w *worker) chunk(seg Segment, mark Mark, next *boundary, try *attempts) (C
 		return chunk, nil, errStandstill
 	}
 
-	if err := w.change(ctx, seg, &chunk); err != nil {
+	var err error
+	if w.transforms == nil {
+		err = w.change(ctx, seg, &chunk)
+	} else {
+		err = w.transform(running, seg, &chunk)
+		cancel() // that may have taken any time
+		ctx, cancel = w.grace()
+	}
+	if err != nil {
 		rollback(ctx, w.conn.PgConn())
 		return chunk, nil, err
 	}
@@ -323,7 +342,7 @@ func (w *worker) settle(ctx context.Context, part pgsql.Part, before []pgsql.Sta
 
 // tally counts what each step did. of says which step each answer belongs to; -1 is one that locks.
 func (w *worker) tally(chunk *Chunk, answers []answer, of []int) error {
-	chunk.RowsChanged = make([]int64, len(w.sql.steps))
+	chunk.RowsChanged = make([]int64, max(len(w.sql.steps), 1))
 	for i, step := range of {
 		switch {
 		case step < 0:
@@ -355,7 +374,7 @@ func number(s string) int64 {
 // an error only where the chunk is not known to be committed.
 func (w *worker) commit(ctx context.Context, seg Segment, chunk *Chunk) (*boundary, error) {
 	statements := []pgsql.Statement{w.ledger.Append(*chunk), pgsql.Commit}
-	size := w.sizer().next()
+	size := w.transforms.fitting(w.sizer().next())
 	sought := !chunk.last && w.plan.Heap == nil
 	if sought {
 		statements = append(statements, append(w.seek(seg, chunk.Range.Through, size), pgsql.Commit)...)

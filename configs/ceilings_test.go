@@ -25,7 +25,7 @@ func TestNobodyExceedsTheCeilings(t *testing.T) {
 	pace, notes := m.load().Resolve(job)
 	want := backfill.Pace{
 		Workers: 4, Rate: 5000, ChunkRows: 2000, ChunkTarget: 50 * time.Millisecond, ChunkMaxRows: 2000,
-		LockTimeout: 500 * time.Millisecond, StatementTimeout: 10 * time.Second, IdleTimeout: 5 * time.Second, ConnectTimeout: 10 * time.Second,
+		LockTimeout: 500 * time.Millisecond, StatementTimeout: 10 * time.Second, IdleTimeout: 5 * time.Second, TransformTimeout: 30 * time.Second, ConnectTimeout: 10 * time.Second,
 	}
 	if diff := cmp.Diff(want, pace); diff != "" {
 		t.Error(diff)

@@ -22,6 +22,8 @@ type Config struct {
 	ProgressInterval time.Duration
 	// StatusInterval is how often `status --watch` looks again.
 	StatusInterval time.Duration
+	// AllowPrograms lets jobs run the programs that they name.
+	AllowPrograms bool
 	// Accept holds the ids of findings that are accepted without a question, sorted.
 	Accept []string
 
@@ -90,6 +92,7 @@ func build(path string, builtin, file, variables, flags, system layer, url strin
 		Log:              Log{Format: all.GetString("log.format"), Level: all.GetString("log.level")},
 		ProgressInterval: all.GetDuration("progress.interval"),
 		StatusInterval:   all.GetDuration("status.interval"),
+		AllowPrograms:    all.GetBool("programs.allow"),
 		ceilings:         lowest(builtin, file, variables, flags, system),
 	}
 	asked, askedBy, err := merge(flags, variables)

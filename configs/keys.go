@@ -27,6 +27,7 @@ var keys = []key{
 	{name: "timeouts.statement", kind: duration, pace: true},
 	{name: "timeouts.idle", kind: duration, pace: true},
 	{name: "timeouts.connect", kind: duration, pace: true},
+	{name: "timeouts.transform", kind: duration, pace: true},
 	{name: "synchronous_commit", kind: oneOf("on", "off", "local", "remote_write", "remote_apply"), pace: true},
 
 	{name: "ceilings.workers", kind: orNone(whole(1, 1000))},
@@ -37,6 +38,7 @@ var keys = []key{
 	{name: "ceilings.timeouts.statement", kind: orNone(duration)},
 	{name: "ceilings.timeouts.idle", kind: orNone(duration)},
 
+	{name: "programs.allow", kind: boolean},
 	{name: "accept", kind: words},
 	{name: "log.format", kind: oneOf("auto", "console", "json")},
 	{name: "log.level", kind: oneOf("debug", "info", "warn", "error")},
@@ -45,7 +47,7 @@ var keys = []key{
 }
 
 // later are the beginnings of keys that the design has and this version does not.
-var later = []string{"lag.", "slots.", "archive.", "snapshots.", "yield_after", "max_quarantined", "throttle", "window", "programs."}
+var later = []string{"lag.", "slots.", "archive.", "snapshots.", "yield_after", "max_quarantined", "throttle", "window"}
 
 func findKey(name string) (key, bool) {
 	i := slices.IndexFunc(keys, func(k key) bool { return k.name == name })

@@ -82,6 +82,17 @@ var (
 			return n, nil
 		},
 	}
+	boolean = kind{
+		expected: "true or false",
+		number:   true,
+		parse: func(text string) (any, error) {
+			switch text {
+			case "true", "false":
+				return text == "true", nil
+			}
+			return nil, errValue
+		},
+	}
 	connectionString = kind{
 		expected: "a connection string: postgres://user@host:5432/database",
 		secret:   true,

@@ -91,6 +91,7 @@ func paceOf(v *viper.Viper, prefix string) backfill.Pace {
 		ChunkMaxRows:      v.GetInt(prefix + "chunk.max_rows"),
 		LockTimeout:       v.GetDuration(prefix + "timeouts.lock"),
 		StatementTimeout:  v.GetDuration(prefix + "timeouts.statement"),
+		TransformTimeout:  v.GetDuration(prefix + "timeouts.transform"),
 		IdleTimeout:       v.GetDuration(prefix + "timeouts.idle"),
 		ConnectTimeout:    v.GetDuration(prefix + "timeouts.connect"),
 		SynchronousCommit: v.GetString(prefix + "synchronous_commit"),

@@ -151,7 +151,7 @@ func TestAllComplaintsOfAllPlacesAtOnce(t *testing.T) {
 	m := newMachine(t, "--workers", "many", "--set", "chunk.target=50", "--set", "lag.max=3s")
 	m.write("work/pgbackfill.yaml", "wrokers: 3\nlog: {level: loud}\n")
 	m.write("etc/config.yaml", "ceilings: {workers: -1}\n")
-	m.env("PGBACKFILL_CHUNK_TARGT=50ms", "PGBACKFILL_RATE=fast", "PGBACKFILL_PROGRAMS_ALLOW=true", "PGBACKFILL_PG_BIN=/usr/lib/postgresql")
+	m.env("PGBACKFILL_CHUNK_TARGT=50ms", "PGBACKFILL_RATE=fast", "PGBACKFILL_PROGRAMS_ALLOW=perhaps", "PGBACKFILL_PG_BIN=/usr/lib/postgresql")
 	_, err := configs.Load(m.sources)
 	if !errors.Is(err, backfill.ErrInput) {
 		t.Fatalf("got %v", err)
@@ -165,7 +165,7 @@ func TestAllComplaintsOfAllPlacesAtOnce(t *testing.T) {
 		`etc/config.yaml:1: ceilings.workers is "-1"`,
 		`unknown variable PGBACKFILL_CHUNK_TARGT`, `did you mean PGBACKFILL_CHUNK_TARGET?`,
 		`PGBACKFILL_RATE: rate is "fast"; expected rows a second`,
-		`PGBACKFILL_PROGRAMS_ALLOW is not supported yet`,
+		`PGBACKFILL_PROGRAMS_ALLOW: programs.allow is "perhaps"; expected true or false`,
 	)
 }
 

@@ -35,6 +35,7 @@ const (
 	flagConfig      = "config"
 	flagSet         = "set"
 	flagAccept      = "accept"
+	flagPrograms    = "allow-programs"
 	userFileInXDG   = "pgbackfill/config.yaml"
 	userFileInHome  = ".config/" + userFileInXDG
 	environmentName = "the environment"
@@ -68,12 +69,13 @@ func Flags(fs *pflag.FlagSet) {
 }
 
 // RunFlags defines the flags of commands that work or plan to: --workers, --chunk-rows,
-// --chunk-target, --rate, --set and --accept.
+// --chunk-target, --rate, --set, --allow-programs and --accept.
 func RunFlags(fs *pflag.FlagSet) {
 	for _, f := range flagKeys[processFlags:] {
 		fs.String(f.flag, "", f.usage)
 	}
 	fs.StringArray(flagSet, nil, "a limit as key=value, as in timeouts.lock=500ms; may be repeated")
+	fs.Bool(flagPrograms, false, "let jobs run the programs that they name (transform: command)")
 	AcceptFlag(fs)
 }
 
@@ -103,6 +105,10 @@ func (s Sources) flagLayer() (layer, error) {
 		list, err := s.Flags.GetStringSlice(flagAccept)
 		k, _ := findKey(flagAccept)
 		errs = append(errs, err, l.say(k, strings.Join(list, ","), "--"+flagAccept))
+	}
+	if given := s.Flags.Lookup(flagPrograms); given != nil && given.Changed {
+		k, _ := findKey("programs.allow")
+		errs = append(errs, l.say(k, given.Value.String(), "--"+flagPrograms))
 	}
 	return l, errors.Join(errs...)
 }

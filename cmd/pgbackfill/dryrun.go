@@ -10,7 +10,8 @@ import (
 )
 
 // dryRun carries out chunks and rolls each of them back.
-func (a *app) dryRun(ctx context.Context, connect backfill.Connect, plan *backfill.Plan, file string, chunks int) error {
+func (a *app) dryRun(ctx context.Context, o backfill.Options, file string, chunks int) error {
+	plan := o.Plan
 	a.findings(plan.Findings, file)
 	if blocking := plan.Blocking(); len(blocking) > 0 {
 		return refused(plan, blocking)
@@ -18,7 +19,7 @@ func (a *app) dryRun(ctx context.Context, connect backfill.Connect, plan *backfi
 	var rows, changed int64
 	var took time.Duration
 	done := 0
-	err := backfill.DryRun(ctx, connect, plan, chunks, func(c backfill.Chunk) {
+	err := backfill.DryRun(ctx, o, chunks, func(c backfill.Chunk) {
 		done++
 		rows += c.RowsSeen
 		changed += c.RowsChanged[0]

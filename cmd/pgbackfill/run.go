@@ -14,6 +14,7 @@ import (
 	"github.com/pgbackfill/pgbackfill/checkpoint"
 	"github.com/pgbackfill/pgbackfill/configs"
 	"github.com/pgbackfill/pgbackfill/internal/human"
+	"github.com/pgbackfill/pgbackfill/internal/programs"
 	"github.com/pgbackfill/pgbackfill/throttle"
 )
 
@@ -60,6 +61,9 @@ the job, the table and the tool are what they were when it began.`,
 
 // runJob takes one job from a plan to the end of its run.
 func (a *app) runJob(ctx context.Context, file string, job backfill.Job, o runOptions) error {
+	if job.Transform != nil && len(job.Transform.Command) > 0 && !a.cfg.AllowPrograms {
+		return backfill.ProgramsRefused(job)
+	}
 	pace, notes := a.cfg.Resolve(job)
 	for _, note := range notes {
 		a.note("note", note)
@@ -77,7 +81,7 @@ func (a *app) runJob(ctx context.Context, file string, job backfill.Job, o runOp
 		return err
 	}
 	if o.dryRun > 0 {
-		return a.dryRun(ctx, connect, plan, file, int(o.dryRun))
+		return a.dryRun(ctx, backfill.Options{Plan: plan, Connect: connect, Programs: a.programs()}, file, int(o.dryRun))
 	}
 	return a.carryOut(ctx, connect, plan, file, o)
 }
@@ -138,6 +142,7 @@ func (a *app) plan(ctx context.Context, connect backfill.Connect, planner backfi
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	job.Pace = backfill.Pace{} // it is in pace, with every other place that was heard
+	planner.Programs = programs.Runner{}
 	plan, err := planner.Plan(ctx, conn, job, pace)
 	if err != nil {
 		return nil, err
@@ -314,7 +319,7 @@ func (a *app) work(ctx context.Context, connect backfill.Connect, plan *backfill
 	defer quiet()
 	summary, err := backfill.Work(ctx, backfill.Options{
 		Run: run.ID(), Plan: plan, Process: run.Process(), Resumed: run.resumed, Joined: run.joined,
-		Connect: connect, Ledger: run, Segments: run, Control: run, Throttle: limit,
+		Connect: connect, Ledger: run, Segments: run, Control: run, Throttle: limit, Programs: a.programs(),
 		Observer: show.observe, Abort: a.abort, MaxChunks: int64(o.maxChunks),
 		Clamp: func(p backfill.Pace) backfill.Pace { p, _ = a.cfg.Clamp(p); return p },
 	})
@@ -324,6 +329,14 @@ func (a *app) work(ctx context.Context, connect backfill.Connect, plan *backfill
 		return errors.Join(err, errSaid)
 	}
 	return nil
+}
+
+// programs starts the programs of transforms, where they are allowed; nil is where they are not.
+func (a *app) programs() backfill.Programs {
+	if !a.cfg.AllowPrograms {
+		return nil
+	}
+	return programs.Runner{}
 }
 
 // when says a time to people.

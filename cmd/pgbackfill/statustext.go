@@ -131,6 +131,7 @@ func paceText(p backfill.Pace) string {
 	add("timeouts.lock", p.LockTimeout, p.LockTimeout != 0)
 	add("timeouts.statement", p.StatementTimeout, p.StatementTimeout != 0)
 	add("timeouts.idle", p.IdleTimeout, p.IdleTimeout != 0)
+	add("timeouts.transform", p.TransformTimeout, p.TransformTimeout != 0)
 	add("timeouts.connect", p.ConnectTimeout, p.ConnectTimeout != 0)
 	add("synchronous_commit", p.SynchronousCommit, p.SynchronousCommit != "")
 	return strings.Join(said, " ")
@@ -185,6 +186,9 @@ func like(held, asked backfill.Pace) backfill.Pace {
 	}
 	if held.IdleTimeout != 0 {
 		p.IdleTimeout = asked.IdleTimeout
+	}
+	if held.TransformTimeout != 0 {
+		p.TransformTimeout = asked.TransformTimeout
 	}
 	if held.SynchronousCommit != "" {
 		p.SynchronousCommit = asked.SynchronousCommit

@@ -48,6 +48,8 @@ func (r *recorder) observe(e backfill.Event) {
 		chunk(r.at(zerolog.DebugLevel), e.Worker, e.Chunk).Stringer("pass", e.Pass).Int("next_rows", e.NextRows).Msg("chunk committed")
 	case backfill.ChunkFailed:
 		r.chunkFailed(e)
+	case backfill.ProgramSaid:
+		r.at(zerolog.InfoLevel).Int("worker", e.Worker).Str("line", e.Line).Msg("the transform's program says")
 	case backfill.Waiting:
 		r.waiting(e)
 	case backfill.Reconnected:

@@ -46,6 +46,7 @@ type Members struct {
 
 // Out are rows that were computed outside of the database: columns with a name, a type, and a value for each row.
 type Out struct {
+	// Types are without a length or a precision: what a value is written to says whether it fits.
 	Names, Types []string
 	// Values are the columns, each a text[] with a value a row; a nil value is NULL.
 	Values [][]*string
@@ -215,12 +216,12 @@ func unnest(arrays []string) string {
 func (o *Out) table(b *Binder) string {
 	columns := make([]string, len(o.Names))
 	for i := range o.Names {
-		columns[i] = b.Bind(fmt.Sprintf("out %d", i), NullableTextArray(o.Values[i])) + "::pg_catalog.text[]"
+		columns[i] = b.Bind(fmt.Sprintf("out %d", i), NullableTextArray(o.Values[i])) + "::" + elements(o.Types[i])
 	}
 	casts, names := make([]string, len(o.Names)), make([]string, len(o.Names))
 	for i, name := range o.Names {
 		names[i] = fmt.Sprintf("c%d", i+1)
-		casts[i] = fmt.Sprintf("u.c%d::%s AS %s", i+1, o.Types[i], Ident(name))
+		casts[i] = fmt.Sprintf("%s AS %s", element(fmt.Sprintf("u.c%d", i+1), o.Types[i]), Ident(name))
 	}
 	return fmt.Sprintf("(SELECT %s FROM %s AS u (%s))", strings.Join(casts, ", "), unnest(columns), strings.Join(names, ", "))
 }

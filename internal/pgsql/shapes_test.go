@@ -67,25 +67,44 @@ func TestShapes(t *testing.T) {
 			return pgsql.Command{Scope: stepping, Name: "link", SQL: sql}.Statements(p)
 		}
 	}
+	// mapped is a transform by a key of two parts, placed one by the rows' places.
+	mapped := pgsql.Transform{
+		Scope: stepping, KeyForms: make([]pgsql.Form, 2), Read: []string{"t.ssn", "lower(t.country) AS country -- folded", "t.born"},
+		Forms: []pgsql.Form{pgsql.AsHex, pgsql.AsText, pgsql.AsTime}, SkipUnchanged: true,
+		Write: []pgsql.SetColumn{{Name: "ssn_encrypted", Type: "bytea", Bare: "bytea", Compare: pgsql.CompareIdentity}, {Name: "tags", Type: "text[]", Bare: "text[]", Compare: pgsql.CompareImage}},
+	}
+	placed := mapped
+	placed.ByRow, placed.Partitioned, placed.Where = true, true, ""
+	versions := func(t pgsql.Transform) pgsql.Rows { return pgsql.Rows{Columns: make([][]*string, t.Named())} }
+	returned := pgsql.Out{Values: [][]*string{{&five}, {nil}}}
 
 	shapes := map[string]func() ([]pgsql.Statement, error){
-		"boundary":             one1(walk(id).Boundary(one, 1000)),
-		"boundary_open":        one1(walk(id).Boundary(pgsql.Range{Through: []string{"77"}}, 1000)),
-		"boundary_composite":   one1(walk(id, code).Boundary(two, 1000)),
-		"boundary_mixed_order": one1(walk(id, pattern).Boundary(two, 1000)),
-		"bounds_sample":        one1(walk(id, code).Bounds(walk(id, code).Sampled(2.5), 16)),
-		"bounds_histogram":     one1(walk(code).Bounds(walk(code).Histogram("public", "users"), 16)),
-		"bounds_spread":        one1(walk(id).Bounds(walk(id).Spread(16), 16)),
-		"last":                 one1(walk(id, code).Last(pgsql.Range{After: []string{"41", "x"}})),
-		"count":                one1(walk(id, code).Count(two)),
-		"count_nulls":          one1(walk(id, code).Count(pgsql.Range{Nulls: true})),
-		"settings":             one1(pgsql.SetLocal(pgsql.JobPins(`"$user", public`, map[string]string{"timezone": "Europe/Berlin", "work_mem": "64MB"})...)),
-		"settings_key":         one1(pgsql.SetLocal(pgsql.KeyPins()...)),
-		"writers":              one1(pgsql.Writers(16384)),
-		"update_plain":         func() ([]pgsql.Statement, error) { return plain.Statements(part(one)) },
-		"update_guarded":       func() ([]pgsql.Statement, error) { return guarded.Statements(part(one)) },
-		"update_proven":        func() ([]pgsql.Statement, error) { return proven.Statements(part(one)) },
-		"update_scoped":        func() ([]pgsql.Statement, error) { return scoped.Statements(part(one)) },
+		"transform_check":        one2(mapped.Describe()),
+		"transform_read":         one2(mapped.Select(part(two))),
+		"transform_read_placed":  one2(placed.Select(part(two))),
+		"transform_lock":         one2(mapped.Lock(part(two))),
+		"transform_lock_placed":  one2(placed.Lock(part(two))),
+		"transform_write":        one2(mapped.Update(part(two), versions(mapped), returned)),
+		"transform_write_placed": one2(placed.Update(part(two), versions(placed), returned)),
+		"transform_stale":        one2(mapped.Stale(part(two), versions(mapped))),
+		"transform_stale_placed": one2(placed.Stale(part(two), versions(placed))),
+		"boundary":               one1(walk(id).Boundary(one, 1000)),
+		"boundary_open":          one1(walk(id).Boundary(pgsql.Range{Through: []string{"77"}}, 1000)),
+		"boundary_composite":     one1(walk(id, code).Boundary(two, 1000)),
+		"boundary_mixed_order":   one1(walk(id, pattern).Boundary(two, 1000)),
+		"bounds_sample":          one1(walk(id, code).Bounds(walk(id, code).Sampled(2.5), 16)),
+		"bounds_histogram":       one1(walk(code).Bounds(walk(code).Histogram("public", "users"), 16)),
+		"bounds_spread":          one1(walk(id).Bounds(walk(id).Spread(16), 16)),
+		"last":                   one1(walk(id, code).Last(pgsql.Range{After: []string{"41", "x"}})),
+		"count":                  one1(walk(id, code).Count(two)),
+		"count_nulls":            one1(walk(id, code).Count(pgsql.Range{Nulls: true})),
+		"settings":               one1(pgsql.SetLocal(pgsql.JobPins(`"$user", public`, map[string]string{"timezone": "Europe/Berlin", "work_mem": "64MB"})...)),
+		"settings_key":           one1(pgsql.SetLocal(pgsql.KeyPins()...)),
+		"writers":                one1(pgsql.Writers(16384)),
+		"update_plain":           func() ([]pgsql.Statement, error) { return plain.Statements(part(one)) },
+		"update_guarded":         func() ([]pgsql.Statement, error) { return guarded.Statements(part(one)) },
+		"update_proven":          func() ([]pgsql.Statement, error) { return proven.Statements(part(one)) },
+		"update_scoped":          func() ([]pgsql.Statement, error) { return scoped.Statements(part(one)) },
 		"update_nulls": func() ([]pgsql.Statement, error) {
 			return pgsql.Change{Scope: rows(walk(id, code), ""), Set: set[:1]}.Statements(part(pgsql.Range{Nulls: true}))
 		},
@@ -250,4 +269,8 @@ func TestTextArray(t *testing.T) {
 	if pgsql.TextArray(nil) != nil {
 		t.Error("a nil slice is NULL, not an empty array")
 	}
+}
+
+func one2(s pgsql.Statement, err error) func() ([]pgsql.Statement, error) {
+	return func() ([]pgsql.Statement, error) { return []pgsql.Statement{s}, err }
 }

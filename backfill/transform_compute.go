@@ -1,0 +1,312 @@
+package backfill
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/pgbackfill/pgbackfill/internal/rowjson"
+)
+
+const (
+	// transformBytes bounds what the lines of all workers' chunks take together: what comes back, and what is sent to
+	// the server, are about as much again each.
+	transformBytes = 4 << 20
+	// transformBytesLeast is what a worker may have in any case.
+	transformBytesLeast = 256 << 10
+	// firstTransformRows is where the servo starts: a program may take a second for a row.
+	firstTransformRows = 100
+	// outsideBorne is how often in a row the function of an embedding program may fail for no row's sake.
+	outsideBorne = 10
+)
+
+// transforming is a job's transform at work, shared by the workers.
+type transforming struct {
+	plan     *PlannedTransform
+	command  []string
+	dir      string
+	programs Programs
+	function TransformFunc
+	answer   rowjson.Answer
+	// sent are the members of a line that is sent: the key's and those that are read.
+	sent []sentMember
+	// most bounds the rows of a chunk by what rows have taken so far; 0 is no bound.
+	most atomic.Int64
+}
+
+// sentMember is a member of a line that is sent; label is its name and the colon.
+type sentMember struct {
+	label []byte
+	kind  rowjson.Kind
+}
+
+// tooLargeError says that a chunk's rows take more memory than a chunk may, and about how many would fit.
+type tooLargeError struct{ fit int }
+
+func (e *tooLargeError) Error() string {
+	return fmt.Sprintf("the chunk's rows take too much memory; %d would fit", e.fit)
+}
+
+// rowFailedError is a row that the program, or function, said it could not do.
+type rowFailedError struct {
+	row  string
+	text string
+}
+
+func (e *rowFailedError) Error() string { return "the transform failed row " + e.row + ": " + e.text }
+
+// newTransforming makes ready what the plan's job needs; it refuses what is not allowed.
+func newTransforming(o Options) (*transforming, error) {
+	job := o.Plan.Job.Transform
+	if job == nil {
+		return nil, nil
+	}
+	plan := o.Plan.Transform
+	t := &transforming{plan: plan, command: job.Command, dir: job.Dir, programs: o.Programs, function: o.Transforms[job.Go]}
+	switch {
+	case plan == nil:
+		return nil, Inputf(o.Plan.Job.Origin, "make the plan with Planner.Plan", "the plan was made without its transform")
+	case len(job.Command) > 0 && o.Programs == nil:
+		return nil, ProgramsRefused(o.Plan.Job)
+	case len(job.Command) > 0:
+		if err := o.Programs.Find(job.Command, job.Dir); err != nil {
+			return nil, err
+		}
+		t.function = nil
+	case t.function == nil:
+		return nil, Inputf(o.Plan.Job.Origin, "register it in Options.Transforms", "no function is registered as %q", job.Go)
+	}
+	t.answer = rowjson.Answer{Key: members(plan.Key), Returns: members(plan.Returns), Keyless: t.function != nil}
+	for _, m := range slices.Concat(plan.Key, plan.Read) {
+		t.sent = append(t.sent, sentMember{rowjson.AppendName(nil, m.Name), m.kind})
+	}
+	return t, nil
+}
+
+// ProgramsRefused is the error of a job that names a program where none may be run.
+func ProgramsRefused(job Job) error {
+	place := job.Origin
+	if job.Transform.Line > 0 {
+		place = fmt.Sprintf("%s:%d", job.Origin, job.Transform.Line)
+	}
+	return &Error{
+		Place: place, Found: fmt.Sprintf("the job runs a program, %q, and programs are not allowed here", job.Transform.Command[0]),
+		Remedy: "read what it does; then allow it: --allow-programs, PGBACKFILL_PROGRAMS_ALLOW=true, or programs: {allow: true} in the configuration",
+		Kind:   ErrInput,
+	}
+}
+
+// newSizer is the servo of a pass.
+func (e *engine) newSizer(sparse bool) *sizer {
+	s := newSizer(e.pace(), sparse)
+	if e.transforms != nil && !sparse {
+		s.rows = min(s.rows, firstTransformRows)
+	}
+	return s
+}
+
+// fitting bounds a chunk's rows by what there is room for.
+func (t *transforming) fitting(size int) int {
+	if t == nil || t.most.Load() == 0 {
+		return size
+	}
+	return min(size, int(t.most.Load()))
+}
+
+// took remembers how much a chunk of so many rows took of what it might.
+func (t *transforming) took(size, bytes, budget int) {
+	if bytes*2 < budget && t.most.Load() == 0 {
+		return
+	}
+	fit := int64(float64(size) * 0.7 * float64(budget) / float64(max(bytes, 1)))
+	t.most.Store(max(1, min(fit, int64(size)*3/2+1)))
+}
+
+// budget is how many bytes the rows of one chunk may take.
+func (w *worker) budget() int {
+	return max(transformBytes/max(w.pace().Workers, 1), transformBytesLeast)
+}
+
+// shorter makes the chunk that was too large as long as it may be.
+func (a *attempts) shorter(failed Chunk, fit int) {
+	if a.narrow == 0 {
+		a.ahead = failed.size
+	}
+	a.narrow = max(1, min(fit, failed.size/2))
+}
+
+// compute sends rows of a batch through the transform. Nothing is locked then, but in a last round.
+func (w *worker) compute(ctx context.Context, b *batch, rows []int, divisible bool) error {
+	if len(rows) == 0 {
+		return ctx.Err()
+	}
+	// A second Ctrl-C ends what a first one lets finish.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(w.abort, cancel)()
+	budget, answered := 4*w.budget(), 0
+	each := func(line []byte) error {
+		i := rows[answered]
+		out, err := b.answer.Read(line, b.key(i))
+		var failed *rowjson.RowError
+		switch {
+		case errors.As(err, &failed):
+			return &rowFailedError{row: b.place(i), text: failed.Text}
+		case err != nil:
+			text := ""
+			if len(line) == 0 || line[0] != '{' { // else it may hold what is nobody's business
+				text = ": " + rowjson.Excerpt(line)
+			}
+			return fmt.Errorf("%w: line %d of %d, for row %s: %w%s", ErrProgramAnswer, answered+1, len(rows), b.place(i), err, text)
+		}
+		b.out[i] = out
+		answered++
+		if b.bytes += len(line); b.bytes > budget && divisible && len(rows) > 1 {
+			return &tooLargeError{fit: answered * 3 / 4}
+		}
+		return nil
+	}
+	if w.transforms.function != nil {
+		return w.call(ctx, b, rows, each)
+	}
+	lines := b.lines
+	if len(rows) < b.rows() {
+		lines = nil
+		for _, i := range rows {
+			lines = append(lines, b.line(i)...)
+		}
+	}
+	if err := w.startProgram(ctx); err != nil {
+		return err
+	}
+	err := w.program.Exchange(ctx, lines, len(rows), w.pace().TransformTimeout, each)
+	if err == nil {
+		return nil
+	}
+	w.endProgram()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if errors.Is(err, ErrProgramSilent) && answered == 0 {
+		err = &mutedError{err}
+	}
+	return err
+}
+
+// mutedError is a program's silence from the first line on.
+type mutedError struct{ err error }
+
+func (e *mutedError) Error() string {
+	return e.err.Error() + " (a program must answer each line without waiting for more, and flush its output)"
+}
+func (e *mutedError) Unwrap() error { return e.err }
+
+// startProgram makes sure that there is a program to speak to.
+func (w *worker) startProgram(ctx context.Context) error {
+	if w.program != nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	t := w.transforms
+	p, err := t.programs.Start(t.command, t.dir, func(line string) { w.observe(ProgramSaid{Worker: w.id, Line: line}) })
+	w.program = p
+	return err
+}
+
+// endProgram ends the worker's program, where there is one.
+func (w *worker) endProgram() {
+	if w.program != nil {
+		w.program.Close()
+		w.program = nil
+	}
+}
+
+// call has the function of the embedding program do what a program would.
+func (w *worker) call(ctx context.Context, b *batch, rows []int, each func([]byte) error) error {
+	in := make([]json.RawMessage, len(rows))
+	for n, i := range rows {
+		line := b.line(i)
+		in[n] = json.RawMessage(line[: len(line)-1 : len(line)-1])
+	}
+	patience := w.pace().TransformTimeout
+	calling, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("%w: %d rows took more than %s", ErrProgramSilent, len(rows), patience))
+	defer cancel()
+	results, err := w.transforms.function(calling, in)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case calling.Err() != nil:
+		return context.Cause(calling)
+	case err != nil:
+		return &outsideError{err}
+	case len(results) != len(in):
+		return fmt.Errorf("%w: %d results for %d rows", ErrProgramAnswer, len(results), len(in))
+	}
+	for n, r := range results {
+		if r.Err != nil {
+			return &rowFailedError{row: b.place(rows[n]), text: r.Err.Error()}
+		}
+		if err := each(r.JSON); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outsideError is an error of the embedding program's function that is no row's.
+type outsideError struct{ err error }
+
+func (e *outsideError) Error() string { return "the transform failed: " + e.err.Error() }
+func (e *outsideError) Unwrap() error { return e.err }
+
+// transformFailed decides what follows an error of the transform; ours is false where it is none.
+func (w *worker) transformFailed(chunk Chunk, try *attempts, err error) (stop error, ours bool) {
+	var failed *rowFailedError
+	var outside *outsideError
+	var muted *mutedError
+	switch {
+	case w.transforms == nil:
+		return nil, false
+	case errors.As(err, &failed):
+		return w.dataError(chunk, try, err), true
+	case errors.Is(err, ErrProgramMissing):
+		return &Error{Place: w.plan.Job.Origin, Found: err.Error(), Remedy: "mend the transform's command, or install what it needs", Kind: ErrInput}, true
+	case errors.Is(err, ErrProgramAnswer):
+		return w.broken(chunk, try, err, "the transform is not as agreed",
+			"mend the program, then run it again: what is committed stays. A line in is an object; a line out repeats its key and has what returns: says, and nothing else"), true
+	case errors.As(err, &outside):
+		if try.outside++; try.outside < outsideBorne {
+			return nil, true
+		}
+		return w.broken(chunk, try, err, "the transform failed again and again", "mend what it depends on, then run it again"), true
+	case errors.Is(err, ErrProgramEnded):
+		if try.outside++; try.outside < 2 {
+			return nil, true
+		}
+		return w.dataError(chunk, try, err), true
+	case errors.Is(err, ErrProgramSilent):
+		w.sizer().shrink(chunk.size)
+		if stop = w.dataError(chunk, try, err); stop == nil && errors.As(err, &muted) && chunk.size > 1 {
+			try.narrow = 1
+		}
+		return stop, true
+	}
+	return nil, false
+}
+
+// underLock bounds what is computed while rows are locked, over all.
+func (w *worker) underLock(ctx context.Context) (context.Context, context.CancelFunc) {
+	patience := w.pace().TransformTimeout
+	return context.WithTimeoutCause(ctx, patience, fmt.Errorf("%w: rows are locked for no longer than %s", ErrProgramSilent, patience))
+}
+
+// idleWhileComputing is how long the server keeps a transaction that waits for the transform.
+func idleWhileComputing(p Pace) time.Duration {
+	if p.IdleTimeout <= 0 {
+		return 0
+	}
+	return p.IdleTimeout + p.TransformTimeout
+}

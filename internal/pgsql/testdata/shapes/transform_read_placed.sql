@@ -1,0 +1,14 @@
+-- read
+SELECT r.pgbackfill_1, r.pgbackfill_2, r.pgbackfill_3, r.pgbackfill_4, r.pgbackfill_5, r.pgbackfill_6, pg_catalog.encode(r.pgbackfill_7, 'hex'), r.pgbackfill_8, pg_catalog.to_json(r.pgbackfill_9)
+FROM (
+  SELECT t.xmin, t.ctid, t.tableoid, pg_catalog.pg_relation_filenode(t.tableoid), t."id", t."Co""de", t.ssn
+      , lower(t.country) AS country -- folded
+      , t.born
+      
+  FROM "public"."users" AS t
+  WHERE ROW(t."id", t."Co""de") OPERATOR(pg_catalog.>) ROW($1::bigint, $2::character(5) COLLATE "pg_catalog"."C") AND ROW(t."id", t."Co""de") OPERATOR(pg_catalog.<=) ROW($3::bigint, $4::character(5) COLLATE "pg_catalog"."C") AND t."Co""de" IS NOT NULL
+  ORDER BY t."id" USING OPERATOR(pg_catalog.<), t."Co""de" COLLATE "pg_catalog"."C" USING OPERATOR(pg_catalog.<)) AS r (pgbackfill_1, pgbackfill_2, pgbackfill_3, pgbackfill_4, pgbackfill_5, pgbackfill_6, pgbackfill_7, pgbackfill_8, pgbackfill_9);
+-- $1 = "41"
+-- $2 = "a,b"
+-- $3 = "77"
+-- $4 = ""
