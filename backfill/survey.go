@@ -35,8 +35,8 @@ func (p Planner) Survey(ctx context.Context, conn *pgx.Conn, job Job, pace Pace)
 	return pl.plan, nil
 }
 
-// surveyTable reads the table and takes its key: rows that are only read need not be met in physical order, in which
-// they move.
+// surveyTable reads the table and takes its key. Rows move in physical order, so that only a table without a key is read
+// in it, and must be as of one moment.
 func (pl *planning) surveyTable(ctx context.Context) error {
 	job, p := pl.plan.Job, pl.plan
 	var err error
@@ -48,7 +48,10 @@ func (pl *planning) surveyTable(ctx context.Context) error {
 		columns = nil
 	}
 	key, err := p.Table.ResolveKey(columns)
-	if err != nil {
+	switch {
+	case err != nil && len(columns) == 0 && !p.Table.Partitioned && len(p.Table.Children) == 0:
+		return pl.byHeap(ctx, "the table has no key to read it by")
+	case err != nil:
 		return pl.problem("key", err)
 	}
 	pl.byKey(key)

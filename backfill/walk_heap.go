@@ -55,6 +55,19 @@ func blockOf(k Key) int64 {
 	return n
 }
 
+// Next is where so many rows after a place end, or end itself with true where that is no further; a nil end is that of
+// the table.
+func (h HeapWalk) Next(after, end Key, rows int) (through Key, last bool) {
+	block, most := blockOf(after)+h.blocksFor(rows), h.Blocks
+	if end != nil {
+		most = blockOf(end)
+	}
+	if block >= most {
+		return end, true
+	}
+	return blockKey(block), false
+}
+
 // blocksFor is how many pages hold so many rows: at least one.
 func (h HeapWalk) blocksFor(rows int) int64 {
 	return max(1, int64(math.Round(float64(rows)/max(h.RowsPerBlock, 1))))

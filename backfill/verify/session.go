@@ -19,6 +19,8 @@ type session struct {
 	conn    *pgx.Conn
 	// limits are the settings that every transaction makes for itself, pins those that the job's SQL is read under.
 	limits, pins []pgsql.Setting
+	// snapshot is the moment that all transactions see; "" is each its own.
+	snapshot string
 }
 
 func newSession(o Options) *session {
@@ -57,12 +59,37 @@ func (s *session) read(ctx context.Context, settings pgsql.Statement, f func(*re
 	}
 	r := &reading{conn: s.conn.PgConn()}
 	defer s.end(context.WithoutCancel(ctx), r.conn)
-	for _, st := range []pgsql.Statement{pgsql.BeginReading, settings} {
+	around := []pgsql.Statement{pgsql.BeginSnapshot, settings}
+	if s.snapshot != "" {
+		around = slices.Insert(around, 1, pgsql.SetSnapshot(s.snapshot))
+	}
+	for _, st := range around {
 		if _, err := r.ask(ctx, st); err != nil {
 			return err
 		}
 	}
 	return f(r)
+}
+
+// hold opens a transaction whose moment others can read, and keeps it open, and the table from being rewritten, until
+// the session is closed.
+func (s *session) hold(ctx context.Context, walk pgsql.Walk) (snapshot string, err error) {
+	if s.conn, err = s.connect(ctx); err != nil {
+		return "", err
+	}
+	r := &reading{conn: s.conn.PgConn()}
+	// It says nothing for as long as the others read.
+	waits := pgsql.SetLocal(append(slices.Clone(s.limits), pgsql.Setting{Name: "idle_in_transaction_session_timeout", Value: "0"})...)
+	for _, st := range []pgsql.Statement{pgsql.BeginSnapshot, waits, walk.Keep()} {
+		if _, err := r.ask(ctx, st); err != nil {
+			return "", err
+		}
+	}
+	rows, err := r.ask(ctx, pgsql.ExportSnapshot)
+	if err != nil {
+		return "", err
+	}
+	return *rows[0][0], nil
 }
 
 // end leaves no transaction open on the connection, or no connection.

@@ -178,10 +178,20 @@ func (v *verification) work(ctx context.Context) error {
 		queue <- p
 	}
 	close(queue)
+	snapshot := ""
+	if v.Plan.Heap != nil {
+		holder := newSession(v.Options)
+		defer holder.close(ctx)
+		var err error
+		if snapshot, err = holder.hold(ctx, pgsql.Walk{Table: v.Plan.Table.Quoted, Key: v.Plan.Key}); err != nil {
+			return fmt.Errorf("taking a snapshot: %w", v.Plan.Hide(err))
+		}
+	}
 	g, working := errgroup.WithContext(ctx)
 	for id := range min(max(v.Plan.Pace.Workers, 1), len(pieces)) {
 		g.Go(func() error {
 			w := &worker{verification: v, id: id + 1, session: newSession(v.Options)}
+			w.session.snapshot = snapshot
 			defer w.session.close(working)
 			for p := range queue {
 				if err := w.segment(working, p); err != nil {
@@ -253,6 +263,9 @@ func (v *verification) verdict() Verdict {
 	}
 	out.Incomplete = append(out.Incomplete, v.Run.incomplete()...)
 	out.Notes = v.Run.notes()
+	if v.Plan.Heap != nil {
+		out.Notes = append(out.Notes, "the table has no key: it was read in physical order and as of one moment, which kept its dead rows from being cleaned up meanwhile")
+	}
 	switch {
 	case out.Mismatches() > 0:
 		out.Result = Mismatched

@@ -112,6 +112,10 @@ func (w *worker) next(ctx context.Context, p piece, at *place) (part, error) {
 		return part{rng: pgsql.Range{Nulls: true}, last: true}, nil
 	}
 	at.rows = min(at.rows, w.most())
+	if heap := w.Plan.Heap; heap != nil {
+		through, last := heap.Next(at.after, p.segment.Range.Through, at.rows)
+		return part{rng: pgsql.Range{After: at.after, Through: through}, last: last}, nil
+	}
 	now := part{rng: pgsql.Range{After: at.after, Through: p.segment.Range.Through}, last: true}
 	walk := pgsql.Walk{Table: w.Plan.Table.Quoted, Key: w.Plan.Key}
 	err := w.session.keys(ctx, func(r *reading) error {

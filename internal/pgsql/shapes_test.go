@@ -183,7 +183,7 @@ func TestShapes(t *testing.T) {
 			return []pgsql.Statement{count, wrong}, err
 		},
 		"proof_around": func() ([]pgsql.Statement, error) {
-			return []pgsql.Statement{pgsql.BeginReading, pgsql.TypeName(1700, 524294)}, nil
+			return []pgsql.Statement{pgsql.BeginSnapshot, pgsql.TypeName(1700, 524294)}, nil
 		},
 		"take": func() ([]pgsql.Statement, error) {
 			keys, err := stepping.Take(part(two), false)
