@@ -33,6 +33,8 @@ type Options struct {
 	Connect backfill.Connect
 	// Run is the newest run of the job; nil where none is known.
 	Run *Run
+	// Target is how long a part should take to be read; the default is a second.
+	Target time.Duration
 	// Throttle bounds the rows read; nil is no bound.
 	Throttle Throttle
 	// Observer is told what happens, in the engine's words: a part that was read is a chunk. Nil is nobody.
@@ -50,6 +52,9 @@ func Verify(ctx context.Context, o Options) (Verdict, error) {
 	if o.Samples == 0 {
 		o.Samples = 10
 	}
+	if o.Target == 0 {
+		o.Target = time.Second
+	}
 	if o.Observer == nil {
 		o.Observer = func(backfill.Event) {}
 	}
@@ -63,7 +68,7 @@ func Verify(ctx context.Context, o Options) (Verdict, error) {
 	}
 	err := v.prepare(ctx)
 	if err == nil {
-		v.Observer(backfill.RunStarted{Run: v.run(), Job: o.Plan.Job.Name, EstimatedRows: o.Plan.EstimatedRows * int64(len(v.checks))})
+		v.Observer(backfill.RunStarted{Run: v.run(), Job: "verifying " + o.Plan.Job.Name, EstimatedRows: o.Plan.EstimatedRows * int64(len(v.checks))})
 		v.Observer(backfill.PassStarted{Pass: backfill.PassWalk, Segments: len(v.pieces())})
 		err = v.work(ctx)
 		v.Observer(backfill.RunEnded{Err: err})

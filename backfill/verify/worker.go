@@ -14,11 +14,9 @@ import (
 
 const (
 	// rowsFirst and rowsMost are how many rows a part has at first and at most. A part is read in one statement, and
-	// holds back cleaning for as long as that takes, so it should be over soon: see tooFast and tooSlow.
+	// holds back cleaning for as long as that takes, so it should be over soon: see [Options].Target.
 	rowsFirst = 20_000
 	rowsMost  = 500_000
-	// Between these a part keeps its size.
-	tooFast, tooSlow = 500 * time.Millisecond, 2 * time.Second
 	// narrowing is by how much a part that failed is made smaller.
 	narrowing = 10
 	// tries is how often a part is tried that fails for what passes: a lock, a connection.
@@ -172,9 +170,9 @@ func (w *worker) went(p piece, at *place, now part, c counts, took time.Duration
 	switch {
 	case w.Plan.Pace.ChunkRows > 0:
 		at.rows = min(at.rows*narrowing, w.Plan.Pace.ChunkRows)
-	case took < tooFast:
+	case took < w.Target/2:
 		at.rows *= 2
-	case took > tooSlow:
+	case took > 2*w.Target:
 		at.rows = max(at.rows/2, 1)
 	}
 	at.rows = min(at.rows, w.most())

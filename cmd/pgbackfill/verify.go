@@ -69,6 +69,7 @@ Rows that are wrong are named by their keys; their values are shown with --show-
 		},
 	}
 	configs.RunFlags(c.Flags())
+	_ = c.Flags().MarkHidden("accept") // there are no findings here; that the flag is there is certain
 	c.Flags().BoolVar(&o.values, "show-values", false, "show what wrong rows hold and should hold; it may be secret")
 	c.Flags().IntVar(&o.samples, "samples", 10, "how many wrong rows of a check are named; all are counted")
 	return a.jsonFlag(c)
@@ -110,7 +111,7 @@ func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.C
 	defer done()
 	return verify.Verify(ctx, verify.Options{
 		Plan: plan, Checks: checks, Connect: connect, Run: run, Throttle: limit, Observer: observe,
-		Samples: o.samples, ShowValues: o.values,
+		Target: a.cfg.Asked().ChunkTarget, Samples: o.samples, ShowValues: o.values,
 	})
 }
 
