@@ -127,6 +127,9 @@ func residual(job backfill.Job, c Check) string {
 		}
 	}
 	for _, a := range set {
+		if keeps(a) {
+			continue
+		}
 		if column := w.mentioned(a.Value, !a.Value.Subquery); column != "" {
 			return fmt.Sprintf("the value of %s is computed from %s, which the job writes: this shows that doing it again would change nothing, and not that what was written is right", a.Column, column)
 		}
@@ -156,7 +159,9 @@ func writes(job backfill.Job) written {
 		switch {
 		case step.Update != nil:
 			for _, a := range step.Update.Set {
-				w.columns = append(w.columns, a.Column)
+				if !keeps(a) {
+					w.columns = append(w.columns, a.Column)
+				}
 			}
 		case step.Delete:
 			w.all = true
@@ -169,6 +174,11 @@ func writes(job backfill.Job) written {
 		w.columns = append(w.columns, job.Transform.Write...)
 	}
 	return w
+}
+
+// keeps reports whether an assignment gives a column the value that it has, as is said to keep a trigger from changing it.
+func keeps(a backfill.Assignment) bool {
+	return slices.Contains([]string{a.Column, "t." + a.Column, `t."` + a.Column + `"`}, strings.Trim(a.Value.SQL, "() \t\r\n"))
 }
 
 // mentioned is a written column of the walked table that a fragment speaks of; "" is none. bare says that a name without a

@@ -286,6 +286,7 @@ func TestResidualProofsSaySo(t *testing.T) {
 		"where, the whole row":               {where(job("things", filled), expr("f(t)", "t")), "`where` speaks of c"},
 		"join":                               {join, "`join` speaks of c"},
 		"value":                              {job("things", updates("c", "upper(t.c)", "t.c")), "is computed from c"},
+		"a column that is kept":              {job("things", []backfill.Step{{Name: "update", Update: &backfill.Update{Set: []backfill.Assignment{{Column: "v", Value: expr("t.v ", "t.v")}, {Column: "c", Value: expr("upper(t.v)", "t.v")}}}}}), ""},
 		"delete in a scope":                  {where(job("things", deletes), expr("t.n < 0", "t.n")), "being deleted"},
 		"delete of all":                      {job("things", deletes), ""},
 		"a check of the chunk's rows":        {where(job("things", filled, chunk), expr("t.c IS NULL", "t.c")), "`where` speaks of c"},

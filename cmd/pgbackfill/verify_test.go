@@ -13,11 +13,15 @@ import (
 )
 
 // verdictsOfWrong says what verification makes of each case's wrong.sql, which a fingerprint of the whole state tells from
-// the right result. A residual proof does not see all of it, and says so.
+// the right result. A residual proof does not see all of it, and says so; nor is more seen than a job asks to be looked at:
+// that of 09 is about the users with a value, and says nothing of those without one.
 var verdictsOfWrong = map[string]string{
-	"01-gitlab-events-int8-copy":              "mismatched",
-	"04-gitlab-trace-metadata-partition-join": "mismatched",
-	"08-gitlab-namespace-traversal-ids":       "mismatched",
+	"01-gitlab-events-int8-copy":                "mismatched",
+	"04-gitlab-trace-metadata-partition-join":   "mismatched",
+	"08-gitlab-namespace-traversal-ids":         "mismatched",
+	"09-gitlab-user-details-upsert":             "proven",
+	"16-gitlab-delete-orphaned-vulnerabilities": "mismatched",
+	"37-mattermost-delete-orphan-drafts":        "mismatched",
 }
 
 // What the reference gives is proven, and what a wrong engine gives is not, wherever what is left shows it.
