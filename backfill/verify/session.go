@@ -59,7 +59,7 @@ func (s *session) read(ctx context.Context, settings pgsql.Statement, f func(*re
 	}
 	r := &reading{conn: s.conn.PgConn()}
 	defer s.end(context.WithoutCancel(ctx), r.conn)
-	around := []pgsql.Statement{pgsql.BeginSnapshot, settings}
+	around := []pgsql.Statement{pgsql.BeginReading, settings}
 	if s.snapshot != "" {
 		around = slices.Insert(around, 1, pgsql.SetSnapshot(s.snapshot))
 	}
@@ -80,7 +80,7 @@ func (s *session) hold(ctx context.Context, walk pgsql.Walk) (snapshot string, e
 	r := &reading{conn: s.conn.PgConn()}
 	// It says nothing for as long as the others read.
 	waits := pgsql.SetLocal(append(slices.Clone(s.limits), pgsql.Setting{Name: "idle_in_transaction_session_timeout", Value: "0"})...)
-	for _, st := range []pgsql.Statement{pgsql.BeginSnapshot, waits, walk.Keep()} {
+	for _, st := range []pgsql.Statement{pgsql.BeginReading, waits, walk.Keep()} {
 		if _, err := r.ask(ctx, st); err != nil {
 			return "", err
 		}

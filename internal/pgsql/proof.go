@@ -8,6 +8,9 @@ import (
 // A proof is two questions about one part of the walk, asked in one snapshot: how many rows there are and how many of
 // them are wrong, and, only where some are, which. The first one keeps nothing in memory or on disk.
 
+// BeginReading opens a transaction that sees the database as of one moment and cannot write.
+var BeginReading = BeginSnapshot
+
 // Proof counts the rows that do not hold the change's new values. Its answer is one row: the rows in scope, those that
 // the join met, those it met more than once, and those that are wrong: met, and holding none of the values that
 // were met. What is compared, and how, is what [Change.Statements] compares to leave rows alone.
