@@ -31,6 +31,8 @@ type Plan struct {
 	Constants []Constant `json:"params,omitempty"`
 	// Transform is what the job's transform is sent and must return; nil is none.
 	Transform *PlannedTransform `json:"transform,omitempty"`
+	// DualWrite is the trigger that the job asks for; nil where it asks for none.
+	DualWrite *pgsql.DualWrite `json:"-"`
 	// SearchPath is the search_path the job's statements run under, pinned for the run.
 	SearchPath string `json:"search_path"`
 	// Segments are those of PassWalk. The last one's Through is the greatest key at planning;

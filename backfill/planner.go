@@ -50,7 +50,7 @@ func (p Planner) Plan(ctx context.Context, conn *pgx.Conn, job Job, pace Pace) (
 	}
 	defer rollback(context.WithoutCancel(ctx), conn.PgConn())
 	for _, step := range []func(context.Context) error{
-		pl.readServer, pl.readParams, pl.readTable, pl.readFunctions, pl.refuse, pl.readTransform, pl.proveNulls, pl.prepare, pl.estimate, pl.cut, pl.explain, pl.look,
+		pl.readServer, pl.readParams, pl.readTable, pl.readFunctions, pl.refuse, pl.readTransform, pl.proveNulls, pl.prepare, pl.planDualWrite, pl.estimate, pl.cut, pl.explain, pl.look,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, pl.wrap(err)

@@ -14,7 +14,7 @@ func (pl *planning) firing() []catalog.Trigger {
 	var list []catalog.Trigger
 	for _, t := range pl.plan.Table.Triggers {
 		touched := len(t.Of) == 0 || slices.ContainsFunc(t.Of, func(c string) bool { return slices.Contains(pl.written(), c) })
-		if t.Enabled && t.OnUpdate && touched {
+		if t.Enabled && t.OnUpdate && touched && !ours(t) {
 			list = append(list, t)
 		}
 	}

@@ -3,6 +3,7 @@ package backfill
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
@@ -27,6 +28,8 @@ type statements struct {
 	out       *pgsql.Out
 	// pins are the settings of the job's statements.
 	pins []pgsql.Setting
+	// run is the run that the chunks belong to; 0 before there is one.
+	run RunID
 }
 
 // statementsOf are the statements that carry out a plan.
@@ -150,7 +153,9 @@ func (s statements) jobSettings(seg Segment, p Pace) pgsql.Statement {
 		// are read again for each row.
 		memory = []pgsql.Setting{{Name: "work_mem", Value: "256MB"}}
 	}
-	return pgsql.SetLocal(slices.Concat(reading, s.pins, memory, s.limits(seg, p))...)
+	// Our own triggers leave alone what a chunk writes.
+	own := pgsql.Setting{Name: pgsql.RunSetting, Value: strconv.FormatInt(int64(s.run), 10)}
+	return pgsql.SetLocal(slices.Concat(reading, s.pins, memory, s.limits(seg, p), []pgsql.Setting{own})...)
 }
 
 // readsOthers reports whether a step is SQL of the job's own, which most often meets other tables.
@@ -204,6 +209,16 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 		for _, st := range statements {
 			list = append(list, PlannedStatement{Name: st.Name, When: when, SQL: st.SQL})
 		}
+	}
+	if p.DualWrite != nil {
+		install, err := p.DualWrite.Install()
+		if err != nil {
+			return nil, err
+		}
+		for i := range install {
+			install[i].Name = "dual-write: " + install[i].Name
+		}
+		add("before a run is made, in one transaction, where the trigger is not there as it is to be", install...)
 	}
 	key := make([]string, len(p.Key))
 	open, closed := pgsql.Range{Through: key}, pgsql.Range{After: key, Through: key}

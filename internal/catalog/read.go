@@ -39,7 +39,7 @@ func ReadTable(ctx context.Context, q Querier, s Server, schema, name string) (T
 const selfSQL = `
 SELECT ` + quoted + `, pg_get_userbyid(c.relowner)::text, c.relpersistence = 'u',
        c.relrowsecurity, row_security_active(c.oid),
-       has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'UPDATE'), has_column_privilege(c.oid, 'xmin', 'SELECT'), has_schema_privilege(n.oid, 'USAGE'),
+       has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'UPDATE'), has_column_privilege(c.oid, 'xmin', 'SELECT'), has_schema_privilege(n.oid, 'USAGE'), pg_has_role(c.relowner, 'USAGE'),
        ARRAY(SELECT r.rulename::text FROM pg_catalog.pg_rewrite AS r WHERE r.ev_class = c.oid ORDER BY r.rulename),
        ARRAY(SELECT a.attname::text
              FROM pg_catalog.pg_partitioned_table AS p, pg_catalog.pg_attribute AS a
@@ -53,6 +53,7 @@ func (t *Table) readSelf(ctx context.Context, q Querier, _ Server) error {
 		Quoted, Owner                               string
 		Unlogged, Security, Applies                 bool
 		MaySelect, MayUpdate, MaySelectXmin, MayUse bool
+		MayAlter                                    bool
 		Rules, PartitionKey                         []string
 	}
 	r, err := one[row](ctx, q, "the table", selfSQL, t.OID)
@@ -61,7 +62,7 @@ func (t *Table) readSelf(ctx context.Context, q Querier, _ Server) error {
 	}
 	t.Quoted, t.Owner, t.Unlogged = r.Quoted, r.Owner, r.Unlogged
 	t.RowSecurity, t.RowSecurityApplies = r.Security, r.Applies
-	t.MaySelect, t.MayUpdate, t.MaySelectXmin, t.MayUse = r.MaySelect, r.MayUpdate, r.MaySelectXmin, r.MayUse
+	t.MaySelect, t.MayUpdate, t.MaySelectXmin, t.MayUse, t.MayAlter = r.MaySelect, r.MayUpdate, r.MaySelectXmin, r.MayUse, r.MayAlter
 	t.Rules, t.PartitionKey = r.Rules, r.PartitionKey
 	return nil
 }

@@ -37,6 +37,8 @@ type Table struct {
 	MayUpdate     bool `json:"may_update"`
 	MaySelectXmin bool `json:"may_select_xmin"`
 	MayUse        bool `json:"may_use"`
+	// MayAlter is set for the owner, whoever has the owner's rights, and superusers.
+	MayAlter bool `json:"may_alter"`
 
 	// Publications publish the table's updates. NoIdentity are the tables, quoted, that they publish and that have no
 	// replica identity: an update of those fails. FullIdentity are those that log whole old rows.

@@ -54,6 +54,20 @@ func TestShapes(t *testing.T) {
 	alone := pgsql.Change{Scope: rows(walk(id), ""), Set: set[:1], LockFirst: true}
 	whole := joined
 	whole.Set, whole.WholeRow = []pgsql.SetColumn{{Name: "doc", Type: "jsonb", Bare: "jsonb", Compare: pgsql.CompareImage, Expr: "to_jsonb(t)"}}, []string{"id", `Co"de`, "doc"}
+	// Its scope mentions what it writes, and it looks into another table by the row's own key.
+	trigger := pgsql.DualWrite{
+		Scope: rows(walk(id, code), "t.display_name IS NULL AND t.seen > :least"), Job: "users-display-name", Set: set[:2],
+		From: "(SELECT p.user_id, p.code FROM posts p WHERE {{range p.user_id, p.code}} AND {{scope}}) p", Join: "p.user_id = t.id",
+		Columns:       []pgsql.RowColumn{{Name: "id", Type: "bigint"}, {Name: "display_name", Type: "character varying", Default: "'none'::character varying"}, {Name: "seen", Type: "bigint"}},
+		Depends:       []string{"id", "display_name", "price", "seen"},
+		ScopeReadsSet: true, Children: []string{`"public"."old_users"`}, Names: []string{"id", `Co"de`},
+		Settings: pgsql.DualWriteSettings(`"public"`, map[string]string{"work_mem": "64MB", "lock_timeout": "1s", "search_path": "public"}),
+	}
+	trigger.Params = []pgsql.Param{{Name: "least", Type: "bigint", Value: []byte("5")}}
+	triggerOfWhole := pgsql.DualWrite{
+		Scope: rows(walk(id), ""), Job: strings.Repeat("long-", 12), Set: whole.Set, WholeRow: true, Columns: []pgsql.RowColumn{{Name: "id", Type: "bigint"}, {Name: "doc", Type: "jsonb"}},
+		Depends: []string{"id", "doc"}, Names: []string{"id"},
+	}
 	part := func(r pgsql.Range) pgsql.Part { return pgsql.Part{Range: r} }
 	sweep := func(r pgsql.Range) pgsql.Part { return pgsql.Part{Range: r, Sweep: 7, Walked: []byte("{101,102}")} }
 	constants := []pgsql.Param{{Name: "least", Type: "bigint", Value: []byte("5")}, {Name: "none", Type: "text"}}
@@ -192,6 +206,12 @@ func TestShapes(t *testing.T) {
 			}
 			rows, err := stepping.Take(part(two), true)
 			return []pgsql.Statement{keys, rows}, err
+		},
+		"dual_write":           trigger.Install,
+		"dual_write_whole_row": triggerOfWhole.Install,
+		"dual_write_check":     func() ([]pgsql.Statement, error) { s, err := trigger.Check(); return []pgsql.Statement{s}, err },
+		"dual_write_remove": func() ([]pgsql.Statement, error) {
+			return pgsql.RemoveDualWrite("users-display-name", []string{`"public"."users"`, `"public"."old_users"`}), nil
 		},
 		"check": func() ([]pgsql.Statement, error) {
 			s, err := joined.Check(pgsql.Part{})
