@@ -21,7 +21,10 @@ import (
 var files embed.FS
 
 // tables are all that the newest version of the schema has.
-var tables = []string{"migrations", "runs", "segments", "chunks", "processes", "events", "undos", "undo_tables", "undo_chunks", "undo_left"}
+var tables = []string{
+	"migrations", "runs", "segments", "chunks", "processes", "events", "undos", "undo_tables", "undo_chunks", "undo_left",
+	"dual_writes", "dual_write_errors",
+}
 
 const createSchema = "CREATE SCHEMA pgbackfill"
 
@@ -234,5 +237,16 @@ func Grants(runner string) string {
 		"GRANT SELECT, INSERT ON pgbackfill.segments, pgbackfill.chunks, pgbackfill.events TO " + role + ";\n" +
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON pgbackfill.processes TO " + role + ";\n" +
 		"GRANT SELECT, INSERT, UPDATE ON pgbackfill.undos, pgbackfill.undo_tables TO " + role + ";\n" +
-		"GRANT SELECT, INSERT ON pgbackfill.undo_chunks, pgbackfill.undo_left TO " + role + ";\n"
+		"GRANT SELECT, INSERT ON pgbackfill.undo_chunks, pgbackfill.undo_left TO " + role + ";\n" +
+		"GRANT SELECT ON pgbackfill.dual_writes, pgbackfill.dual_write_errors TO " + role + ";\n"
+}
+
+// InstallerGrants is the SQL that lets a role, which must own the tables, install triggers there. Their functions run with
+// its rights.
+func InstallerGrants(installer string) string {
+	role := pgsql.Ident(installer)
+	return "GRANT USAGE, CREATE ON SCHEMA pgbackfill TO " + role + ";\n" +
+		"GRANT SELECT ON pgbackfill.migrations TO " + role + ";\n" +
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON pgbackfill.dual_writes TO " + role + ";\n" +
+		"GRANT SELECT, INSERT, DELETE ON pgbackfill.dual_write_errors TO " + role + ";\n"
 }
