@@ -177,7 +177,7 @@ type dualWrite struct {
 
 	// The application, or a trigger of the engine's that computes what update sets: application or trigger.
 	By writer `json:"by"`
-	// Whether each commit that breaks the relation is recorded. Default: true with update.
+	// Whether each commit that breaks the relation is recorded. True is not supported yet.
 	Tripwire boolean `json:"tripwire,omitempty"`
 }
 
@@ -206,7 +206,7 @@ type timeouts struct {
 // notYet are the fields of the job file that this version does not carry out. Those that file has are read and checked
 // all the same; the others come later altogether.
 var notYet = []string{
-	"params", "helpers", "prepare", "finish", "transform", "undo", "dual_write", "contract", "throttle", "window",
+	"params", "helpers", "prepare", "finish", "transform", "undo", "contract", "throttle", "window",
 }
 
 // elsewhere says under which field another one belongs, for those who write it outside.
