@@ -148,6 +148,9 @@ func (a *app) plan(ctx context.Context, connect backfill.Connect, planner backfi
 		return nil, err
 	}
 	plan.Accept(a.cfg.Accept, who())
+	if plan.DualWrite != nil {
+		plan.Statements = slices.Concat(plan.Statements, checkpoint.DualWriteStatements())
+	}
 	plan.Statements = slices.Concat(plan.Statements, checkpoint.InstallStatements(), checkpoint.Statements())
 	return plan, nil
 }
@@ -243,7 +246,7 @@ func (a *app) startRun(ctx context.Context, connect backfill.Connect, plan *back
 	if err != nil {
 		return part{}, nil, err
 	}
-	err = a.install(ctx, conn)
+	err = a.begin(ctx, conn, plan)
 	conn.Close(context.WithoutCancel(ctx))
 	if err != nil {
 		return part{}, nil, err
@@ -257,6 +260,19 @@ func (a *app) startRun(ctx context.Context, connect backfill.Connect, plan *back
 		return part{}, nil, errors.Join(err, store.Close(context.WithoutCancel(ctx)))
 	}
 	return p, store, nil
+}
+
+// begin makes sure of what must be there before a run is: the schema, and the trigger that the job asks for. Whatever is
+// written from then on, behind the walk too, the trigger computes.
+func (a *app) begin(ctx context.Context, conn *pgx.Conn, plan *backfill.Plan) error {
+	if plan.DualWrite == nil {
+		return a.install(ctx, conn)
+	}
+	done, err := a.ensureDualWrite(ctx, conn, plan, a.dualWriteOptions(plan.Pace))
+	if err == nil && done != checkpoint.InstalledAlready {
+		a.note("note", fmt.Sprintf("the dual-write trigger is %s on %s", done, plan.Table.Quoted))
+	}
+	return err
 }
 
 func (a *app) makeRun(ctx context.Context, store *checkpoint.Store, plan *backfill.Plan, earlier *checkpoint.RunInfo, o runOptions) (part, error) {

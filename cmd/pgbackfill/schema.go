@@ -29,13 +29,19 @@ func (a *app) schemaCommand() *cobra.Command {
 		},
 	}
 	sql.Flags().StringVar(&runner, "runner", "", "print after it what this role needs in order to run jobs")
+	var installer bool
 	grants := &cobra.Command{
 		Use: "grants ROLE", Short: "Prints what a role needs of the schema, which is there, in order to run jobs", Args: args(1, 1, "one role"),
 		RunE: func(_ *cobra.Command, given []string) error {
-			_, err := fmt.Fprint(a.out, checkpoint.Grants(given[0]))
+			text := checkpoint.Grants(given[0])
+			if installer {
+				text = checkpoint.InstallerGrants(given[0])
+			}
+			_, err := fmt.Fprint(a.out, text)
 			return err
 		},
 	}
+	grants.Flags().BoolVar(&installer, "installer", false, "print what a role needs in order to install triggers on tables that it owns")
 	install := a.schemaStep("install", "Installs the schema pgbackfill; run does it by itself where the role may", "installed", a.install)
 	upgrade := a.schemaStep("upgrade", "Brings the schema up to this version", "up to date", func(ctx context.Context, conn *pgx.Conn) error {
 		return checkpoint.Upgrade(ctx, conn, checkpoint.InstallOptions{Version: a.version, AcceptPublications: a.accepts("schema-published")})
