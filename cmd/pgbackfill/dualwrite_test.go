@@ -398,7 +398,7 @@ func TestDualWriteRefusesWhatATriggerCannotDo(t *testing.T) {
 		{"update: {set: {shown: t.ctid::text}}", "t.ctid in set: shown", "by: application"},
 		{"update: {set: {shown: to_json(t)}}", "the column twice is generated", "(age * 2)"},
 		{"update: {set: {age: t.age + 1}}\nidempotent: false", "in a job that is not idempotent", "by: application"},
-		{"delete: true", "in a job without `update`", "by: application"},
+		{"delete: true", "`by: trigger` without `update`", "by: application"},
 	} {
 		write(t, dir, "bad.yaml", "name: bad\ntable: people\n"+c.update+"\ndual_write: {by: trigger}\n")
 		refuses(t, db, dir, 2, []string{"run", "--yes", "bad.yaml"}, c.says, c.remedy, "bad.yaml")
