@@ -64,9 +64,7 @@ func (r *reader) step(f file, s step, a around) backfill.Step {
 		r.oneOf(s.node, "a step", []part{{"sql", s.SQL.node}, {"update", s.Update.node}, {"delete", s.Delete.node}},
 			"say what it does, as in {name: link, sql: UPDATE …}")
 	}
-	if name := s.Name; name.given() && name.node.Tag == "!!str" && !shortText(name.text) {
-		r.refuse(placeOf(name.node), describe(name.node), "a name of 1 to 63 characters in one line", "")
-	}
+	r.shortName(s.Name)
 	if s.Update.given() {
 		one.Update = r.update(s.Update, a)
 	}
@@ -78,6 +76,18 @@ func (r *reader) step(f file, s step, a around) backfill.Step {
 // shortText reports whether people can read it as a name.
 func shortText(s string) bool {
 	return s == strings.TrimSpace(s) && s != "" && utf8.RuneCountInString(s) <= 63 && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+// shortName refuses a name that is given and cannot be read as one, and reports whether there is one that can.
+func (r *reader) shortName(name text) bool {
+	if !name.given() || name.node.Tag != "!!str" {
+		return false
+	}
+	if !shortText(name.text) {
+		r.refuse(placeOf(name.node), describe(name.node), "a name of 1 to 63 characters in one line", "")
+		return false
+	}
+	return true
 }
 
 // part is a field of several of which exactly one is given.

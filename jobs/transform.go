@@ -125,6 +125,7 @@ func (r *reader) transform(f file, a around) *backfill.Transform {
 		out.Dir = filepath.Dir(r.name)
 	}
 	r.oneOf(t.node, "`transform`", []part{{"command", t.Command.node}, {"go", t.Go.node}}, "say which program computes it, as in `command: [python3, transform.py]`")
+	r.shortName(t.Go)
 	names := map[string]bool{}
 	for _, item := range t.Read.list {
 		e, name := r.readItem(item, a.at("`transform.read`", "range", "scope", "helper"))

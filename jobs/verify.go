@@ -58,11 +58,12 @@ func (r *reader) checks(f file, a around) []backfill.Check {
 		if c.In.given() {
 			one.In = c.In.text
 		}
-		if c.Name.given() && c.Name.node.Tag == "!!str" && !shortText(c.Name.text) {
-			r.refuse(placeOf(c.Name.node), describe(c.Name.node), "a name of 1 to 63 characters in one line", "")
-		} else if line, twice := seen[one.Name]; twice && one.Name != "" {
-			r.refuse(placeOf(c.Name.node), fmt.Sprintf("the name %q again", one.Name), "a name of its own for each check", fmt.Sprintf("line %d has it already", line))
-		} else if c.Name.given() {
+		r.shortName(c.In)
+		r.shortName(c.Expected.In)
+		if r.shortName(c.Name) {
+			if line, twice := seen[one.Name]; twice {
+				r.refuse(placeOf(c.Name.node), fmt.Sprintf("the name %q again", one.Name), "a name of its own for each check", fmt.Sprintf("line %d has it already", line))
+			}
 			seen[one.Name] = c.Name.node.Line
 		}
 		one.Expect = r.assignments(c.Expect, in)

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// Made to fail: without the parse as a subquery, and with the end at the last token.
+// Made to fail: with the end at the last token.
 func TestQuery(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
