@@ -147,6 +147,17 @@ func (c Check) usesScope() bool {
 	return false
 }
 
+// ofOthers reports whether a check's own queries speak of ranges of other columns than the walked key's. These may be NULL
+// where the key may not, and rows with a NULL there are in no range of keys.
+func (c Check) ofOthers() bool {
+	for _, e := range []*backfill.Expr{c.spec.Expected, c.spec.Actual, c.spec.None} {
+		if e != nil && slices.ContainsFunc(e.Templates, func(t string) bool { return strings.HasPrefix(t, "range ") }) {
+			return true
+		}
+	}
+	return false
+}
+
 // written are the columns of the walked table that a job writes; all is set where it deletes rows.
 type written struct {
 	columns []string

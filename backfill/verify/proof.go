@@ -36,6 +36,12 @@ func proofOf(plan *backfill.Plan, c Check) (proof, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.ofOthers() {
+		scope.Key = slices.Clone(scope.Key)
+		for i := range scope.Key {
+			scope.Key[i].Nullable = true
+		}
+	}
 	switch c.Kind {
 	case KindNone:
 		return &noneProof{query: pgsql.Query{Scope: scope, SQL: c.spec.None.SQL}, walk: scope.Walk}, nil

@@ -162,12 +162,14 @@ func (v *verification) pieces() []piece {
 		segments = []backfill.Segment{{}}
 	}
 	segments[0].Range.After, segments[len(segments)-1].Range.Through = nil, nil
-	if slices.ContainsFunc(v.Plan.Key, func(k pgsql.KeyColumn) bool { return k.Nullable }) {
-		segments = append(segments, backfill.Segment{Nulls: true})
-	}
+	nullable := slices.ContainsFunc(v.Plan.Key, func(k pgsql.KeyColumn) bool { return k.Nullable })
 	var list []piece
 	for _, c := range v.checks {
-		for i, s := range segments {
+		all := segments
+		if nullable || c.ofOthers() {
+			all = append(slices.Clone(segments), backfill.Segment{Nulls: true})
+		}
+		for i, s := range all {
 			s.No, s.Pass = i+1, backfill.PassWalk
 			list = append(list, piece{checking: c, segment: s})
 		}

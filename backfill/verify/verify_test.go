@@ -94,8 +94,8 @@ const source = `CREATE TABLE things (id int PRIMARY KEY, v text, n numeric(8,2),
 
 // Every kind of check says proven of a table that is right, and names the row where it is not.
 //
-// Made to fail: with the last range closed at the last key of the plan, the copies above it were proven; with the
-// comparison by =, 1.0 for 1.00 was; with GROUP BY without the images' ORDER BY, "same number, other scale" was.
+// Made to fail: with the last range closed at the last key of the plan, the copies above it were proven; without the
+// range of the NULLs in columns of others, the two checks with such a row were.
 func TestChecksTellRightFromWrong(t *testing.T) {
 	t.Parallel()
 	upper := updates("c", "upper(t.v)", "t.v")
@@ -103,7 +103,7 @@ func TestChecksTellRightFromWrong(t *testing.T) {
 		Expected: ptr(backfill.Expr{SQL: "SELECT t.id, t.v FROM things t WHERE {{range}}", Templates: []string{"range"}}),
 		Actual:   ptr(backfill.Expr{SQL: "SELECT d.id, d.v FROM copies d WHERE {{range d}}", Templates: []string{"range d"}}),
 	}
-	none := backfill.Check{None: ptr(backfill.Expr{SQL: "SELECT d.id, d.v FROM copies d WHERE {{range d}} AND NOT EXISTS (SELECT FROM things x WHERE x.id = d.id)"})}
+	none := backfill.Check{None: ptr(backfill.Expr{SQL: "SELECT d.id, d.v FROM copies d WHERE {{range d}} AND NOT EXISTS (SELECT FROM things x WHERE x.id = d.id)", Templates: []string{"range d"}})}
 	deletion := job("things", []backfill.Step{{Name: "delete", Delete: true}})
 	deletion.Where = ptr(expr("t.n < 0", "t.n"))
 	joined := job("things", []backfill.Step{{Name: "update", Update: &backfill.Update{
@@ -138,6 +138,8 @@ func TestChecksTellRightFromWrong(t *testing.T) {
 		"bags: below the first key":        {job("things", commands(), bags), "INSERT INTO copies VALUES (-9000, 'x')", []string{"extra (-9000)"}},
 		"bags: nothing is left to walk by": {job("things", commands(), bags), "DELETE FROM things", slices.Repeat([]string{"extra"}, 10)},
 		"none: a row":                      {job("things", commands(), none), "INSERT INTO copies VALUES (31, 'x')", []string{"extra (31)"}},
+		"none: a NULL in the others' key":  {job("things", commands(), none), "INSERT INTO copies VALUES (NULL, 'x')", []string{"extra (NULL)"}},
+		"bags: a NULL in the others' key":  {job("things", commands(), bags), "INSERT INTO copies VALUES (NULL, 'x')", []string{"extra (NULL)"}},
 		"none: a row above the last key":   {job("things", commands(), none), "INSERT INTO copies VALUES (9000, 'x')", []string{"extra (9000)"}},
 	} {
 		t.Run(name, func(t *testing.T) {

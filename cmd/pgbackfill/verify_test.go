@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/pgbackfill/pgbackfill/internal/pgtest"
 )
 
@@ -21,6 +23,8 @@ var verdictsOfWrong = map[string]string{
 	"08-gitlab-namespace-traversal-ids":         "mismatched",
 	"09-gitlab-user-details-upsert":             "proven",
 	"16-gitlab-delete-orphaned-vulnerabilities": "mismatched",
+	"27-mastodon-preview-cards-dedup":           "mismatched",
+	"30-zulip-renumber-enum":                    "mismatched",
 	"37-mattermost-delete-orphan-drafts":        "mismatched",
 }
 
@@ -37,6 +41,7 @@ func TestCorpusIsVerified(t *testing.T) {
 			t.Parallel()
 			job := filepath.Join(dir, "job.yaml")
 			db := corpusDatabase(t, dir)
+			prepare(t, db, job)
 			script(t, db, filepath.Join(dir, "reference.sql"))
 			out := must(t, db.DSN(), t.TempDir(), "verify", abs(t, job))
 			if first, _, _ := strings.Cut(out, "\n"); !strings.Contains(first, ": proven") {
@@ -50,12 +55,29 @@ func TestCorpusIsVerified(t *testing.T) {
 				t.Fatal("what verification makes of wrong.sql is not known here")
 			}
 			wrong := corpusDatabase(t, dir)
+			prepare(t, wrong, job)
 			script(t, wrong, filepath.Join(dir, "wrong.sql"))
 			code, out := pgbackfill(t, wrong.DSN(), t.TempDir(), "verify", abs(t, job))
 			if first, _, _ := strings.Cut(out, "\n"); code != codes[want] || !strings.Contains(first, ": "+want) {
 				t.Errorf("of wrong.sql it says, with exit code %d, want %d and %s:\n%s", code, codes[want], want, out)
 			}
 		})
+	}
+}
+
+// prepare does what the job itself does before its first chunk: its verify may speak of the tables made then.
+func prepare(t *testing.T, db *pgtest.DB, job string) {
+	t.Helper()
+	text, err := os.ReadFile(job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var spec struct{ Prepare string }
+	if err := yaml.Unmarshal(text, &spec); err != nil {
+		t.Fatal(err)
+	}
+	if spec.Prepare != "" {
+		db.Exec(spec.Prepare)
 	}
 }
 

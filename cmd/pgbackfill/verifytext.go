@@ -37,9 +37,10 @@ func verdictText(v verify.Verdict) string {
 		if n := c.Mismatches(); n > 0 && int64(len(wrong)) < n && len(wrong) > 0 {
 			wrong = append(wrong, "… and others; --samples N names more")
 		}
-		if len(wrong) > 0 {
-			say(c.Name, wrong...)
+		if len(v.Checks) > 1 && len(wrong) > 0 {
+			wrong[0] = c.Name + ": " + wrong[0]
 		}
+		say("wrong", wrong...)
 	}
 	say("note", v.Notes...)
 	return b.String()
