@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 	"github.com/pgbackfill/pgbackfill/internal/pgtest"
 )
 
@@ -119,6 +121,57 @@ dual_write: {by: trigger}
 	}
 	db.Exec("ALTER TABLE pgbackfill.dual_write_errors RENAME TO lost")
 	send(t, app, "INSERT INTO amounts (id, part, n) VALUES (5, 'e', 0)")
+
+	// What the application is to repeat, it must hear of.
+	db.Exec(`CREATE FUNCTION unserializable(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''again'' USING ERRCODE = ''40001''; END';
+		CREATE TABLE conflicts (id int PRIMARY KEY, c int)`)
+	write(t, dir, "conflicts.yaml", "name: conflicts\ntable: conflicts\nupdate: {set: {c: unserializable(t.id)}}\ndual_write: {by: trigger}\n")
+	db.Exec("ALTER TABLE pgbackfill.lost RENAME TO dual_write_errors")
+	must(t, db.DSN(), dir, "dual-write", "install", "conflicts.yaml")
+	if _, err := application(t, db, "conflicts").Exec(t.Context(), "INSERT INTO conflicts VALUES (1)"); pgerr.Code(err) != "40001" {
+		t.Errorf("a conflict to be repeated was hidden: %v", err)
+	}
+}
+
+// While the application inserts, updates and takes back, the table is walked by key or in physical order; in the end every
+// row holds, and nothing but the trigger has filled those that came behind the walk.
+func TestDualWriteWhileTheTableIsWalked(t *testing.T) {
+	t.Parallel()
+	for _, walk := range []string{"key", "heap"} {
+		t.Run(walk, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			named(t, db)
+			db.Exec("INSERT INTO people (id, name) SELECT g, 'person ' || g FROM generate_series(1000, 21000) AS g")
+			dir := t.TempDir()
+			write(t, dir, "names.yaml", namesJob+"walk: "+walk+"\nwhere: t.shown IS NULL\n")
+			must(t, db.DSN(), dir, "dual-write", "install", "names.yaml")
+			stop, stopped := make(chan struct{}), make(chan error, 1)
+			app := application(t, db, "people")
+			go func() {
+				var err error
+				for n := 0; err == nil; n++ {
+					select {
+					case <-stop:
+						stopped <- nil
+						return
+					default:
+					}
+					_, err = app.Exec(context.WithoutCancel(t.Context()), fmt.Sprintf(`INSERT INTO people (id, name) VALUES (%[1]d, 'new %[2]d') ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name;
+						UPDATE people SET name = 'changed %[2]d' WHERE id = %[3]d; UPDATE people SET age = %[2]d %% 90 WHERE id = %[1]d;
+						DELETE FROM people WHERE id = %[4]d`, -n%500, n, 1000+n*37%20000, 1000+n*91%20000), pgx.QueryExecModeSimpleProtocol)
+				}
+				stopped <- err
+			}()
+			must(t, db.DSN(), dir, "run", "--yes", "--chunk-rows", "500", "names.yaml")
+			close(stop)
+			if err := <-stopped; err != nil {
+				t.Fatal(err)
+			}
+			is(t, db, "SELECT count(*) FROM people WHERE (shown, short) IS DISTINCT FROM (initcap(name), rpad(upper(left(name, 3)), 3))", "(0)")
+			is(t, db, "SELECT count(*) FROM pgbackfill.dual_write_errors", "(0)")
+		})
+	}
 }
 
 // Where rows leave the scope by being filled, the trigger knows its own value from the application's: ours follows what

@@ -27,6 +27,7 @@ var plannedJobs = map[string]string{
 	"subquery":      "table: things\nupdate: {set: {c: (SELECT max(o.v) FROM others o WHERE o.thing = t.id)}}",
 	"key with NULL": "table: things\nkey: [x, y]\nupdate: {set: {c: t.a + 1}}",
 	"partitioned":   "table: parted\nupdate: {set: {c: o.v}, from: others o, join: o.thing = t.id}",
+	"dual write":    "table: parted\nwhere: t.c IS NULL\nupdate: {set: {c: o.v}, from: others o, join: o.thing = t.id}\ndual_write: {by: trigger}",
 	"scope, join, key with NULL, settings": "table: things\nkey: [x, y]\nwhere: t.a % 3 = 1\nsettings: {work_mem: 8MB}\n" +
 		"update: {set: {c: o.v}, from: others o, join: o.thing = t.id}",
 }
