@@ -125,12 +125,11 @@ func newEngine(o Options) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	sql.run = o.Run
 	e := &engine{
 		plan: o.Plan, run: o.Run, process: o.Process,
 		connect: o.Connect, ledger: o.Ledger, segments: o.Segments, control: o.Control, throttle: o.Throttle,
 		clamp: o.Clamp, abort: o.Abort, maxChunks: o.MaxChunks,
-		sql: sql, changed: make(chan struct{}), queue: newQueue(0, nil),
+		sql: sql.of(o.Plan, o.Run), changed: make(chan struct{}), queue: newQueue(0, nil),
 	}
 	e.progress = NewProgress(nil)
 	e.observe = Tee(e.progress.Observe, o.Observer)

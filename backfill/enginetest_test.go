@@ -159,6 +159,8 @@ type part struct {
 	most     int64
 	// transforms are the functions that the job's transform may name.
 	transforms map[string]backfill.TransformFunc
+	// before is called when the run is made and before it is worked on.
+	before func(*worked)
 }
 
 // worked is a process's part in a run, as goroutines of this process.
@@ -215,6 +217,9 @@ func join(t testing.TB, db *pgtest.DB, plan *backfill.Plan, p part) *worked {
 	}
 	if p.ledger != nil {
 		o.Ledger = p.ledger(run)
+	}
+	if p.before != nil {
+		p.before(w)
 	}
 	go func() {
 		defer close(w.done)

@@ -45,6 +45,10 @@ type Plan struct {
 	EstimatedChunks int64         `json:"estimated_chunks"`
 	EstimatedTime   time.Duration `json:"estimated_time"`
 	EstimatedWAL    int64         `json:"estimated_wal_bytes"`
+	// EstimatedUndo is how many bytes undo: capture keeps, with its indexes.
+	EstimatedUndo int64 `json:"estimated_undo_bytes,omitempty"`
+	// Captures are the tables whose rows undo: capture keeps; their Run is 0.
+	Captures []pgsql.Capture `json:"captures,omitempty"`
 	// Statements is every statement a run sends, in the order of a chunk's life.
 	Statements []PlannedStatement `json:"statements"`
 	Findings   []Finding          `json:"findings"`

@@ -174,6 +174,7 @@ const (
 // estimateWork guesses chunks, time and write-ahead log.
 func (pl *planning) estimateWork() {
 	p := pl.plan
+	pl.estimateUndo()
 	chunk := float64(p.Pace.ChunkRows)
 	if chunk == 0 {
 		chunk = max(1, min(guessedRate*p.Pace.ChunkTarget.Seconds(), float64(p.Pace.ChunkMaxRows)))

@@ -50,7 +50,8 @@ func (p Planner) Plan(ctx context.Context, conn *pgx.Conn, job Job, pace Pace) (
 	}
 	defer rollback(context.WithoutCancel(ctx), conn.PgConn())
 	for _, step := range []func(context.Context) error{
-		pl.readServer, pl.readParams, pl.readTable, pl.readFunctions, pl.refuse, pl.readTransform, pl.proveNulls, pl.prepare, pl.planDualWrite, pl.estimate, pl.cut, pl.explain, pl.look,
+		pl.readServer, pl.readParams, pl.readTable, pl.readFunctions, pl.readCaptures, pl.refuse, pl.readTransform, pl.proveNulls, pl.prepare,
+		pl.planDualWrite, pl.estimate, pl.cut, pl.explain, pl.look,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, pl.wrap(err)
@@ -73,6 +74,8 @@ type planning struct {
 	activity  catalog.Activity
 	// other is the one plain table that the job's from names, or nil.
 	other *catalog.Table
+	// captured are the tables that undo: capture keeps the rows of.
+	captured []*written
 	// scope is how many rows the job's where is thought to leave.
 	scope int64
 	// nodes are the parts of the server's plans, by statement.

@@ -28,6 +28,9 @@ var preflight = []check{
 	{"foreign-partition", SeverityError, (*planning).foreignPartition},
 	{"dual-write-owner", SeverityError, (*planning).dualWriteOwner},
 	{"no-index", SeverityError, (*planning).noIndex},
+	{"undo-triggers", SeverityError, (*planning).undoTriggers},
+	{"undo-cascades", SeverityError, (*planning).undoCascades},
+	{"undo-published", SeverityError, (*planning).undoPublished},
 	{"undo-partial", SeverityError, (*planning).undoPartial},
 	{"undo-whole-walk", SeverityWarning, (*planning).undoWholeWalk},
 	{"wraparound", SeverityWarning, (*planning).wraparound},
@@ -65,6 +68,7 @@ var preflight = []check{
 	{"disk-growth", SeverityNote, (*planning).diskGrowth},
 	{"pooler", SeverityNote, (*planning).pooler},
 	{"no-monitor", SeverityNote, (*planning).noMonitor},
+	{"undo-cost", SeverityNote, (*planning).undoCost},
 	{"undo-unsaid", SeverityNote, (*planning).undoUnsaid},
 	{"backup-not-attested", SeverityNote, (*planning).backupNotAttested},
 }

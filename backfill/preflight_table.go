@@ -9,7 +9,7 @@ import (
 	"github.com/pgbackfill/pgbackfill/internal/human"
 )
 
-// firing are the triggers that the job's updates fire.
+// firing are the triggers of others that the job's updates fire.
 func (pl *planning) firing() []catalog.Trigger {
 	var list []catalog.Trigger
 	for _, t := range pl.plan.Table.Triggers {

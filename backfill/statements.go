@@ -28,8 +28,15 @@ type statements struct {
 	out       *pgsql.Out
 	// pins are the settings of the job's statements.
 	pins []pgsql.Setting
-	// run is the run that the chunks belong to; 0 before there is one.
-	run RunID
+	// run is the run that the chunks belong to, 0 before there is one; captures are the tables whose rows it keeps.
+	run      RunID
+	captures []pgsql.Capture
+}
+
+// of are the statements as the run sends them.
+func (s statements) of(p *Plan, run RunID) statements {
+	s.run, s.captures = run, p.CapturesOf(run)
+	return s
 }
 
 // statementsOf are the statements that carry out a plan.
@@ -153,7 +160,7 @@ func (s statements) jobSettings(seg Segment, p Pace) pgsql.Statement {
 		// are read again for each row.
 		memory = []pgsql.Setting{{Name: "work_mem", Value: "256MB"}}
 	}
-	// Our own triggers leave alone what a chunk writes.
+	// Our own triggers leave alone what a chunk writes, or keep what it changes.
 	own := pgsql.Setting{Name: pgsql.RunSetting, Value: strconv.FormatInt(int64(s.run), 10)}
 	return pgsql.SetLocal(slices.Concat(reading, s.pins, memory, s.limits(seg, p), []pgsql.Setting{own})...)
 }
@@ -194,8 +201,15 @@ func (s statements) changes(part pgsql.Part) (list []pgsql.Statement, of []int, 
 		}
 		list, of = append(list, made...), append(of, i)
 	}
+	if len(s.captures) > 0 { // last, when every table is locked against those who might take its triggers away
+		keeping, _ := pgsql.Keeping(s.captures)
+		list, of = append(list, keeping), append(of, checksKeeping)
+	}
 	return list, of, nil
 }
+
+// checksKeeping says of a statement that it looks whether rows were kept for undo.
+const checksKeeping = -2
 
 // Planned lists every statement that a run of the plan sends about the table, with placeholders
 // for its values, in the order of a chunk's life. Those about the ledger and the run are the store's.
@@ -204,6 +218,7 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 	if err != nil {
 		return nil, err
 	}
+	s = s.of(p, 0)
 	var list []PlannedStatement
 	add := func(when string, statements ...pgsql.Statement) {
 		for _, st := range statements {
@@ -224,6 +239,8 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 	open, closed := pgsql.Range{Through: key}, pgsql.Range{After: key, Through: key}
 	walk, sweep := Segment{No: 1, Pass: PassWalk}, Segment{No: 1, Pass: PassSweep}
 
+	add("once, when the run is made; its number stands in place of 0", pgsql.Install(s.captures)...)
+	add("once, when the run has ended; its number stands in place of 0", pgsql.Uninstall(s.captures)...)
 	add("with each new connection, as the driver asks it", pgsql.Statement{Name: "primary", SQL: "select pg_is_in_recovery()"})
 	add("at the start of every transaction", pgsql.Begin)
 	if p.Heap == nil {

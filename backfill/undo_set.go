@@ -14,10 +14,14 @@ import (
 // Of these rows it means those in undo.where; where there is none those in the job's own scope, if that is still the
 // same rows: if it mentions no column that the job writes and reads nothing but the row. Else it is every row that
 // was walked, and [Undo.WholeWalk] says so beforehand. It is not idempotent, like its inverse, so that each
-// row is assigned once, and there is no sweep over what applications write meanwhile.
+// row is assigned once, and there is no sweep over what applications write meanwhile. No key says that the run was walked in
+// physical order: rows have moved since, so that no range tells which it came to, and all in scope are meant.
 func (j Job) UndoJob(run RunID, key []pgsql.KeyColumn, covered []pgsql.Range) Job {
 	suffix := fmt.Sprintf("-undo-%d", run)
-	where := "(" + pgsql.Covered(key, covered) + ")"
+	where := "(true)"
+	if len(key) > 0 {
+		where = "(" + pgsql.Covered(key, covered) + ")"
+	}
 	switch {
 	case j.Undo.Where != nil:
 		where += "\nAND (" + j.Undo.Where.SQL + "\n)"

@@ -345,6 +345,10 @@ func (w *worker) tally(chunk *Chunk, answers []answer, of []int) error {
 	chunk.RowsChanged = make([]int64, max(len(w.sql.steps), 1))
 	for i, step := range of {
 		switch {
+		case step == checksKeeping:
+			if err := w.kept(number(answers[i].rows[0][0])); err != nil {
+				return err
+			}
 		case step < 0:
 		case len(answers[i].rows) == 0: // the server's own count
 			chunk.RowsChanged[step] = answers[i].tag.RowsAffected()

@@ -75,6 +75,9 @@ func (r *Run) FinishUndo(ctx context.Context, reason string) error {
 		if err != nil || row.state == backfill.StateUndone {
 			return err
 		}
+		if err := r.takenBack(t); err != nil {
+			return err
+		}
 		return t.send(
 			step{Statement: pgsql.Statement{Name: "undone", SQL: updateUndone, Args: [][]byte{pgsql.Int(r.id), pgsql.Text(reason)}}},
 			step{Statement: pgsql.Statement{Name: "undo ended", SQL: endUndo, Args: [][]byte{pgsql.Int(r.id)}}},
@@ -85,6 +88,37 @@ func (r *Run) FinishUndo(ctx context.Context, reason string) error {
 	}
 	return nil
 }
+
+// takenBack is an error where the run keeps what was not come to yet.
+func (r *Run) takenBack(t *tx) error {
+	var how string
+	low := int64(backfill.UndoAll)
+	err := t.send(
+		step{Statement: pgsql.Statement{Name: "undo", SQL: readUndo, Args: [][]byte{pgsql.Int(r.id)}}, read: one(&how)},
+		step{Statement: pgsql.Statement{Name: "undo mark", SQL: readUndoLow, Args: [][]byte{pgsql.Int(r.id)}}, read: one(&low)})
+	if err != nil || how != "capture" {
+		return err
+	}
+	tables, _, err := r.captures(t)
+	if err != nil || len(tables) == 0 {
+		return err
+	}
+	var more bool
+	if err := t.send(step{Statement: pgsql.AnyKept(tables, low), read: one(&more)}); err != nil {
+		return err
+	}
+	if more {
+		return &backfill.Error{
+			Place: r.place(), Found: fmt.Sprintf("not all that was kept is taken back: there is more below number %d", low),
+			Remedy: "undo it again: it goes on there",
+		}
+	}
+	return nil
+}
+
+const readUndo = `SELECT how FROM pgbackfill.undos WHERE run_id = $1::bigint`
+
+const readUndoLow = `SELECT low FROM pgbackfill.undo_chunks WHERE run_id = $1::bigint ORDER BY seq DESC LIMIT 1`
 
 // coveredRanges reads what is committed of each segment of the walk and the tail; the sweep goes over the same.
 const coveredRanges = `SELECT s.nulls, s.after, m.through

@@ -72,9 +72,11 @@ func (a *app) cancelCommand() *cobra.Command {
 			return err
 		}
 		// An error of the cancel itself leaves the wish behind: the processes stop all the same.
-		if err := s.Attach(info).Cancel(ctx); err != nil {
+		run := s.Attach(info)
+		if err := run.Cancel(ctx); err != nil {
 			return err
 		}
+		a.release(ctx, run)
 		fmt.Fprintf(a.out, "%s: run %d is cancelled: %s rows are changed and stay so\n", job, info.ID, human.Count(info.Totals.RowsChanged))
 		return nil
 	})

@@ -67,7 +67,7 @@ func exitCode(err error) int {
 		return exitInput
 	case errors.Is(err, verify.ErrMismatched):
 		return exitMismatch
-	case errors.Is(err, verify.ErrIncomplete):
+	case errors.Is(err, verify.ErrIncomplete), errors.Is(err, backfill.ErrIncomplete):
 		return exitIncomplete
 	}
 	return exitError

@@ -117,6 +117,9 @@ func writePlanBrief(w io.Writer, plan *backfill.Plan) {
 	fmt.Fprintf(w, "  segments  %d, %s, chunks of %s\n", len(plan.Segments), human.Plural(int64(plan.Pace.Workers), "worker"), chunkSize(plan.Pace))
 	fmt.Fprintf(w, "  about     %s, %s, %s, %s of write-ahead log\n",
 		human.Plural(plan.EstimatedRows, "row"), human.Plural(plan.EstimatedChunks, "chunk"), human.Duration(plan.EstimatedTime), human.Bytes(plan.EstimatedWAL))
+	if len(plan.Captures) > 0 {
+		fmt.Fprintf(w, "  undo      what was there is kept, about %s, in pgbackfill.undo_…\n", human.Bytes(plan.EstimatedUndo))
+	}
 }
 
 // constantText is a parameter's value, for people.

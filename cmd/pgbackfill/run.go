@@ -97,7 +97,14 @@ func (a *app) carryOut(ctx context.Context, connect backfill.Connect, plan *back
 		return err
 	}
 	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }() // what it was for is done, or has failed already
-	return a.work(ctx, connect, plan, p, file, o)
+	if err := p.Capture(ctx, plan.CapturesOf(p.ID())); err != nil {
+		return err
+	}
+	err = a.work(ctx, connect, plan, p, file, o)
+	if len(plan.Captures) > 0 {
+		a.release(context.WithoutCancel(ctx), p.Run)
+	}
+	return err
 }
 
 // take decides what an earlier run means for this process, asks, and makes the run or finds the one
@@ -282,9 +289,11 @@ func (a *app) makeRun(ctx context.Context, store *checkpoint.Store, plan *backfi
 	}
 	unfinished := earlier != nil && !earlier.State.Over()
 	if unfinished && o.again {
-		if err := store.Attach(*earlier).Supersede(ctx); err != nil {
+		run := store.Attach(*earlier)
+		if err := run.Supersede(ctx); err != nil {
 			return part{}, err
 		}
+		a.release(ctx, run)
 	}
 	if !unfinished || o.again {
 		run, created, err := store.CreateAfter(ctx, plan, newest)

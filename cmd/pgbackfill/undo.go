@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -11,6 +13,8 @@ import (
 	"github.com/pgbackfill/pgbackfill/checkpoint"
 	"github.com/pgbackfill/pgbackfill/configs"
 	"github.com/pgbackfill/pgbackfill/internal/human"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+	"github.com/pgbackfill/pgbackfill/throttle"
 )
 
 func (a *app) undoCommand() *cobra.Command {
@@ -69,6 +73,9 @@ func (a *app) undoJob(ctx context.Context, file string, job backfill.Job) error 
 			Place: job.Origin, Found: fmt.Sprintf("the job is not what run %d did", info.ID), Expected: "the job as it was run",
 			Remedy: "take the file as it was then; only undo: may have changed", Kind: backfill.ErrChanged,
 		}
+	}
+	if job.Undo.Capture {
+		return a.undoByCapture(ctx, connect, store, info, job, file)
 	}
 	return a.undoBySet(ctx, connect, store, info, job, file)
 }
@@ -135,7 +142,11 @@ func (a *app) planUndo(ctx context.Context, connect backfill.Connect, run *check
 	for _, note := range notes {
 		a.note("note", note)
 	}
-	plan, err := a.plan(ctx, connect, info.Planner(), job.UndoJob(info.ID, info.Walk.Key, covered), pace)
+	key := info.Walk.Key
+	if info.Walk.Heap != nil {
+		key = nil
+	}
+	plan, err := a.plan(ctx, connect, info.Planner(), job.UndoJob(info.ID, key, covered), pace)
 	if err != nil {
 		return nil, err
 	}
@@ -146,4 +157,99 @@ func (a *app) planUndo(ctx context.Context, connect backfill.Connect, run *check
 		}
 	}
 	return plan, nil
+}
+
+// leftShown is how many of the rows are shown that could not be taken back.
+const leftShown = 20
+
+// undoByCapture takes a run back from what it kept.
+func (a *app) undoByCapture(ctx context.Context, connect backfill.Connect, store *checkpoint.Store, info checkpoint.RunInfo, job backfill.Job, file string) error {
+	run := store.Attach(info)
+	tables, err := run.Captures(ctx)
+	if err != nil {
+		return err
+	}
+	if len(tables) == 0 && info.Totals.Chunks > 0 {
+		return &backfill.Error{
+			Place: fmt.Sprintf("run %d of %s", info.ID, info.Job), Found: "it did not keep what was there: undo: capture was not said when it began",
+			Remedy: "take it back with undo: {set: …}, or from a backup", Kind: backfill.ErrInput,
+		}
+	}
+	if info.Undo == nil {
+		if !a.ask(fmt.Sprintf("Take run %d of %s back? %s are changed.", info.ID, job.Name, human.Plural(info.Totals.RowsChanged, "row"))) {
+			return &backfill.Error{Found: "not taken back, as answered; nothing was written", Kind: backfill.ErrInput}
+		}
+		if err := run.BeginUndo(ctx, "capture"); err != nil {
+			return err
+		}
+	}
+	a.release(ctx, run)
+	mark := backfill.UndoMark{}
+	if len(tables) > 0 {
+		if mark, err = a.takeBack(ctx, connect, run, tables, job); err != nil {
+			if errors.Is(err, backfill.ErrInterrupted) {
+				a.note("note", "to go on: pgbackfill undo "+file)
+			}
+			return err
+		}
+	}
+	if err := run.FinishUndo(ctx, "by "+who()); err != nil {
+		return err
+	}
+	a.result(fmt.Sprintf("%s: run %d is taken back: %s as before", job.Name, info.ID, human.Plural(mark.Restored, "row")))
+	return a.left(ctx, run, mark)
+}
+
+// takeBack does the work and says how far it is.
+func (a *app) takeBack(ctx context.Context, connect backfill.Connect, run *checkpoint.Run, tables []pgsql.Capture, job backfill.Job) (backfill.UndoMark, error) {
+	pace, notes := a.cfg.Resolve(job)
+	for _, note := range notes {
+		a.note("note", note)
+	}
+	pace = pace.Over(backfill.DefaultPace).Settled()
+	limit, err := throttle.NewRate(pace.Rate)
+	if err != nil {
+		return backfill.UndoMark{}, err
+	}
+	said := time.Now()
+	return backfill.TakeBack(ctx, backfill.UndoOptions{
+		Run: run.ID(), Job: job.Name, Tables: tables, Pace: pace, Connect: connect, Ledger: run, Throttle: limit, Abort: a.abort,
+		Progress: func(m backfill.UndoMark) {
+			if time.Since(said) >= a.cfg.ProgressInterval {
+				said = time.Now()
+				a.note("undo", fmt.Sprintf("%s taken back, %s left", human.Plural(m.Restored, "row"), human.Count(m.Missed)))
+			}
+		},
+		Waiting: func(reason string) {
+			if reason != "" {
+				a.note("undo", "waits: "+reason)
+			}
+		},
+	})
+}
+
+// left lists what could not be taken back, and makes an error of it.
+func (a *app) left(ctx context.Context, run *checkpoint.Run, mark backfill.UndoMark) error {
+	if mark.Missed == 0 {
+		return nil
+	}
+	list, err := run.Left(ctx, leftShown)
+	if err != nil {
+		return err
+	}
+	for _, l := range list {
+		a.result(fmt.Sprintf("  left: %s %s, %s: %s", l.Table, l.Key, l.What, l.Why))
+	}
+	return &backfill.Error{
+		Place: fmt.Sprintf("run %d of %s", run.ID(), run.Job()), Found: fmt.Sprintf("%s could not be taken back: somebody has changed them since", human.Plural(mark.Missed, "row")),
+		Remedy: fmt.Sprintf("all of them: SELECT table_name, key, what, why FROM pgbackfill.undo_left WHERE run_id = %d", run.ID()), Kind: backfill.ErrIncomplete,
+	}
+}
+
+// release removes the triggers that kept rows, where the run is over; that it does not work is no reason to stop:
+// they cost next to nothing, and act for nobody any more.
+func (a *app) release(ctx context.Context, run *checkpoint.Run) {
+	if err := run.Release(ctx); err != nil {
+		a.note("warning", "the triggers that kept rows for undo are still there: "+err.Error())
+	}
 }

@@ -21,6 +21,8 @@ type Activity struct {
 	// publish its tables.
 	Schema    bool
 	AllTables []string
+	// MayMake is set where the role may make tables in the engine's schema.
+	MayMake bool
 }
 
 // Transaction is one open transaction.
@@ -87,7 +89,8 @@ FROM pg_catalog.pg_stat_archiver`
 
 const schemaSQL = `
 SELECT to_regnamespace('pgbackfill') IS NOT NULL,
-       ARRAY(SELECT pubname::text FROM pg_catalog.pg_publication WHERE puballtables ORDER BY pubname)`
+       ARRAY(SELECT pubname::text FROM pg_catalog.pg_publication WHERE puballtables ORDER BY pubname),
+       coalesce(has_schema_privilege(to_regnamespace('pgbackfill'), 'CREATE'), false)`
 
 // ReadActivity reads what goes on. Transactions younger than old are left out. What the role may not see is missing:
 // [Server].Monitor says whether that can be.
@@ -109,9 +112,10 @@ func ReadActivity(ctx context.Context, q Querier, s Server, old time.Duration) (
 	type row struct {
 		Schema    bool
 		AllTables []string
+		MayMake   bool
 	}
 	r, err := one[row](ctx, q, "the engine's schema", schemaSQL)
-	a.Schema, a.AllTables = r.Schema, r.AllTables
+	a.Schema, a.AllTables, a.MayMake = r.Schema, r.AllTables, r.MayMake
 	return a, err
 }
 

@@ -141,7 +141,8 @@ SELECT g.tgname::text, ` + quoted + `, g.tgfoid::regprocedure::text, pg_get_trig
              WHERE a.attrelid = g.tgrelid AND a.attnum = ANY (g.tgattr::int2[]) ORDER BY a.attnum),
        (g.tgtype & 2) <> 0,
        CASE WHEN (g.tgtype & 1) <> 0 THEN 'row' ELSE 'statement' END,
-       g.tgenabled IN ('O', 'A')
+       g.tgenabled IN ('O', 'A'),
+       (g.tgtype & 4) <> 0, (g.tgtype & 8) <> 0
 FROM tree
      JOIN pg_catalog.pg_trigger AS g ON g.tgrelid = tree.oid
      JOIN pg_catalog.pg_class AS c ON c.oid = g.tgrelid
@@ -166,6 +167,8 @@ SELECT k.conname::text,
                   JOIN pg_catalog.pg_attribute AS a ON a.attrelid = $1 AND a.attnum = u.attnum
              ORDER BY u.place),
        CASE k.confupdtype WHEN 'a' THEN 'no action' WHEN 'r' THEN 'restrict' WHEN 'c' THEN 'cascade'
+                          WHEN 'n' THEN 'set null' WHEN 'd' THEN 'set default' ELSE '' END,
+       CASE k.confdeltype WHEN 'a' THEN 'no action' WHEN 'r' THEN 'restrict' WHEN 'c' THEN 'cascade'
                           WHEN 'n' THEN 'set null' WHEN 'd' THEN 'set default' ELSE '' END,
        k.convalidated,
        pg_get_constraintdef(k.oid)

@@ -185,6 +185,9 @@ type Trigger struct {
 	ForEach  string   `json:"for_each"`
 	// Enabled is what ordinary sessions see.
 	Enabled bool `json:"enabled"`
+	// OnInsert and OnDelete are set where an INSERT or a DELETE fires it.
+	OnInsert bool `json:"on_insert,omitempty"`
+	OnDelete bool `json:"on_delete,omitempty"`
 }
 
 // Constraint is a foreign key in either direction, or a check.
@@ -197,7 +200,9 @@ type Constraint struct {
 	// Columns are this table's columns.
 	Columns []string `json:"columns"`
 	// OnUpdate is what an update of a referenced key does: "no action", "restrict", "cascade", "set null", "set default".
-	OnUpdate  string `json:"on_update,omitempty"`
+	OnUpdate string `json:"on_update,omitempty"`
+	// OnDelete is what a deletion of a referenced row does, in the same words.
+	OnDelete  string `json:"on_delete,omitempty"`
 	Validated bool   `json:"validated"`
 	// Definition is the constraint as SQL.
 	Definition string `json:"definition"`

@@ -1,0 +1,203 @@
+package checkpoint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+const readCaptures = `SELECT shape, removed_at IS NOT NULL FROM pgbackfill.undo_tables WHERE run_id = $1::bigint ORDER BY no`
+
+const insertCapture = `INSERT INTO pgbackfill.undo_tables (run_id, no, table_oid, table_name, shape)
+VALUES ($1::bigint, $2::integer, $3::oid, $4::text, $5::jsonb)`
+
+const removeCaptures = `UPDATE pgbackfill.undo_tables SET removed_at = clock_timestamp() WHERE run_id = $1::bigint AND removed_at IS NULL`
+
+const anyChunk = `SELECT EXISTS (SELECT FROM pgbackfill.chunks WHERE run_id = $1::bigint AND fence IS NULL)`
+
+// Capture makes what keeps rows for undo, before the run's first chunk, in one transaction; where it is made it does
+// nothing, so that any number of processes may call it. Making triggers waits for writers of the tables, no longer
+// than a lock is waited for, and then again.
+func (r *Run) Capture(ctx context.Context, tables []pgsql.Capture) error {
+	if len(tables) == 0 {
+		return nil
+	}
+	err := r.store.transact(ctx, settings, func(t *tx) error {
+		if _, err := r.lock(t); err != nil {
+			return err
+		}
+		there, _, err := r.captures(t)
+		if err != nil || len(there) > 0 {
+			return err
+		}
+		var begun bool
+		if err := t.send(step{Statement: pgsql.Statement{Name: "any chunk", SQL: anyChunk, Args: [][]byte{pgsql.Int(r.id)}}, read: one(&begun)}); err != nil {
+			return err
+		}
+		if begun {
+			return &backfill.Error{
+				Place: r.place(), Found: "it has changed rows, and nothing has kept what was there", Expected: "what keeps it, from before the first chunk",
+				Remedy: "start over with --again: what was changed until now cannot be taken back", Kind: backfill.ErrChanged,
+			}
+		}
+		var steps []step
+		for _, st := range pgsql.Install(tables) {
+			steps = append(steps, step{Statement: st})
+		}
+		for _, c := range tables {
+			shape, err := jsonParam(c)
+			if err != nil {
+				return err
+			}
+			steps = append(steps, step{Statement: pgsql.Statement{Name: "capture", SQL: insertCapture, Args: [][]byte{
+				pgsql.Int(r.id), pgsql.Int(c.No), pgsql.Int(int64(c.OID)), pgsql.Text(c.Table), shape,
+			}}})
+		}
+		detail, err := jsonParam(map[string]any{"tables": len(tables)})
+		if err != nil {
+			return err
+		}
+		return t.send(append(steps, step{Statement: r.event("undo: rows are kept", detail)})...)
+	})
+	if err != nil {
+		return r.failed("making what keeps rows for undo", err)
+	}
+	return nil
+}
+
+// captures are the tables whose rows the run keeps, and whether the triggers are gone again.
+func (r *Run) captures(t *tx) (list []pgsql.Capture, removed bool, err error) {
+	err = t.send(step{
+		Statement: pgsql.Statement{Name: "captures", SQL: readCaptures, Args: [][]byte{pgsql.Int(r.id)}},
+		read: func(rows pgx.Rows) error {
+			var shape []byte
+			if err := rows.Scan(&shape, &removed); err != nil {
+				return err
+			}
+			var c pgsql.Capture
+			if err := json.Unmarshal(shape, &c); err != nil {
+				return unreadable(r.id, "shape", err)
+			}
+			list = append(list, c)
+			return nil
+		},
+	})
+	return list, removed, err
+}
+
+// Captures are the tables whose rows the run keeps; none where it keeps nothing.
+func (r *Run) Captures(ctx context.Context) ([]pgsql.Capture, error) {
+	var list []pgsql.Capture
+	err := r.store.transact(ctx, settings, func(t *tx) (err error) {
+		list, _, err = r.captures(t)
+		return err
+	})
+	if err != nil {
+		return nil, r.failed("reading what it keeps", err)
+	}
+	return list, nil
+}
+
+// Release removes the triggers that kept rows, once the run is over; what they kept stays. Where there are none, or
+// the run is not over, it does nothing. Removing them waits for whoever uses the tables, as [Run.Capture] does.
+func (r *Run) Release(ctx context.Context) error {
+	err := r.store.transact(ctx, settings, func(t *tx) error {
+		row, err := r.lock(t)
+		if err != nil || !row.state.Over() {
+			return err
+		}
+		list, removed, err := r.captures(t)
+		if err != nil || len(list) == 0 || removed {
+			return err
+		}
+		var steps []step
+		for _, st := range pgsql.Uninstall(list) {
+			steps = append(steps, step{Statement: st})
+		}
+		return t.send(append(steps, step{Statement: pgsql.Statement{Name: "released", SQL: removeCaptures, Args: [][]byte{pgsql.Int(r.id)}}})...)
+	})
+	if err != nil {
+		return r.failed("removing the triggers that kept rows for undo", err)
+	}
+	return nil
+}
+
+const readUndoMark = `SELECT seq, low, (SELECT COALESCE(sum(restored), 0)::bigint FROM pgbackfill.undo_chunks WHERE run_id = $1::pg_catalog.int8),
+       (SELECT COALESCE(sum(missed), 0)::bigint FROM pgbackfill.undo_chunks WHERE run_id = $1::pg_catalog.int8)
+  FROM pgbackfill.undo_chunks WHERE run_id = $1::pg_catalog.int8 ORDER BY seq DESC LIMIT 1`
+
+// UndoMark reads how far the run is taken back.
+func (r *Run) UndoMark(ctx context.Context) (backfill.UndoMark, error) {
+	mark := backfill.UndoMark{Low: backfill.UndoAll}
+	err := r.store.once(ctx, settings, step{
+		Statement: pgsql.Statement{Name: "undo mark", SQL: readUndoMark, Args: [][]byte{pgsql.Int(r.id)}},
+		read:      one(&mark.Seq, &mark.Low, &mark.Restored, &mark.Missed),
+	})
+	if err != nil {
+		return mark, r.failed("reading how far it is taken back", err)
+	}
+	return mark, nil
+}
+
+// appendUndo proves, as the ledger does, that the chunk begins where the one before ended, and that the run is
+// being taken back.
+const appendUndo = `INSERT INTO pgbackfill.undo_chunks (run_id, seq, below, low, follows, restored, missed, worker)
+SELECT n.run_id, n.seq, n.below, n.low,
+       u.run_id IS NOT NULL AND u.ended_at IS NULL AND CASE WHEN n.seq = 1 THEN n.below = 9223372036854775807
+            ELSE COALESCE(p.low = n.below, false) END,
+       n.restored, n.missed, n.worker
+  FROM (SELECT $1::int8 AS run_id, $2::int4 AS seq, $3::int8 AS below, $4::int8 AS low, $5::int8 AS restored, $6::int8 AS missed, $7::text AS worker) AS n
+  LEFT JOIN pgbackfill.undos AS u ON u.run_id = n.run_id
+  LEFT JOIN pgbackfill.undo_chunks AS p ON p.run_id = n.run_id AND p.seq = n.seq - 1`
+
+// AppendUndo is the statement that records a chunk of an undo, the last of its transaction.
+func (r *Run) AppendUndo(c backfill.UndoChunk) pgsql.Statement {
+	return pgsql.Statement{Name: "undo: ledger", SQL: appendUndo, Args: [][]byte{
+		pgsql.Int(r.id), pgsql.Int(c.Seq), pgsql.Int(c.Below), pgsql.Int(c.Low), pgsql.Int(c.Restored), pgsql.Int(c.Missed), pgsql.Text(r.store.process),
+	}}
+}
+
+// UndoRefused reports whether err is the refusal of a chunk of an undo that another process did.
+func (r *Run) UndoRefused(err error) bool {
+	var refusal *pgconn.PgError
+	return errors.As(err, &refusal) && refusal.SchemaName == "pgbackfill" && refusal.TableName == "undo_chunks" &&
+		(refusal.ConstraintName == "undo_chunks_pkey" || refusal.ConstraintName == "undo_chunk_follows_its_predecessor")
+}
+
+// LeftRow is a row that could not be taken back.
+type LeftRow struct {
+	Table string       `json:"table"`
+	Key   backfill.Key `json:"key"`
+	// What is what the run did to it: "insert", "update", "delete"; Why is why it is as it is.
+	What string `json:"what"`
+	Why  string `json:"why"`
+}
+
+const readLeft = `SELECT table_name, key, what, why FROM pgbackfill.undo_left WHERE run_id = $1::bigint ORDER BY no, id DESC LIMIT $2::bigint`
+
+// Left are the first rows that could not be taken back, at most so many.
+func (r *Run) Left(ctx context.Context, most int) ([]LeftRow, error) {
+	var list []LeftRow
+	err := r.store.once(ctx, settings, step{
+		Statement: pgsql.Statement{Name: "left", SQL: readLeft, Args: [][]byte{pgsql.Int(r.id), pgsql.Int(most)}},
+		read: func(rows pgx.Rows) error {
+			var l LeftRow
+			err := rows.Scan(&l.Table, (*[]string)(&l.Key), &l.What, &l.Why)
+			list = append(list, l)
+			return err
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: reading what was left: %w", r.place(), translate(err))
+	}
+	return list, nil
+}
+
+var _ backfill.UndoLedger = (*Run)(nil)
