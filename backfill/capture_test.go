@@ -310,10 +310,10 @@ func TestBefore(t *testing.T) {
 	job.Idempotent = false
 	job.Steps = append(job.Steps,
 		backfill.Step{Name: "delete some", SQL: &backfill.Command{Expr: backfill.Expr{SQL: "DELETE FROM people AS t WHERE {{range}} AND t.id % 7 = 0", Templates: []string{"range"}}, Kind: "delete", Target: backfill.TableName{Name: "people"}}},
-		backfill.Step{Name: "insert some", SQL: &backfill.Command{Expr: backfill.Expr{SQL: "INSERT INTO people SELECT -t.id, 'new' FROM people AS t WHERE {{range}} AND t.id % 9 = 0", Templates: []string{"range"}}, Kind: "insert", Target: backfill.TableName{Name: "people"}}})
+		backfill.Step{Name: "insert some", SQL: &backfill.Command{Expr: backfill.Expr{SQL: "INSERT INTO people SELECT t.id + 10000, 'new' FROM people AS t WHERE {{range}} AND t.id % 9 = 0 AND t.id <= 300", Templates: []string{"range"}}, Kind: "insert", Target: backfill.TableName{Name: "people"}}})
 	plan := captured(t, db, job, 40)
 	w := keeping(t, db, plan, part{})
-	if now := image(db, "people"); now == was || !strings.Contains(now, "(-9,new,)") {
+	if now := image(db, "people"); now == was || !strings.Contains(now, "(10009,new,") {
 		t.Fatal("the run did nothing")
 	}
 	before := beforeImage(t, db, plan, w)

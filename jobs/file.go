@@ -167,6 +167,9 @@ type expectedParts struct {
 type undoParts struct {
 	// Assignments that put the rows back, as in update.
 	Set assignments `json:"set,omitempty"`
+	// Which of the rows that the run walked are put back by set: an SQL predicate over the row t. Default: those in the
+	// job's own scope, where that still means the same rows.
+	Where sqlText `json:"where,omitempty"`
 	// Why it cannot be taken back.
 	None text `json:"none,omitempty"`
 }
@@ -206,7 +209,7 @@ type timeouts struct {
 // notYet are the fields of the job file that this version does not carry out. Those that file has are read and checked
 // all the same; the others come later altogether.
 var notYet = []string{
-	"params", "helpers", "prepare", "finish", "transform", "undo", "contract", "throttle", "window",
+	"params", "helpers", "prepare", "finish", "transform", "contract", "throttle", "window",
 }
 
 // elsewhere says under which field another one belongs, for those who write it outside.

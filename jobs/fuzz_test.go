@@ -270,7 +270,11 @@ func renderUndo(u *backfill.Undo) any {
 	case u.None != "":
 		return ordered{{"none", u.None}}
 	}
-	return ordered{{"set", renderSet(u.Set)}}
+	out := ordered{{"set", renderSet(u.Set)}}
+	if u.Where != nil {
+		out = append(out, ordered{{"where", u.Where.SQL}}...)
+	}
+	return out
 }
 
 func renderPace(b *strings.Builder, p backfill.Pace) {

@@ -37,7 +37,10 @@ func (r *reader) undo(u undo, a around) *backfill.Undo {
 	}
 	a = a.at("`undo`", "range", "scope", "helper")
 	r.outsideKey(u.Set, a)
-	return &backfill.Undo{Set: r.assignments(u.Set, a), Capture: u.capture, None: u.None.text}
+	if u.Where.given() && !u.Set.given() {
+		r.refuse(placeOf(u.Where.node), "`where` without `set`", "both, or neither", "it says which rows `set` is for")
+	}
+	return &backfill.Undo{Set: r.assignments(u.Set, a), Where: r.expression(u.Where, a), Capture: u.capture, None: u.None.text}
 }
 
 // writer is who writes both the old and the new.

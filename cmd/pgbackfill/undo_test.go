@@ -1,0 +1,148 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgtest"
+)
+
+// peopleWithNames is a table whose column shown is to be filled.
+const peopleWithNames = `CREATE TABLE people (id int PRIMARY KEY, name text, shown text, seen int NOT NULL DEFAULT 0);
+	INSERT INTO people SELECT g, 'name ' || g, CASE g % 5 WHEN 0 THEN 'own' END FROM generate_series(1, 3000) AS g; ANALYZE people`
+
+const namesShown = "name: shown\ntable: people\nchunk: {rows: 20}\nworkers: 2\nupdate: {set: {shown: upper(t.name)}}\n"
+
+// rowsOf is a whole table, in one line.
+func rowsOf(db *pgtest.DB, table string) string {
+	return pgtest.One[string](db, "SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM "+table+" AS t")
+}
+
+// The whole story at the command line: plan says what keeping costs and with which triggers, run keeps, undo is
+// killed in the middle and goes on, lists what others changed since and exits with 4; a second undo has nothing to
+// do, run wants --again, and removing the schema removes all of it. Made to fail: with Release left out a trigger
+// stayed; with UndoBegun nil the run said that it had finished.
+func TestUndoCaptureFromTheCommandLine(t *testing.T) {
+	t.Parallel()
+	db, dir := pgtest.New(t), t.TempDir()
+	db.Exec(peopleWithNames)
+	was := rowsOf(db, "people")
+	job := write(t, dir, "job.yaml", namesShown+"undo: capture\n")
+	plan := must(t, db.DSN(), dir, "plan", job)
+	for _, want := range []string{"undo-cost", "CREATE TRIGGER \"pgbackfill_undo_0_update\"", "DROP FUNCTION IF EXISTS", "is kept, about"} {
+		if !strings.Contains(plan, want) {
+			t.Errorf("plan does not say %q", want)
+		}
+	}
+	must(t, db.DSN(), dir, "run", "--yes", job)
+	if n := pgtest.One[int](db, "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pgbackfill%'"); n != 0 {
+		t.Errorf("%d triggers are left after the run", n)
+	}
+	p := start(t, db.DSN(), dir, "undo", "--yes", "--rate", "2000", job)
+	pgtest.Eventually(t, time.Minute, func() error {
+		if p.ended() {
+			t.Fatalf("the undo ended before it was killed:\n%s", p.out)
+		}
+		if n := pgtest.One[int](db, "SELECT count(*) FROM pgbackfill.undo_chunks"); n < 10 {
+			return fmt.Errorf("%d chunks are taken back", n)
+		}
+		return nil
+	})
+	p.kill(t)
+	if out := mustExit(t, 2, db.DSN(), dir, "run", "--yes", job); !strings.Contains(out, "it is being taken back") {
+		t.Errorf("run in the middle of an undo said\n%s", out)
+	}
+	db.Exec("UPDATE people SET shown = 'theirs' WHERE id = 1") // the last to be taken back
+	out := mustExit(t, 4, db.DSN(), dir, "undo", "--yes", job)
+	for _, want := range []string{"is taken back", "left: public.people (1), update: changed since", "1 row could not be taken back"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("undo said\n%s\nand not %q", out, want)
+		}
+	}
+	db.Exec("UPDATE people SET shown = NULL WHERE id = 1")
+	if rowsOf(db, "people") != was {
+		t.Error("the table is not as it was before the run")
+	}
+	if out := must(t, db.DSN(), dir, "undo", "--yes", job); !strings.Contains(out, "was taken back") {
+		t.Errorf("a second undo said\n%s", out)
+	}
+	if out := mustExit(t, 2, db.DSN(), dir, "run", "--yes", job); !strings.Contains(out, "--again") {
+		t.Errorf("run after an undo said\n%s", out)
+	}
+	must(t, db.DSN(), dir, "run", "--yes", "--again", job)
+	must(t, db.DSN(), dir, "schema", "remove", "--yes")
+	if n := pgtest.One[int](db, "SELECT count(*) FROM pg_proc WHERE proname LIKE 'undo\\_%'"); n != 0 {
+		t.Errorf("%d functions are left", n)
+	}
+}
+
+// A run that is at work is closed by undo, and its process ends; what it had done is taken back. Made to fail: with a
+// BeginUndo that fences nothing rows were changed after the undo had ended.
+func TestUndoOfARunAtWork(t *testing.T) {
+	t.Parallel()
+	for name, undo := range map[string]string{"capture": "undo: capture\n", "set": "undo: {set: {shown: \"NULL\"}, where: t.id % 5 <> 0}\n"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, dir := pgtest.New(t), t.TempDir()
+			db.Exec(peopleWithNames)
+			was := rowsOf(db, "people")
+			job := write(t, dir, "job.yaml", strings.Replace(namesShown, "table: people\n", "table: people\nwhere: t.shown IS NULL\n", 1)+undo)
+			p := start(t, db.DSN(), dir, "run", "--yes", "--rate", "1000", job)
+			awaitChunks(t, db, p, 20)
+			must(t, db.DSN(), dir, "undo", "--yes", job)
+			p.wait(t, time.Minute)
+			if rowsOf(db, "people") != was {
+				t.Error("the table is not as it was before the run")
+			}
+			if state := pgtest.One[string](db, "SELECT state FROM pgbackfill.runs WHERE job = 'shown'"); state != "undone" {
+				t.Errorf("the run is %s", state)
+			}
+			if n := pgtest.One[int](db, "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pgbackfill%'"); n != 0 {
+				t.Errorf("%d triggers are left", n)
+			}
+		})
+	}
+}
+
+// What cannot be taken back is refused in words, before anything is written.
+func TestUndoIsRefused(t *testing.T) {
+	t.Parallel()
+	db, dir := pgtest.New(t), t.TempDir()
+	db.Exec(peopleWithNames + "; CREATE TABLE parents (id int PRIMARY KEY); CREATE TABLE children (id int PRIMARY KEY REFERENCES parents ON DELETE CASCADE); CREATE TABLE keyless (n int, m int); CREATE INDEX ON keyless (n)")
+	silent := write(t, dir, "silent.yaml", namesShown)
+	must(t, db.DSN(), dir, "run", "--yes", silent)
+	for name, c := range map[string]struct{ command, text, says string }{
+		"nothing said":      {"undo", namesShown, "does not say how it is taken back"},
+		"none":              {"undo", namesShown + "undo: {none: mail was sent}\n", "mail was sent"},
+		"was not kept":      {"undo", namesShown + "undo: capture\n", "did not keep what was there"},
+		"another job":       {"undo", strings.Replace(namesShown, "upper", "lower", 1) + "undo: {set: {shown: \"NULL\"}}\n", "is not what run 1 did"},
+		"no run":            {"undo", strings.Replace(namesShown, "name: shown", "name: other", 1) + "undo: capture\n", "no run"},
+		"foreign keys":      {"run", "name: parents\ntable: parents\ndelete: true\nundo: capture\n", "undo-cascades"},
+		"no key":            {"run", "name: keyless\ntable: keyless\nkey: n\nupdate: {set: {m: t.n}}\nundo: capture\n", "unique key"},
+		"deletes, with set": {"run", "name: parents\ntable: parents\ndelete: true\nundo: {set: {id: t.id}}\n", "undo-partial"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := write(t, dir, "refused.yaml", c.text)
+			if out := mustExit(t, 2, db.DSN(), dir, c.command, "--yes", file); !strings.Contains(out, c.says) {
+				t.Errorf("it said\n%s\nand not %q", out, c.says)
+			}
+		})
+	}
+	// How it is taken back may be said afterwards.
+	must(t, db.DSN(), dir, "undo", "--yes", write(t, dir, "said.yaml", namesShown+"undo: {set: {shown: \"NULL\"}}\n"))
+	if n := pgtest.One[int](db, "SELECT count(shown) FROM people"); n != 0 {
+		t.Errorf("%d rows are not taken back", n)
+	}
+}
+
+// mustExit runs a command that must end with a code, and returns what it said, in one line: text is wrapped.
+func mustExit(t *testing.T, want int, dsn, dir string, args ...string) string {
+	t.Helper()
+	code, out := pgbackfill(t, dsn, dir, args...)
+	if code != want {
+		t.Fatalf("pgbackfill %s: exit code %d, want %d:\n%s", strings.Join(args, " "), code, want, out)
+	}
+	return strings.Join(strings.Fields(out), " ")
+}
