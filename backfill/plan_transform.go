@@ -295,6 +295,7 @@ func (s statements) transformed(part pgsql.Part) (list transformStatements, err 
 		list.write = make([]pgsql.Statement, 2)
 		list.write[0], errs[3] = s.transform.Update(part, rows, s.none())
 		list.write[1], errs[4] = s.transform.Stale(part, rows)
+		list.write = append(list.write, s.keeping()...)
 	} else {
 		list.write, _, errs[3] = s.changes(within)
 	}

@@ -201,11 +201,20 @@ func (s statements) changes(part pgsql.Part) (list []pgsql.Statement, of []int, 
 		}
 		list, of = append(list, made...), append(of, i)
 	}
-	if len(s.captures) > 0 { // last, when every table is locked against those who might take its triggers away
-		keeping, _ := pgsql.Keeping(s.captures)
+	for _, keeping := range s.keeping() {
 		list, of = append(list, keeping), append(of, checksKeeping)
 	}
 	return list, of, nil
+}
+
+// keeping is the question whether rows were kept for undo, where they are to be. It comes last, when every table is
+// locked against those who might take its triggers away.
+func (s statements) keeping() []pgsql.Statement {
+	if len(s.captures) == 0 {
+		return nil
+	}
+	keeping, _ := pgsql.Keeping(s.captures)
+	return []pgsql.Statement{keeping}
 }
 
 // checksKeeping says of a statement that it looks whether rows were kept for undo.

@@ -184,11 +184,15 @@ func (w *worker) carryOut(ctx context.Context, chunk *Chunk, part pgsql.Part, lo
 		if err != nil {
 			return err
 		}
-		answers, err := exchange(ctx, w.conn.PgConn(), write)
-		if err == nil {
-			chunk.RowsChanged = []int64{answers[0].tag.RowsAffected()}
+		answers, err := exchange(ctx, w.conn.PgConn(), append([]pgsql.Statement{write}, w.sql.keeping()...)...)
+		if err != nil {
+			return err
 		}
-		return err
+		chunk.RowsChanged = []int64{answers[0].tag.RowsAffected()}
+		if len(answers) > 1 {
+			return w.kept(number(answers[1].rows[0][0]))
+		}
+		return nil
 	}
 	part.Members = locked.members(nil)
 	part.Out = &pgsql.Out{Names: w.sql.out.Names, Types: w.sql.out.Types, Values: append(w.keyValues(rows), out...)}
