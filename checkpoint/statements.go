@@ -45,6 +45,10 @@ func Statements() []backfill.PlannedStatement {
 	add("store: fences", "on cancel", fenceOpen)
 	add("store: holders", "where cancel waits too long", holders)
 	add("store: cancelled", "on cancel", updateCancelled)
+	add("store: captures", "with undo: capture, before the first chunk and when the run is over", readCaptures)
+	add("store: any chunk", "with undo: capture, before the first chunk", anyChunk)
+	add("store: capture", "with undo: capture, once a table whose rows are kept", insertCapture)
+	add("store: released", "with undo: capture, when the run is over", removeCaptures)
 	add("store: leave", "when a process ends", leave)
 	return list
 }

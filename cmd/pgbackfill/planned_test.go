@@ -26,6 +26,7 @@ var plannedJobs = map[string]string{
 	"join":          "table: things\nupdate: {set: {c: o.v}, from: others o, join: o.thing = t.id}",
 	"subquery":      "table: things\nupdate: {set: {c: (SELECT max(o.v) FROM others o WHERE o.thing = t.id)}}",
 	"key with NULL": "table: things\nkey: [x, y]\nupdate: {set: {c: t.a + 1}}",
+	"kept":          "table: things\nupdate: {set: {c: t.a + 1}}\nundo: capture",
 	"partitioned":   "table: parted\nupdate: {set: {c: o.v}, from: others o, join: o.thing = t.id}",
 	"dual write":    "table: parted\nwhere: t.c IS NULL\nupdate: {set: {c: o.v}, from: others o, join: o.thing = t.id}\ndual_write: {by: trigger}",
 	"scope, join, key with NULL, settings": "table: things\nkey: [x, y]\nwhere: t.a % 3 = 1\nsettings: {work_mem: 8MB}\n" +
@@ -58,13 +59,16 @@ func TestWhatIsPlannedIsWhatRuns(t *testing.T) {
 				t.Errorf("only %d statements of ours were found in the server's log", len(sent))
 			}
 			for statement := range sent {
-				if !planned[statement] && !strings.Contains(schema, statement) {
+				if !planned[statement] && !planned[undoNumber.ReplaceAllString(statement, "${1}0")] && !strings.Contains(schema, statement) {
 					t.Errorf("sent, and not planned:\n%s", statement)
 				}
 			}
 		})
 	}
 }
+
+// undoNumber is the run's number where what keeps rows has it; plan, which knows no number yet, prints 0.
+var undoNumber = regexp.MustCompile(`(undo_|OPERATOR\(pg_catalog\.=\) ')\d+`)
 
 func things(db *pgtest.DB) {
 	db.Exec(`CREATE TABLE things (id int PRIMARY KEY, a int, b text, x int, y text, c int);
