@@ -190,7 +190,7 @@ func (w *worker) carryOut(ctx context.Context, chunk *Chunk, part pgsql.Part, lo
 		}
 		chunk.RowsChanged = []int64{answers[0].tag.RowsAffected()}
 		if len(answers) > 1 {
-			return w.kept(number(answers[1].rows[0][0]))
+			return w.kept(chunk.Segment, number(answers[1].rows[0][0]))
 		}
 		return nil
 	}

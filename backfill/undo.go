@@ -262,11 +262,19 @@ func (u *undoer) leave(ctx context.Context, c *UndoChunk, id int64, why error) e
 	return err
 }
 
-// kept makes sure that the chunk's changes were kept for undo: n of the run's triggers are there and enabled.
-func (w *worker) kept(n int64) error {
+// kept makes sure that the chunk's changes were kept for undo: n of the run's triggers are there and enabled. They go
+// when the run is over; a worker that has not heard of that yet finds its segment closed.
+func (w *worker) kept(segment int, n int64) error {
 	_, want := pgsql.Keeping(w.sql.captures)
 	if n == want {
 		return nil
+	}
+	ctx, cancel := w.grace()
+	defer cancel()
+	if mark, err := w.ledger.Mark(ctx, w.conn, segment); err != nil {
+		return err
+	} else if mark.Closed() {
+		return errRefused
 	}
 	return &Error{
 		Place: w.place(), Found: fmt.Sprintf("%d of the triggers that keep rows for undo are there and enabled", n), Expected: fmt.Sprint(want),

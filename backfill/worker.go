@@ -346,7 +346,7 @@ func (w *worker) tally(chunk *Chunk, answers []answer, of []int) error {
 	for i, step := range of {
 		switch {
 		case step == checksKeeping:
-			if err := w.kept(number(answers[i].rows[0][0])); err != nil {
+			if err := w.kept(chunk.Segment, number(answers[i].rows[0][0])); err != nil {
 				return err
 			}
 		case step < 0:
