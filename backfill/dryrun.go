@@ -15,7 +15,7 @@ import (
 // Of the options it takes Plan, Connect, Programs, Transforms and Observer.
 func DryRun(ctx context.Context, o Options, chunks int, each func(Chunk)) error {
 	plan := o.Plan
-	e, err := newEngine(Options{Plan: plan, Process: "dry run", Connect: o.Connect, Programs: o.Programs, Transforms: o.Transforms, Observer: o.Observer, Abort: ctx})
+	e, err := newEngine(Options{Plan: plan, Process: "dry run", Connect: o.Connect, Programs: o.Programs, Transforms: o.Transforms, Observer: o.Observer, Throttle: unthrottled{}, Abort: ctx})
 	if err != nil {
 		return err
 	}
@@ -55,13 +55,16 @@ func DryRun(ctx context.Context, o Options, chunks int, each func(Chunk)) error 
 	return nil
 }
 
+// unthrottled lets everything through.
+type unthrottled struct{}
+
+func (unthrottled) Wait(ctx context.Context, _ int) error { return ctx.Err() }
+func (unthrottled) SetRate(float64)                       {}
+
 // dryChange changes a chunk in a transaction that it leaves open; one whose rows do not fit is made shorter.
 func (w *worker) dryChange(ctx context.Context, seg Segment, chunk *Chunk) error {
-	if w.transforms == nil {
-		return w.change(ctx, seg, chunk)
-	}
 	for {
-		err := w.transform(ctx, seg, chunk)
+		err := w.change(ctx, seg, chunk)
 		var large *tooLargeError
 		if !errors.As(err, &large) {
 			return err

@@ -29,6 +29,8 @@ type TransformMember struct {
 	Type string `json:"type"`
 
 	kind rowjson.Kind
+	// made is set where somebody made the type.
+	made bool
 }
 
 func members(list []TransformMember) []rowjson.Member {
@@ -150,7 +152,8 @@ func (pl *planning) readsKey(item string) bool {
 }
 
 func member(name string, base uint32, bare string) TransformMember {
-	return TransformMember{Name: name, Type: bare, kind: rowjson.KindOf(base, strings.HasSuffix(bare, "[]"))}
+	const firstMade = 16384 // FirstNormalObjectId
+	return TransformMember{Name: name, Type: bare, kind: rowjson.KindOf(base, strings.HasSuffix(bare, "[]")), made: base >= firstMade}
 }
 
 // readMembers asks the server what the items of the select list are called and of what type they are.
@@ -254,7 +257,7 @@ func (s statements) transformOf(p *Plan) *pgsql.Transform {
 			break
 		}
 		c := p.Table.Column(m.Name)
-		t.Write = append(t.Write, pgsql.SetColumn{Name: c.Name, Type: c.Type, Bare: m.Type, Compare: pgsql.Compare(c.Compare)})
+		t.Write = append(t.Write, pgsql.SetColumn{Name: c.Name, Type: c.Type, Bare: m.Type, Made: m.made, Compare: pgsql.Compare(c.Compare)})
 	}
 	return t
 }
@@ -314,7 +317,7 @@ func (s statements) none() pgsql.Out {
 func (p *PlannedTransform) out() *pgsql.Out {
 	o := &pgsql.Out{}
 	for _, m := range slices.Concat(p.Key, p.Returns) {
-		o.Names, o.Types, o.Values = append(o.Names, m.Name), append(o.Types, m.Type), append(o.Values, []*string{})
+		o.Names, o.Types, o.Values, o.Made = append(o.Names, m.Name), append(o.Types, m.Type), append(o.Values, []*string{}), append(o.Made, m.made)
 	}
 	return o
 }

@@ -14,7 +14,11 @@ const optimisticRounds = 3
 // transform reads the rows of a chunk, computes what is to be written, and writes it in a transaction that it leaves
 // open. While it computes nothing is locked, and no transaction is open: rows that somebody has changed meanwhile are
 // read again, and never overwritten with what was computed of an older version.
-func (w *worker) transform(running context.Context, seg Segment, chunk *Chunk) error {
+func (w *worker) transform(seg Segment, chunk *Chunk) error {
+	running := w.running
+	if running == nil {
+		running = w.abort
+	}
 	part := pgsql.Part{Range: pgsql.Range{After: chunk.Range.After, Through: chunk.Range.Through, Nulls: seg.Nulls}}
 	divisible := chunk.size > 1 && !seg.Nulls
 	var b *batch
@@ -195,7 +199,7 @@ func (w *worker) carryOut(ctx context.Context, chunk *Chunk, part pgsql.Part, lo
 		return nil
 	}
 	part.Members = locked.members(nil)
-	part.Out = &pgsql.Out{Names: w.sql.out.Names, Types: w.sql.out.Types, Values: append(w.keyValues(rows), out...)}
+	part.Out = &pgsql.Out{Names: w.sql.out.Names, Types: w.sql.out.Types, Made: w.sql.out.Made, Values: append(w.keyValues(rows), out...)}
 	work, of, err := w.sql.changes(part)
 	if err != nil {
 		return err

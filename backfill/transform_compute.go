@@ -271,7 +271,7 @@ func (w *worker) transformFailed(chunk Chunk, try *attempts, err error) (stop er
 	case w.transforms == nil:
 		return nil, false
 	case errors.As(err, &failed):
-		return w.dataError(chunk, try, err), true
+		return w.rowFails(chunk, try, err), true
 	case errors.Is(err, ErrProgramMissing):
 		return &Error{Place: w.plan.Job.Origin, Found: err.Error(), Remedy: "mend the transform's command, or install what it needs", Kind: ErrInput}, true
 	case errors.Is(err, ErrProgramAnswer):
@@ -286,15 +286,25 @@ func (w *worker) transformFailed(chunk Chunk, try *attempts, err error) (stop er
 		if try.outside++; try.outside < 2 {
 			return nil, true
 		}
-		return w.dataError(chunk, try, err), true
+		return w.rowFails(chunk, try, err), true
 	case errors.Is(err, ErrProgramSilent):
 		w.sizer().shrink(chunk.size)
-		if stop = w.dataError(chunk, try, err); stop == nil && errors.As(err, &muted) && chunk.size > 1 {
+		if stop = w.rowFails(chunk, try, err); stop == nil && errors.As(err, &muted) && chunk.size > 1 {
 			try.narrow = 1
 		}
 		return stop, true
 	}
 	return nil, false
+}
+
+// rowFails closes in on a row that the transform cannot do. The job says what becomes of it: it is treated as a row that
+// cannot be changed, or stops the run in any case.
+func (w *worker) rowFails(chunk Chunk, try *attempts, err error) error {
+	if w.plan.Job.Transform.Quarantine || chunk.size > 1 && !try.segment.Nulls {
+		return w.dataError(chunk, try, &statementError{name: "transform", err: err})
+	}
+	return w.broken(chunk, try, err, "the transform cannot do a row",
+		"mend the row or the program, then run it again: it goes on at this row; or say  on_error: quarantine  to have such rows set aside")
 }
 
 // underLock bounds what is computed while rows are locked, over all.

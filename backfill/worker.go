@@ -21,6 +21,8 @@ type worker struct {
 	// began is set from the first segment on: what the segments of the pass were when it was planned, a
 	// failover may have taken back since.
 	began bool
+	// running ends when the work is to stop: what is computed outside of the database then ends at once. Nil is never.
+	running context.Context
 	// lost is when the connection was lost; zero while there is one.
 	lost time.Time
 	// program is the transform's, while it is at work; nil is none yet, or none any more.
@@ -52,7 +54,7 @@ type position struct {
 // this is the one path.
 func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 	at, try := &position{doubtful: !w.began}, newAttempts(seg)
-	w.began = true
+	w.began, w.running = true, ctx
 	for {
 		if err := w.mayWork(ctx, w.id); err != nil {
 			return at.mark, err
@@ -75,7 +77,7 @@ func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 			w.chunks.Add(-1)
 			return at.mark, errEnough
 		}
-		chunk, following, err := w.chunk(ctx, seg, at.mark, at.next, try)
+		chunk, following, err := w.chunk(seg, at.mark, at.next, try)
 		if err != nil {
 			w.chunks.Add(-1)
 			at.next = nil
@@ -176,9 +178,8 @@ func (w *worker) paced(seg Segment, try *attempts) int {
 // chunk changes the next chunk of a segment in one transaction and commits it with its
 // ledger row, in two round trips: the change, whose counts the ledger row needs; then the
 // ledger row, the commit and, in a transaction of its own, the next boundary. A begun chunk
-// finishes when the run is asked to stop, unless it takes longer than the grace. What is computed outside of the
-// database comes before that, and ends with running.
-func (w *worker) chunk(running context.Context, seg Segment, mark Mark, next *boundary, try *attempts) (Chunk, *boundary, error) {
+// finishes when the run is asked to stop, unless it takes longer than the grace.
+func (w *worker) chunk(seg Segment, mark Mark, next *boundary, try *attempts) (Chunk, *boundary, error) {
 	ctx, cancel := w.grace()
 	defer func() { cancel() }()
 	chunk := Chunk{Segment: seg.No, SegmentThrough: seg.Range.Through, Seq: mark.Seq + 1, Started: time.Now(), Attempt: try.number, Worker: w.name()}
@@ -198,12 +199,9 @@ func (w *worker) chunk(running context.Context, seg Segment, mark Mark, next *bo
 		return chunk, nil, errStandstill
 	}
 
-	var err error
-	if w.transforms == nil {
-		err = w.change(ctx, seg, &chunk)
-	} else {
-		err = w.transform(running, seg, &chunk)
-		cancel() // that may have taken any time
+	err := w.change(ctx, seg, &chunk)
+	if w.transforms != nil { // that may have taken any time
+		cancel()
 		ctx, cancel = w.grace()
 	}
 	if err != nil {
@@ -256,6 +254,9 @@ func found(a answer, seg Segment, size int) *boundary {
 
 // change runs the chunk's statements in a transaction that it leaves open.
 func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
+	if w.transforms != nil {
+		return w.transform(seg, chunk)
+	}
 	rng := pgsql.Range{After: chunk.Range.After, Through: chunk.Range.Through, Nulls: seg.Nulls}
 	part := pgsql.Part{Range: rng}
 	statements := []pgsql.Statement{pgsql.Begin, w.sql.jobSettings(seg, w.pace())}

@@ -204,12 +204,14 @@ type timeouts struct {
 	Idle duration `json:"idle,omitempty"`
 	// Making a connection.
 	Connect duration `json:"connect,omitempty"`
+	// A transform that does not answer; while rows are locked, all of its answers.
+	Transform duration `json:"transform,omitempty"`
 }
 
 // notYet are the fields of the job file that this version does not carry out. Those that file has are read and checked
 // all the same; the others come later altogether.
 var notYet = []string{
-	"params", "helpers", "prepare", "finish", "transform", "contract", "throttle", "window",
+	"params", "helpers", "prepare", "finish", "contract", "throttle", "window",
 }
 
 // elsewhere says under which field another one belongs, for those who write it outside.

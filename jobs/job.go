@@ -62,6 +62,7 @@ func pace(f file) backfill.Pace {
 		StatementTimeout: f.Timeouts.Statement.duration,
 		IdleTimeout:      f.Timeouts.Idle.duration,
 		ConnectTimeout:   f.Timeouts.Connect.duration,
+		TransformTimeout: f.Timeouts.Transform.duration,
 	}
 }
 

@@ -48,6 +48,8 @@ type Members struct {
 type Out struct {
 	// Types are without a length or a precision: what a value is written to says whether it fits.
 	Names, Types []string
+	// Made marks the types that somebody made; nil is none.
+	Made []bool
 	// Values are the columns, each a text[] with a value a row; a nil value is NULL.
 	Values [][]*string
 }
@@ -216,15 +218,17 @@ func unnest(arrays []string) string {
 func (o *Out) table(b *Binder) string {
 	columns := make([]string, len(o.Names))
 	for i := range o.Names {
-		columns[i] = b.Bind(fmt.Sprintf("out %d", i), NullableTextArray(o.Values[i])) + "::" + elements(o.Types[i])
+		columns[i] = b.Bind(fmt.Sprintf("out %d", i), NullableTextArray(o.Values[i])) + "::" + elements(o.Types[i], o.made(i))
 	}
 	casts, names := make([]string, len(o.Names)), make([]string, len(o.Names))
 	for i, name := range o.Names {
 		names[i] = fmt.Sprintf("c%d", i+1)
-		casts[i] = fmt.Sprintf("%s AS %s", element(fmt.Sprintf("u.c%d", i+1), o.Types[i]), Ident(name))
+		casts[i] = fmt.Sprintf("%s AS %s", element(fmt.Sprintf("u.c%d", i+1), o.Types[i], o.made(i)), Ident(name))
 	}
 	return fmt.Sprintf("(SELECT %s FROM %s AS u (%s))", strings.Join(casts, ", "), unnest(columns), strings.Join(names, ", "))
 }
+
+func (o *Out) made(i int) bool { return o.Made != nil && o.Made[i] }
 
 // Lock takes the rows of a chunk in the key's order, for a job whose steps read them as {{chunk}}, and counts them.
 func (s Scope) Lock(p Part) (Statement, error) {

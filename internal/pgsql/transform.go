@@ -165,7 +165,7 @@ func (t Transform) Update(p Part, rows Rows, out Out) (Statement, error) {
 		if i > 0 {
 			b.WriteString(",\n    ")
 		}
-		values[i] = element(fmt.Sprintf("pgbackfill_out.v%d", i+1), c.Bare)
+		values[i] = element(fmt.Sprintf("pgbackfill_out.v%d", i+1), c.Bare, c.Made)
 		fmt.Fprintf(&b, "%s = %s", Ident(c.Name), values[i])
 	}
 	fmt.Fprintf(&b, "\nFROM %s\nWHERE %s\n  AND %s", source, rng, match)
@@ -197,7 +197,7 @@ func (t Transform) source(f *filling, rows Rows, out *Out) (source, match string
 	var arrays, names, conditions []string
 	for i, typ := range types {
 		name := fmt.Sprintf("k%d", i)
-		arrays = append(arrays, f.b.Bind("row "+name, NullableTextArray(rows.Columns[i]))+"::"+elements(typ))
+		arrays = append(arrays, f.b.Bind("row "+name, NullableTextArray(rows.Columns[i]))+"::"+elements(typ, false))
 		names = append(names, name)
 		equal, collate := "pg_catalog.=", ""
 		if i > 0 && !t.ByRow {
@@ -206,12 +206,12 @@ func (t Transform) source(f *filling, rows Rows, out *Out) (source, match string
 				collate = " COLLATE " + c
 			}
 		}
-		conditions = append(conditions, fmt.Sprintf("%s OPERATOR(%s) %s%s", columns[i], equal, element("pgbackfill_out."+name, typ), collate))
+		conditions = append(conditions, fmt.Sprintf("%s OPERATOR(%s) %s%s", columns[i], equal, element("pgbackfill_out."+name, typ, false), collate))
 	}
 	if out != nil {
 		for i := range out.Values {
 			name := fmt.Sprintf("v%d", i+1)
-			arrays = append(arrays, f.b.Bind("out "+name, NullableTextArray(out.Values[i]))+"::"+elements(t.Write[i].Bare))
+			arrays = append(arrays, f.b.Bind("out "+name, NullableTextArray(out.Values[i]))+"::"+elements(t.Write[i].Bare, t.Write[i].Made))
 			names = append(names, name)
 		}
 	}
@@ -222,15 +222,17 @@ func (t Transform) source(f *filling, rows Rows, out *Out) (source, match string
 // elements is the type of an array of a type's values, which are then read by the type's own input: a cast from text
 // may be another thing, and cuts what is too long without a word. An array's elements would come apart in unnest; so
 // arrays are text at first, and element makes them what they are.
-func elements(typ string) string {
-	if strings.HasSuffix(typ, "[]") {
+//
+// So would a composite value, and from a type's name nobody sees that it is one: made says that it is not the server's own.
+func elements(typ string, made bool) string {
+	if made || strings.HasSuffix(typ, "[]") {
 		return "pg_catalog.text[]"
 	}
 	return typ + "[]"
 }
 
-func element(value, typ string) string {
-	if strings.HasSuffix(typ, "[]") {
+func element(value, typ string, made bool) string {
+	if made || strings.HasSuffix(typ, "[]") {
 		return fmt.Sprintf("CAST(%s AS %s)", value, typ)
 	}
 	return value

@@ -6,7 +6,7 @@
 //	boolean                             true, false
 //	bytea                               a string of base64
 //	date, timestamp, timestamptz        a string, ISO 8601; "infinity", "-infinity"; years before Christ end in " BC"
-//	json, jsonb                         the JSON itself
+//	json, jsonb                         the JSON itself; of json a line break becomes a blank, and blanks around it go
 //	everything else                     a string: the value's text form, as PostgreSQL prints and reads it
 //
 // null is NULL, and every member is there; for json and jsonb, null is the JSON null, and a member that is not there is
