@@ -89,15 +89,19 @@ func (c Change) Statements(p Part) ([]Statement, error) {
 func (c Change) Check(p Part) (Statement, error) {
 	f := c.filling(p)
 	var b strings.Builder
-	fmt.Fprintf(&b, "UPDATE %s AS t\nSET ", c.Table)
+	target := "t"
+	if c.From != "" {
+		target = "pgbackfill_target"
+	}
+	fmt.Fprintf(&b, "UPDATE %s AS %s\nSET ", c.Table, target)
 	for i, s := range c.Set {
 		if i > 0 {
 			b.WriteString(",\n    ")
 		}
 		fmt.Fprintf(&b, "%s = (%s\n)", Ident(s.Name), f.fill(s.Expr))
 	}
-	if c.From != "" {
-		fmt.Fprintf(&b, "\nFROM %s", f.fill(c.From))
+	if c.From != "" { // LATERAL sees what stands in FROM, and not what is updated
+		fmt.Fprintf(&b, "\nFROM %s AS t,\n     %s", c.Table, f.fill(c.From))
 	}
 	b.WriteString("\nWHERE true")
 	if c.Where != "" {

@@ -1,10 +1,11 @@
 -- check
-UPDATE "public"."users" AS t
+UPDATE "public"."users" AS pgbackfill_target
 SET "display_name" = (initcap(t.full_name) -- as shown
 ),
     "price" = (t.cents / 100.0
 )
-FROM (SELECT p.user_id, p.code FROM posts p WHERE (p.code IS NOT NULL) AND (t.display_name IS NULL
+FROM "public"."users" AS t,
+     (SELECT p.user_id, p.code FROM posts p WHERE (p.code IS NOT NULL) AND (t.display_name IS NULL
 )) p
 WHERE true
   AND (t.display_name IS NULL
