@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pgbackfill/pgbackfill/internal/catalog"
@@ -18,7 +20,7 @@ const noIndexPages = 10_000
 // refuse says everything at once that makes the job impossible on this table, whatever is accepted.
 func (pl *planning) refuse(context.Context) error {
 	var list []error
-	for _, check := range []func() []error{pl.refuseTransform, pl.refuseColumns, pl.refusePrivileges, pl.refuseRowSecurity, pl.refuseWithoutIdentity, pl.refuseWithoutIndex} {
+	for _, check := range []func() []error{pl.refuseTransform, pl.refuseColumns, pl.refuseSteps, pl.refusePrivileges, pl.refuseRowSecurity, pl.refuseWithoutIdentity, pl.refuseWithoutIndex} {
 		list = append(list, check()...)
 	}
 	if len(list) == 1 {
@@ -53,6 +55,72 @@ func (pl *planning) refuseColumns() []error {
 		}
 		if slices.ContainsFunc(set[:i], func(b Assignment) bool { return b.Column == a.Column }) {
 			list = append(list, Inputf(place, "remove one of the two", "set: column %s is assigned twice", a.Column))
+		}
+	}
+	return list
+}
+
+// refuseSteps refuses steps after which a later one would not find the chunk's rows again.
+func (pl *planning) refuseSteps() []error {
+	var list []error
+	p := pl.plan
+	for _, step := range p.Job.Steps {
+		if c := step.SQL; c != nil && c.Kind == "update" && pl.targets(c) {
+			for _, column := range c.Written {
+				if pl.isKey(column) {
+					list = append(list, Inputf(pl.at(c.Line), "walk by another key, as in  key: other_column",
+						"step %s: column %s is part of the key that the table is walked by (%s); rows would move while they are walked", step.Name, column, p.WalkReason))
+				}
+			}
+		}
+	}
+	if !p.Job.fixesRows() {
+		return list
+	}
+	if !p.placesRows() {
+		return append(list, pl.refuseRendering()...)
+	}
+	for i, step := range p.Job.Steps {
+		later := slices.IndexFunc(p.Job.Steps[i+1:], func(s Step) bool { _, reads := s.readsChunk(); return reads })
+		moves := step.Update != nil || step.SQL != nil && (step.SQL.Kind == "update" || step.SQL.Kind == "merge") && pl.targets(step.SQL)
+		if moves && later >= 0 {
+			line := 0
+			if step.SQL != nil {
+				line = step.SQL.Line
+			}
+			list = append(list, Inputf(pl.at(line), "put it last, walk by a unique key without NULLs, or make two jobs of it",
+				"step %s changes rows of %s, and step %s after it would not find them again: the key %s is not unique or may be NULL, so that a chunk's rows are known by where they lie",
+				step.Name, p.Table.Quoted, p.Job.Steps[i+1+later].Name, pl.keyNames()))
+		}
+	}
+	return list
+}
+
+// targets reports whether a step may write the walked table itself, by the name that it gives.
+func (pl *planning) targets(c *Command) bool {
+	t := pl.plan.Job.Table
+	return c.Target.Name == t.Name && (c.Target.Schema == t.Schema || c.Target.Schema == "" || t.Schema == "")
+}
+
+// refuseRendering refuses settings of the job's under which the server does not read a key as it writes it: between two
+// steps, rows are named by their keys.
+func (pl *planning) refuseRendering() []error {
+	var list []error
+	for _, name := range slices.Sorted(maps.Keys(pl.plan.Job.Settings)) {
+		value := strings.ToLower(strings.TrimSpace(pl.plan.Job.Settings[name]))
+		for _, k := range pl.plan.Key {
+			loses := false
+			switch strings.ToLower(name) {
+			case "extra_float_digits":
+				digits, err := strconv.Atoi(value)
+				loses = (k.Type == "real" || k.Type == "double precision") && (err != nil || digits < 1)
+			case "datestyle": // a time zone's abbreviation may be that of another one
+				loses = strings.Contains(k.Type, "with time zone") && !strings.Contains(value, "iso")
+			}
+			if loses {
+				list = append(list, Inputf(pl.place()+": settings", "leave it out, or make a job of each step",
+					"%s: %q writes the key %s so that it is not read back as it was, and the steps would lose their rows", name, value, k.Name))
+			}
 		}
 	}
 	return list

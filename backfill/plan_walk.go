@@ -88,7 +88,7 @@ func (pl *planning) noHeap() string {
 		return "rows that move are found again by looking for those that do not hold their new values, and only an update or a deletion says which these are"
 	case t.Partitioned || len(t.Children) > 0:
 		return "it has partitions or children, whose rows have no common physical order"
-	case slices.ContainsFunc(job.exprs(), func(e Expr) bool { return strings.Contains(e.SQL, "{{range") }):
+	case slices.ContainsFunc(job.exprs(), Expr.speaksOfRange):
 		return "its SQL speaks of {{range}}, which is one of keys"
 	}
 	return ""
@@ -103,4 +103,9 @@ func (pl *planning) cutHeap() {
 		p.WalkReason += fmt.Sprintf("; %d segments of %d pages", len(p.Segments), p.Heap.Blocks)
 	}
 	pl.estimateWork()
+}
+
+// speaksOfRange reports whether an expression has {{range}} in it, of whatever columns.
+func (e Expr) speaksOfRange() bool {
+	return strings.Contains(e.SQL, "{{range") || slices.ContainsFunc(e.Templates, func(t string) bool { return t == "range" || strings.HasPrefix(t, "range ") })
 }

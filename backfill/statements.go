@@ -46,25 +46,36 @@ func statementsOf(p *Plan) (statements, error) {
 		walk: walkOf(p),
 	}
 	s.scope = scopeOf(p)
-	speak := 0
 	for _, step := range p.Job.Steps {
 		made, err := s.step(p, step)
 		if err != nil {
 			return statements{}, err
 		}
 		s.steps = append(s.steps, made)
-		locks, reads := step.readsChunk()
+		locks, _ := step.readsChunk()
 		s.chunkLock = s.chunkLock || locks
-		if reads {
-			speak++
-		}
 	}
-	s.fixed = speak > 1
-	s.byRow = !p.Unique || slices.ContainsFunc(p.Key, func(k pgsql.KeyColumn) bool { return k.Nullable })
+	s.fixed, s.byRow = p.Job.fixesRows(), p.placesRows()
 	if p.Transform != nil {
 		s.transform, s.out = s.transformOf(p), p.Transform.out()
 	}
 	return s, nil
+}
+
+// fixesRows reports whether several steps speak of a chunk's rows, so that which these are is settled before the first.
+func (j Job) fixesRows() bool {
+	speak := 0
+	for _, step := range j.Steps {
+		if _, reads := step.readsChunk(); reads {
+			speak++
+		}
+	}
+	return speak > 1
+}
+
+// placesRows reports whether no key names a row, so that where it lies does.
+func (p *Plan) placesRows() bool {
+	return !p.Unique || slices.ContainsFunc(p.Key, func(k pgsql.KeyColumn) bool { return k.Nullable })
 }
 
 // walkOf is what the statements of a plan know of its table.
