@@ -79,7 +79,9 @@ type engine struct {
 	chunks    atomic.Int64
 	maxChunks int64
 	// closing is set from the time on when the closing sweep is waited for.
-	closing  atomic.Bool
+	closing atomic.Bool
+	// rounds counts the sweeps of a heap walk that this process has found necessary.
+	rounds   int
 	paceNow  atomic.Pointer[Pace]
 	sizerNow atomic.Pointer[sizer]
 
@@ -318,7 +320,7 @@ func (e *engine) summary(ctx context.Context, err error) Summary {
 
 func (e *engine) totals(ctx context.Context) (Summary, error) {
 	s := Summary{Run: e.run, Job: e.plan.Job.Name, State: e.ordersNow().State, Retries: e.retries.Load()}
-	for pass := PassWalk; pass <= PassSweep+heapRounds; pass++ {
+	for pass := PassWalk; pass <= max(PassSweep, e.ordersNow().Pass); pass++ {
 		list, err := e.segments.List(ctx, pass)
 		if err != nil {
 			return s, fmt.Errorf("adding up the ledger: %w", err)

@@ -181,7 +181,7 @@ func (w *worker) passing(ctx context.Context, try *attempts, err error) error {
 	w.leaveStandby(ctx, err)
 	lost := w.conn != nil && w.conn.IsClosed()
 	switch action := pgerr.Class(err); {
-	case action == pgerr.Retry, action == pgerr.Resource, lost && action != pgerr.Fatal:
+	case action == pgerr.Retry, action == pgerr.Resource, lost && action != pgerr.Fatal, errors.Is(err, errLookAgain):
 	case action == pgerr.Shrink && try.timeouts < timeoutsBorne:
 		try.timeouts++
 	default:

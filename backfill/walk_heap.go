@@ -7,18 +7,23 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
 const (
-	// heapRounds is how many sweeps a heap walk may need. Rows that move while they are swept need another one; a
-	// trigger, or a wrong dual write, that undoes what a sweep does would need them for ever.
+	// heapRounds is how many sweeps a process plans for a heap walk. Rows that move while they are swept need another
+	// one; a trigger, or a wrong dual write, that undoes what a sweep does would need them for ever.
 	heapRounds = 5
-	// lookRows is how many rows one statement looks at that only reads.
+	// lookRows is how many rows one statement looks at that only reads, before it is known to take too long.
 	lookRows = 1_000_000
+	// keepEvery is how often the connection that keeps a snapshot says that it is there, well within the time after
+	// which the server ends a transaction whose client is silent.
+	keepEvery = time.Second
 )
 
 // HeapWalk is what a walk in physical order knows of the table's pages, as it was planned.
@@ -68,14 +73,15 @@ func (h HeapWalk) Next(after, end Key, rows int) (through Key, last bool) {
 	return blockKey(block), false
 }
 
-// blocksFor is how many pages hold so many rows: at least one.
+// blocksFor is how many pages hold so many rows: at least one, and no fewer rows than that, for a chunk with less than was
+// asked for says nothing about how long so many rows take.
 func (h HeapWalk) blocksFor(rows int) int64 {
-	return max(1, int64(math.Round(float64(rows)/max(h.RowsPerBlock, 1))))
+	return max(1, int64(math.Ceil(float64(rows)/max(h.RowsPerBlock, 1))))
 }
 
 // rowsIn is about how many rows the pages of a range hold.
 func (h HeapWalk) rowsIn(r KeyRange) int64 {
-	return int64(float64(blockOf(r.Through)-blockOf(r.After)) * h.RowsPerBlock)
+	return int64(math.Round(float64(blockOf(r.Through)-blockOf(r.After)) * h.RowsPerBlock))
 }
 
 // boundary is where a chunk of about so many rows ends: known without a question to the server.
@@ -113,18 +119,12 @@ func (e *engine) afterHeap(ctx context.Context, pass Pass) (Pass, []Segment, err
 	if err := e.setState(ctx, StateFinishing, ""); err != nil {
 		return pass, nil, err
 	}
-	var pages looked
-	err := e.ask(ctx, func(w *worker) (err error) {
-		if err = w.outwait(ctx); err == nil {
-			pages, err = w.look(ctx)
-		}
-		return err
-	})
+	pages, err := e.patientLook(ctx)
 	if err != nil || !pages.missed {
 		return pass, nil, err
 	}
 	next := max(pass+1, PassSweep)
-	if next >= PassSweep+heapRounds {
+	if e.rounds++; e.rounds > heapRounds {
 		return pass, nil, &Error{
 			Place: e.place(), Found: fmt.Sprintf("after %d sweeps there are still rows that do not hold their new values", heapRounds),
 			Expected: "that a row which was changed stays so",
@@ -146,6 +146,26 @@ func (e *engine) afterHeap(ctx context.Context, pass Pass) (Pass, []Segment, err
 	return next, e.plan.Heap.segments(next, pages.blocks, parts, number+1), nil
 }
 
+// patientLook looks when the transactions that wrote to the table are gone, and again where it could not be looked to the
+// end: in smaller parts where they took too long.
+func (e *engine) patientLook(ctx context.Context) (found looked, err error) {
+	rows := lookRows
+	err = e.ask(ctx, func(w *worker) error {
+		if err := e.mayWork(ctx, 0); err != nil {
+			return err
+		}
+		err := w.outwait(ctx)
+		if err == nil {
+			found, err = w.look(ctx, rows)
+		}
+		if pgerr.Class(err) == pgerr.Shrink {
+			rows = max(1, rows/4)
+		}
+		return err
+	})
+	return found, err
+}
+
 // looked is what one snapshot of the table says.
 type looked struct {
 	missed bool
@@ -153,21 +173,18 @@ type looked struct {
 }
 
 // look asks whether any row does not hold its new values: all of the table in one snapshot, which no row can dodge by
-// moving, read by all workers at once.
-func (w *worker) look(ctx context.Context) (looked, error) {
+// moving, read by all workers at once, so many rows a statement.
+func (w *worker) look(ctx context.Context, rows int) (looked, error) {
 	defer w.observe(Waiting{})
 	w.observe(Waiting{Reason: "looking whether a row was missed that moved while it was walked"})
-	seg := Segment{Pass: PassSweep}
-	// This connection keeps the snapshot, and the table's lock against a rewrite, and has nothing else to say meanwhile.
-	pace := w.pace()
-	pace.IdleTimeout = 0
-	answers, err := exchange(ctx, w.conn.PgConn(), pgsql.BeginSnapshot, w.sql.jobSettings(seg, pace), pgsql.ExportSnapshot,
-		w.sql.walk.Keep(), pgsql.Pages(w.plan.Table.OID), w.sql.walk.Walkers(int64(w.run), pgsql.Range{}))
+	// The table's lock comes before the snapshot: to one that is older than a rewrite by ALTER TABLE the table is empty.
+	answers, err := exchange(ctx, w.conn.PgConn(), pgsql.Begin, w.sql.jobSettings(Segment{Pass: PassSweep}, w.pace()), w.sql.walk.Keep(),
+		pgsql.ExportSnapshot, pgsql.Pages(w.plan.Table.OID), w.sql.walk.Walkers(int64(w.run), pgsql.Range{}))
 	if err != nil {
 		return looked{}, err
 	}
 	defer rollback(context.WithoutCancel(ctx), w.conn.PgConn())
-	snapshot, pages := answers[2].rows[0][0], answers[4].rows[0]
+	snapshot, pages := answers[3].rows[0][0], answers[4].rows[0]
 	found := looked{blocks: number(pages[0])}
 	part := pgsql.Part{Reading: true}
 	w.written(&part, answers[5], answers[4])
@@ -175,7 +192,7 @@ func (w *worker) look(ctx context.Context) (looked, error) {
 	ranges := make(chan KeyRange)
 	g.Go(func() error {
 		defer close(ranges)
-		step := w.plan.Heap.blocksFor(lookRows)
+		step := w.plan.Heap.blocksFor(rows)
 		for at := int64(0); at < found.blocks; at += step {
 			r := KeyRange{Through: blockKey(min(at+step, found.blocks))}
 			if at > 0 {
@@ -192,7 +209,9 @@ func (w *worker) look(ctx context.Context) (looked, error) {
 	for range w.pace().Workers {
 		g.Go(func() error { return w.lookAt(looking, snapshot, part, ranges) })
 	}
-	if err := g.Wait(); errors.Is(err, errMissed) {
+	all := make(chan error, 1)
+	go func() { all <- g.Wait() }()
+	if err := w.keep(ctx, all); errors.Is(err, errMissed) {
 		found.missed = true
 	} else if err != nil {
 		return found, err
@@ -200,8 +219,36 @@ func (w *worker) look(ctx context.Context) (looked, error) {
 	return found, ctx.Err()
 }
 
-// errMissed says that a row was found, and that nobody need look further.
-var errMissed = errors.New("a row was missed")
+// keep keeps the snapshot and the table's lock until those are done who look, and returns their error. Where it cannot, what
+// they saw need not be the whole table.
+func (w *worker) keep(ctx context.Context, looking <-chan error) error {
+	ticker := time.NewTicker(keepEvery)
+	defer ticker.Stop()
+	var lost error
+	for {
+		select {
+		case err := <-looking:
+			if err == nil && lost == nil {
+				_, lost = exchange(ctx, w.conn.PgConn(), pgsql.StillKept)
+			}
+			if err == nil {
+				err = lost
+			}
+			return err
+		case <-ticker.C:
+			if lost == nil {
+				_, lost = exchange(ctx, w.conn.PgConn(), pgsql.StillKept)
+			}
+		}
+	}
+}
+
+var (
+	// errMissed says that a row was found, and that nobody need look further.
+	errMissed = errors.New("a row was missed")
+	// errLookAgain says that it could not be looked to the end, for a reason that passes.
+	errLookAgain = errors.New("the look at the table must begin again")
+)
 
 // lookAt looks at ranges of pages as they were in a snapshot, over a connection of its own.
 func (e *engine) lookAt(ctx context.Context, snapshot string, part pgsql.Part, ranges <-chan KeyRange) error {
@@ -213,12 +260,16 @@ func (e *engine) lookAt(ctx context.Context, snapshot string, part pgsql.Part, r
 		}
 	}
 	defer rollback(context.WithoutCancel(ctx), w.conn.PgConn())
-	if _, err := exchange(ctx, w.conn.PgConn(), pgsql.BeginSnapshot, pgsql.SetSnapshot(snapshot), w.sql.jobSettings(Segment{Pass: PassSweep}, w.pace())); err != nil {
+	answers, err := exchange(ctx, w.conn.PgConn(), pgsql.BeginSnapshot, pgsql.SetSnapshot(snapshot), w.sql.jobSettings(Segment{Pass: PassSweep}, w.pace()))
+	if err != nil {
+		if code := pgerr.Code(err); len(answers) == 1 && (code == "22023" || code == "55000") { // who kept it is gone, or on another server
+			return fmt.Errorf("%w: %s", errLookAgain, pgerr.Describe(err))
+		}
 		return err
 	}
 	for r := range ranges {
-		if err := w.mayWork(ctx, 0); err != nil {
-			return err
+		if e.ordersNow().Desired != DesiredRunning { // whoever waits with a snapshot keeps the whole database from being cleaned
+			return fmt.Errorf("%w: the run was stopped", errLookAgain)
 		}
 		part.Range = pgsql.Range{After: r.After, Through: r.Through}
 		for _, step := range w.sql.steps {
@@ -240,7 +291,7 @@ func (e *engine) lookAt(ctx context.Context, snapshot string, part pgsql.Part, r
 
 // planLook adds the statements of [worker.look].
 func (s statements) planLook(open, closed pgsql.Range, p *Plan, add func(string, ...pgsql.Statement)) error {
-	add("when the walk is done and after each sweep: one snapshot for all workers", pgsql.BeginSnapshot, pgsql.ExportSnapshot, s.walk.Keep(), pgsql.SetSnapshot("…"))
+	add("when the walk is done and after each sweep: one snapshot for all workers", s.walk.Keep(), pgsql.ExportSnapshot, pgsql.StillKept, pgsql.BeginSnapshot, pgsql.SetSnapshot("…"))
 	for _, r := range []pgsql.Range{open, closed} {
 		for _, step := range s.steps {
 			for _, part := range []pgsql.Part{{Range: r, Sweep: 1, Reading: true}, {Range: r, Reading: true}} {

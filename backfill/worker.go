@@ -357,7 +357,7 @@ func (w *worker) tally(chunk *Chunk, answers []answer, of []int) error {
 			row := answers[i].rows[0]
 			// A row that came into scope after the lock, and that somebody was changing, is counted and not
 			// changed. The closing sweep would find it; without one the chunk is done again.
-			if locked := answers[i-1].rows[0][0]; row[0] != locked && !w.plan.Job.Idempotent {
+			if locked := answers[i-1].rows[0][0]; row[0] != locked && !w.plan.sweeps() {
 				return fmt.Errorf("%w: %s were locked, %s are in scope now", errEntered, locked, row[0])
 			}
 			chunk.RowsChanged[step] = number(row[3])

@@ -9,6 +9,8 @@ import (
 var (
 	BeginSnapshot  = Statement{Name: "begin", SQL: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
 	ExportSnapshot = Statement{Name: "snapshot", SQL: "SELECT pg_catalog.pg_export_snapshot()"}
+	// StillKept says nothing, so that the server does not take whoever exported a snapshot for dead, and fails where it is lost.
+	StillKept = Statement{Name: "kept", SQL: "SELECT"}
 )
 
 // SetSnapshot makes a transaction that has just begun see what the one sees that exported the snapshot.

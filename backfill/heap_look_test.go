@@ -1,0 +1,179 @@
+package backfill_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/pgtest"
+)
+
+// atLook does something each time before the look at the end of a heap walk begins, with its number from 1.
+func atLook(do func(nth int)) backfill.Observer {
+	nth := 0
+	return func(e backfill.Event) {
+		if e, ok := e.(backfill.Waiting); ok && strings.HasPrefix(e.Reason, "looking whether") {
+			nth++
+			do(nth)
+		}
+	}
+}
+
+// doubling is the job over [keyless] tables.
+func doubling() backfill.Job { return sets("w", map[string]string{"n": "t.x * 2"}) }
+
+// A schema change that rewrites the table while the look begins has its rows hidden from snapshots before it: the look waits
+// for it first, and then sees them.
+//
+// Made to fail: with the snapshot taken before the table's lock the table looks empty, and the run finishes without its rows.
+func TestHeapLookWaitsForARewrite(t *testing.T) {
+	t.Parallel()
+	db := installed(t, keyless(300))
+	plan := byHeap(t, db, doubling())
+	plan.Pace.LockTimeout = 20 * time.Second
+	var alter *pgx.Conn
+	altering := make(chan struct{})
+	w := join(t, db, plan, part{observer: atLook(func(nth int) {
+		if nth == 1 {
+			alter = begun(t, db, "UPDATE w SET n = -1 WHERE id <= 100", "ALTER TABLE w ALTER COLUMN id TYPE bigint")
+			close(altering)
+		}
+	})})
+	<-altering
+	blocked(t, db)
+	finish(t, alter, "COMMIT")
+	w.finished()
+	doubled(t, db, 300)
+}
+
+// A look that runs into the statement timeout looks at less at a time.
+//
+// Made to fail: with as many rows a statement as before, the run fails after twenty timeouts.
+func TestHeapLookThatTakesTooLong(t *testing.T) {
+	t.Parallel()
+	db := installed(t, keyless(300), `CREATE FUNCTION slow(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM pg_sleep(0.003); RETURN $1 * 2; END $$`)
+	plan := byHeap(t, db, sets("w", map[string]string{"n": "slow(t.x)"}))
+	plan.Pace.StatementTimeout = 600 * time.Millisecond
+	join(t, db, plan, part{observer: atLook(func(nth int) {
+		if nth == 1 {
+			db.Exec("UPDATE w SET n = x * 2")
+		}
+	})}).finished()
+	doubled(t, db, 300)
+}
+
+// Where the connection that keeps the snapshot is lost before the others have taken it, it is looked again.
+//
+// Made to fail: with the server's refusal of the snapshot taken for the job's error, the run fails.
+func TestHeapLookLosesItsSnapshot(t *testing.T) {
+	t.Parallel()
+	db := installed(t, keyless(300))
+	plan := byHeap(t, db, doubling())
+	plan.Pace.Workers = 1
+	var looking atomic.Bool
+	var lost atomic.Int64
+	dial := dialing(db.DSN())
+	admin := db.Conn()
+	w := join(t, db, plan, part{
+		observer: atLook(func(int) { looking.Store(true) }),
+		connect: func(ctx context.Context) (*pgx.Conn, error) {
+			if looking.Load() && lost.Add(1) == 1 {
+				if _, err := admin.Exec(ctx, `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+					WHERE datname = current_database() AND application_name LIKE 'pgbackfill %' AND xact_start IS NOT NULL`); err != nil {
+					return nil, err
+				}
+			}
+			return dial(ctx)
+		},
+	})
+	w.finished()
+	doubled(t, db, 300)
+	if lost.Load() == 0 {
+		t.Error("no connection was made for the look")
+	}
+}
+
+// A run that is paused while it looks keeps no snapshot: nothing holds back cleaning for as long as the pause takes.
+//
+// Made to fail: with the look waiting in the middle of its transaction, it is open until the run goes on.
+func TestHeapLookIsPaused(t *testing.T) {
+	t.Parallel()
+	db := installed(t, keyless(600), `CREATE FUNCTION slow(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM pg_sleep(0.003); RETURN $1 * 2; END $$`)
+	plan := byHeap(t, db, sets("w", map[string]string{"n": "slow(t.x)"}))
+	plan.Pace.StatementTimeout = 600 * time.Millisecond
+	w := join(t, db, plan, part{observer: atLook(func(nth int) {
+		if nth == 1 {
+			db.Exec("UPDATE w SET n = x * 2")
+			db.Exec("UPDATE pgbackfill.runs SET desired = 'paused', desired_reason = 'a test'")
+		}
+	})})
+	state := func(want string) {
+		t.Helper()
+		pgtest.Eventually(t, ended/2, func() error {
+			if is := pgtest.One[string](db, "SELECT state FROM pgbackfill.runs"); is != want {
+				return fmt.Errorf("the run is %s, want %s", is, want)
+			}
+			return nil
+		})
+	}
+	state("paused")
+	pgtest.Eventually(t, 5*time.Second, func() error {
+		if open := pgtest.All[string](db, "SELECT left(query, 80) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'pgbackfill %' AND backend_xmin IS NOT NULL"); len(open) > 0 {
+			return fmt.Errorf("the paused run keeps snapshots: %v", open)
+		}
+		return nil
+	})
+	db.Exec("UPDATE pgbackfill.runs SET desired = 'running', desired_reason = ''")
+	w.finished()
+	doubled(t, db, 600)
+}
+
+// A run that gave up because something undid what it did goes on once that is mended, as it says.
+//
+// Made to fail: with the sweeps counted over the run's whole life it gives up again at once.
+func TestHeapWalkGoesOnOnceMended(t *testing.T) {
+	t.Parallel()
+	db := installed(t, keyless(50))
+	plan := byHeap(t, db, doubling())
+	spoiled := join(t, db, plan, part{observer: atLook(func(int) { db.Exec("UPDATE w SET n = -1 WHERE id = 7") })})
+	if _, err := spoiled.wait(); !errors.Is(err, backfill.ErrIncomplete) {
+		t.Fatalf("the run ended with %v", err)
+	}
+	s := join(t, db, plan, part{}).finished()
+	doubled(t, db, 50)
+	info, err := spoiled.store.Newest(t.Context(), plan.Job.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.SweepChanged < 6 || info.Totals.SweepChanged != s.SweepChanged {
+		t.Errorf("sweeps changed %d rows, and status says %d", s.SweepChanged, info.Totals.SweepChanged)
+	}
+}
+
+// The size of chunks is found also where it is no whole number of pages.
+//
+// Made to fail: with pages rounded down, each chunk holds fewer rows than were asked for and none is measured.
+func TestHeapChunksGrow(t *testing.T) {
+	t.Parallel()
+	db := installed(t, "CREATE TABLE w (id int, x int, n int, pad text) WITH (autovacuum_enabled = off); INSERT INTO w SELECT i, i, NULL, repeat('x', 290) FROM generate_series(1, 20000) AS i; ANALYZE w")
+	for _, rows := range []float64{32.9, 70} {
+		plan := byHeap(t, db, doubling())
+		plan.Job.Name = fmt.Sprintf("grows-%.0f", rows)
+		plan.Heap.RowsPerBlock, plan.Pace.ChunkRows, plan.Pace.ChunkMaxRows, plan.Pace.Workers = rows, 0, 5000, 1
+		plan.Pace.ChunkTarget = 10 * time.Second
+		grown := 0
+		for _, e := range of[backfill.ChunkCommitted](do(t, db, plan)) {
+			grown = max(grown, e.NextRows)
+		}
+		if grown <= 1000 {
+			t.Errorf("with %v rows a page no chunk grew", rows)
+		}
+	}
+}
