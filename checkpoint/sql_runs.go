@@ -92,7 +92,7 @@ const runColumns = `SELECT r.id, r.job, r.spec, r.spec_hash, r.params, r.table_o
               COALESCE(sum(m.seq - CASE WHEN m.fence IS NULL THEN 0 ELSE 1 END), 0)::bigint AS chunks,
               COALESCE(sum(m.total_seen) FILTER (WHERE s.pass < 3), 0)::bigint AS seen,
               COALESCE(sum(m.total_changed), 0)::bigint AS changed,
-              COALESCE(sum(m.total_changed) FILTER (WHERE s.pass = 3), 0)::bigint AS swept,
+              COALESCE(sum(m.total_changed) FILTER (WHERE s.pass >= 3), 0)::bigint AS swept,
               COALESCE(sum(m.total_unmatched) FILTER (WHERE s.pass < 3), 0)::bigint AS unmatched,
               COALESCE(sum(m.total_multiple) FILTER (WHERE s.pass < 3), 0)::bigint AS multiple,
               COALESCE(extract(epoch FROM sum(m.total_duration)), 0)::double precision AS busy,
