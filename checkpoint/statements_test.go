@@ -9,6 +9,7 @@ import (
 
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/internal/localpg"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 	"github.com/pgbackfill/pgbackfill/internal/pgtest"
 )
 
@@ -46,6 +47,7 @@ func TestEveryStatementIsListed(t *testing.T) {
 	}
 	role, dsn := db.Role("")
 	db.Exec(Grants(role))
+	db.Exec("GRANT CREATE ON SCHEMA pgbackfill TO " + pgsql.Ident(role) + "; CREATE TABLE kept (id int PRIMARY KEY, n int); ALTER TABLE kept OWNER TO " + pgsql.Ident(role))
 	s, err := Open(t.Context(), connecting(dsn), Options{CancelPatience: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -84,14 +86,24 @@ func TestEveryStatementIsListed(t *testing.T) {
 
 	again, _, err := s.CreateAfter(t.Context(), planned("listed", 100), run.ID())
 	must(err)
+	tables := []pgsql.Capture{{
+		Run: int64(again.ID()), No: 1, OID: pgtest.One[uint32](db, "SELECT 'kept'::regclass::oid"), Table: "public.kept", Updates: true,
+		Key:  []pgsql.KeyColumn{{Name: "id", Type: "integer", Equal: "pg_catalog.="}},
+		Kept: []pgsql.KeptColumn{{Number: 2, Name: "n", Type: "integer", Bare: "integer", Updated: true}},
+	}}
+	must(again.Capture(t.Context(), tables))
 	asleep := sleepingTransaction(t, db, record(t, again, chunk(1, 1, -1, 50)))
 	if err := again.Cancel(t.Context()); err == nil {
 		t.Fatal("it was cancelled under a chunk in flight")
 	}
 	must(asleep.Close(t.Context()))
 	pgtest.Eventually(t, 10*time.Second, func() error { return again.Cancel(t.Context()) })
+	must(again.Release(t.Context()))
 
 	listed := map[string]bool{}
+	for _, p := range append(pgsql.Install(tables), pgsql.Uninstall(tables)...) { // plan prints them with the job's statements
+		listed[strings.TrimSpace(spaces.ReplaceAllString(p.SQL, " "))] = true
+	}
 	for _, p := range Statements() {
 		listed[strings.TrimSpace(spaces.ReplaceAllString(p.SQL, " "))] = true
 	}
