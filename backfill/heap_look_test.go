@@ -71,7 +71,7 @@ func TestHeapLookThatTakesTooLong(t *testing.T) {
 
 // Where the connection that keeps the snapshot is lost before the others have taken it, it is looked again.
 //
-// Made to fail: with the server's refusal of the snapshot taken for the job's error, the run fails.
+// Made to fail: with errLookAgain taken for an error that does not pass, the run fails.
 func TestHeapLookLosesItsSnapshot(t *testing.T) {
 	t.Parallel()
 	db := installed(t, keyless(300))
