@@ -38,6 +38,8 @@ type Options struct {
 	Ledger   Ledger
 	Segments Segments
 	Control  Control
+	// Tasks is needed where the job has prepare, helpers or finish.
+	Tasks    Tasks
 	Throttle Throttle
 	// Programs starts the programs that a transform may name; nil allows none. Transforms are the functions that it
 	// may name instead, by name. Both are needed only where the job says so.
@@ -62,6 +64,7 @@ type engine struct {
 	ledger   Ledger
 	segments Segments
 	control  Control
+	tasks    Tasks
 	throttle Throttle
 	observe  Observer
 	clamp    func(Pace) Pace
@@ -81,9 +84,11 @@ type engine struct {
 	// closing is set from the time on when the closing sweep is waited for.
 	closing atomic.Bool
 	// rounds counts the sweeps of a heap walk that this process has found necessary.
-	rounds   int
-	paceNow  atomic.Pointer[Pace]
-	sizerNow atomic.Pointer[sizer]
+	rounds int
+	// preparing is set until the plan is one that can be run.
+	preparing atomic.Bool
+	paceNow   atomic.Pointer[Pace]
+	sizerNow  atomic.Pointer[sizer]
 
 	mu sync.Mutex
 	// orders are the last ones heard; changed is closed, and made anew, when they change.
@@ -109,6 +114,9 @@ func Work(ctx context.Context, o Options) (Summary, error) {
 	started := time.Now()
 	err = e.begin(ctx, o)
 	if err == nil {
+		err = e.prepareRun(ctx, o)
+	}
+	if err == nil {
 		err = e.passes(ctx)
 	}
 	// What follows must be said even where the work was asked to stop.
@@ -123,16 +131,24 @@ func Work(ctx context.Context, o Options) (Summary, error) {
 }
 
 func newEngine(o Options) (*engine, error) {
-	sql, err := statementsOf(o.Plan)
+	plan := *o.Plan
+	if plan.run == 0 {
+		plan.run = o.Run
+	}
+	sql, err := statementsOf(&plan)
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{
-		plan: o.Plan, run: o.Run, process: o.Process,
-		connect: o.Connect, ledger: o.Ledger, segments: o.Segments, control: o.Control, throttle: o.Throttle,
-		clamp: o.Clamp, abort: o.Abort, maxChunks: o.MaxChunks,
-		sql: sql.of(o.Plan, o.Run), changed: make(chan struct{}), queue: newQueue(0, nil),
+	if o.Tasks == nil && (o.Plan.Job.tasks() || o.Plan.Job.Finish != nil) {
+		return nil, fmt.Errorf("job %s has prepare, helpers or finish, and Options.Tasks is not set", o.Plan.Job.Name)
 	}
+	e := &engine{
+		plan: &plan, run: o.Run, process: o.Process,
+		connect: o.Connect, ledger: o.Ledger, segments: o.Segments, control: o.Control, tasks: o.Tasks, throttle: o.Throttle,
+		clamp: o.Clamp, abort: o.Abort, maxChunks: o.MaxChunks,
+		sql: sql.of(&plan, o.Run), changed: make(chan struct{}), queue: newQueue(0, nil),
+	}
+	e.preparing.Store(o.Plan.Pending)
 	e.progress = NewProgress(nil)
 	e.observe = Tee(e.progress.Observe, o.Observer)
 	if e.clamp == nil {
@@ -159,7 +175,7 @@ func (e *engine) begin(ctx context.Context, o Options) error {
 		EstimatedRows: e.plan.EstimatedRows,
 	})
 	if orders := e.ordersNow(); orders.Desired == DesiredRunning && !orders.State.Over() && orders.State != StateFinishing {
-		return e.steadily(ctx, func(ctx context.Context) error { return e.setState(ctx, StateRunning, "") })
+		return e.steadily(ctx, func(ctx context.Context) error { return e.setState(ctx, e.working(orders), "") })
 	}
 	return nil
 }
@@ -168,8 +184,10 @@ func (e *engine) begin(ctx context.Context, o Options) error {
 // and it may be an earlier one than before.
 func (e *engine) passes(ctx context.Context) error {
 	for pass := e.ordersNow().Pass; ; {
-		if err := e.goOver(ctx, pass); err != nil {
-			return err
+		if !e.plan.Finishing { // else all of them are done
+			if err := e.goOver(ctx, pass); err != nil {
+				return err
+			}
 		}
 		over := false
 		err := e.steadily(ctx, func(ctx context.Context) (err error) {

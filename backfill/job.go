@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -108,6 +109,15 @@ type Helper struct {
 	Query Expr `json:"query"`
 	// Key are the columns of its unique key; none is no key.
 	Key []string `json:"key,omitempty"`
+}
+
+// helper is the helper of a name; nil where there is none.
+func (j Job) helper(name string) *Helper {
+	at := slices.IndexFunc(j.Helpers, func(h Helper) bool { return h.Name == name })
+	if at < 0 {
+		return nil
+	}
+	return &j.Helpers[at]
 }
 
 // Script is SQL that is run once.

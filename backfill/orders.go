@@ -69,11 +69,7 @@ func (e *engine) obey(ctx context.Context) error {
 	e.mu.Lock()
 	orders, parked := e.orders, e.parked >= e.active
 	e.mu.Unlock()
-	working := StateRunning
-	if orders.Pass.Sweeps() || orders.State == StateFinishing || e.closing.Load() {
-		working = StateFinishing
-	}
-	want, reason := working, "" // why it was paused is no reason to work
+	want, reason := e.working(orders), "" // why it was paused is no reason to work
 	if orders.Desired == DesiredPaused {
 		reason = orders.Reason
 		if want = StatePausing; parked {
@@ -84,6 +80,17 @@ func (e *engine) obey(ctx context.Context) error {
 		return nil
 	}
 	return e.setState(ctx, want, reason)
+}
+
+// working is the state of a run that is worked on.
+func (e *engine) working(orders Orders) State {
+	switch {
+	case e.plan.Finishing || orders.Pass.Sweeps() || orders.State == StateFinishing || e.closing.Load():
+		return StateFinishing
+	case e.preparing.Load() && orders.State != StateRunning: // else another process has got further
+		return StatePreparing
+	}
+	return StateRunning
 }
 
 func (e *engine) setState(ctx context.Context, to State, reason string) error {

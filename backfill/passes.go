@@ -33,6 +33,7 @@ const sweepRows = 1_000_000
 // second visit would be wrong.
 func (e *engine) following(ctx context.Context, pass Pass) (Pass, []Segment, error) {
 	switch {
+	case e.plan.Finishing:
 	case e.plan.Heap != nil:
 		return e.afterHeap(ctx, pass)
 	case pass == PassWalk:
@@ -263,9 +264,28 @@ func (e *engine) ask(ctx context.Context, question func(*worker) error) error {
 	}
 }
 
+// finishJob does the job's finish, when it is proven that every chunk before it is committed. It returns false where
+// the run is not in its last pass any more.
+func (e *engine) finishJob(ctx context.Context, pass Pass) (bool, error) {
+	if e.plan.Job.Finish == nil {
+		return true, nil
+	}
+	e.closing.Store(true)
+	if err := e.setState(ctx, StateFinishing, ""); err != nil {
+		return false, err
+	}
+	if covered, err := e.tasks.Complete(ctx, pass); err != nil || !covered {
+		return false, err
+	}
+	return true, e.doTasks(ctx, PartFinish)
+}
+
 // finish ends the run, once the ledger alone says that everything is covered. It returns false
 // where the run is not in its last pass any more.
 func (e *engine) finish(ctx context.Context, pass Pass) (bool, error) {
+	if done, err := e.finishJob(ctx, pass); err != nil || !done {
+		return false, err
+	}
 	from := e.ordersNow().State
 	sum, err := e.totals(ctx)
 	if err != nil {

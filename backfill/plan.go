@@ -33,6 +33,12 @@ type Plan struct {
 	Transform *PlannedTransform `json:"transform,omitempty"`
 	// DualWrite is the trigger that the job asks for; nil where it asks for none.
 	DualWrite *pgsql.DualWrite `json:"-"`
+	// Pending is set where prepare and helpers are still to be done: the plan is then made again, by what is there
+	// after them, and that one is run. Unresolved says what could not be looked at yet.
+	Pending    bool     `json:"pending,omitempty"`
+	Unresolved []string `json:"unresolved,omitempty"`
+	// Finishing is set where the run's finish has begun: nothing is left to walk, and what the job speaks of may be gone.
+	Finishing bool `json:"finishing,omitempty"`
 	// SearchPath is the search_path the job's statements run under, pinned for the run.
 	SearchPath string `json:"search_path"`
 	// Segments are those of PassWalk. The last one's Through is the greatest key at planning;
@@ -54,6 +60,14 @@ type Plan struct {
 	Findings   []Finding          `json:"findings"`
 	// Fingerprint is what the table must still look like on resume: a line each, by name.
 	Fingerprint map[string]string `json:"fingerprint"`
+
+	// helpers are what {{helper x}} stands for; nil is the helpers' tables.
+	helpers map[string]string
+	// run is the run that the plan is for; 0 is one that is still to be made.
+	run RunID
+	// accepted are the ids of findings that somebody accepted, and acceptedBy who that was.
+	accepted   []string
+	acceptedBy string
 
 	// nulls are the assignments of which it is known when they make a NULL.
 	nulls map[assigned]*pgsql.Nulls
@@ -95,6 +109,7 @@ type Finding struct {
 
 // Accept marks the findings that somebody accepted in writing, by their ids.
 func (p *Plan) Accept(ids []string, who string) {
+	p.accepted, p.acceptedBy = ids, who
 	for i := range p.Findings {
 		if slices.Contains(ids, p.Findings[i].ID) {
 			p.Findings[i].Accepted = who

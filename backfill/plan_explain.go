@@ -85,6 +85,9 @@ func (pl *planning) explain(ctx context.Context) error {
 		for _, s := range e.statements {
 			text, nodes, err := pl.explainOne(ctx, e.settings, s)
 			if err != nil {
+				if pl.later("statement "+s.Name, err) || pl.helperInTheWay(err) {
+					continue
+				}
 				return pl.unexplained(s, err)
 			}
 			pl.nodes[s.Name] = nodes

@@ -20,24 +20,23 @@ import (
 // or type is found before anything is written, and its place in the job file.
 func (pl *planning) prepare(ctx context.Context) error {
 	var err error
-	if pl.sql, err = statementsOf(pl.plan.withoutSecrets()); err != nil {
+	shown := pl.plan.withoutSecrets()
+	if pl.plan.Pending {
+		shown.helpers = pl.queries()
+	}
+	if pl.sql, err = statementsOf(shown); err != nil {
 		return err
 	}
-	if _, err := exchange(ctx, pl.conn.PgConn(), pgsql.Statement{Name: "savepoint", SQL: "SAVEPOINT pgbackfill"}, pl.jobSettings()); err != nil {
-		return err
-	}
-	for _, step := range pl.sql.steps {
+	for i, step := range pl.sql.steps {
 		check, err := step.Check(pgsql.Part{Out: pl.sql.out})
 		if err != nil {
 			return &Error{Place: pl.place(), Found: err.Error(), Remedy: "see the templates in the manual", Kind: ErrInput}
 		}
-		// An unnamed statement is forgotten by itself.
-		if _, err := pl.conn.PgConn().Prepare(ctx, "", check.SQL, nil); err != nil {
+		if _, err := pl.prepared(ctx, check.SQL); err != nil && !pl.later("step "+pl.plan.Job.Steps[i].Name, err) && !pl.helperInTheWay(err) {
 			return pl.refused(check.SQL, err)
 		}
 	}
-	_, err = exchange(ctx, pl.conn.PgConn(), pgsql.Statement{Name: "rollback", SQL: "ROLLBACK TO SAVEPOINT pgbackfill"})
-	return err
+	return nil
 }
 
 // refused explains why the server does not accept the job's SQL, at the place in the job file.

@@ -37,6 +37,9 @@ func (pl *planning) refuseColumns() []error {
 		place := pl.at(a.Value.Line)
 		c := t.Column(a.Column)
 		switch {
+		case c == nil && (pl.plan.Finishing || pl.plan.Pending && pl.prepares(a.Column)):
+			pl.unresolved("set: column %s", a.Column)
+			pl.blank = true
 		case c == nil:
 			remedy := "the columns are " + strings.Join(t.ColumnNames(), ", ")
 			if similar := catalog.Similar(a.Column, t.ColumnNames()); len(similar) > 0 {
@@ -194,7 +197,7 @@ func (pl *planning) refuseWithoutIdentity() []error {
 
 func (pl *planning) refuseWithoutIndex() []error {
 	t := &pl.plan.Table
-	if pl.key.Index != nil || pl.plan.Heap != nil || t.CurrentPages <= noIndexPages {
+	if pl.key.Index != nil || pl.plan.Heap != nil || t.CurrentPages <= noIndexPages || pl.tolerant() { // prepare may build one
 		return nil
 	}
 	return []error{Inputf("table "+t.Quoted, pl.createIndex(), "no index serves a walk by its key: %s; every chunk would read the whole table of %d pages",

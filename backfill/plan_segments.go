@@ -156,7 +156,10 @@ func (pl *planning) estimate(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		pl.scope, err = pl.estimateOf(ctx, pl.jobSettings(), all)
+		if pl.scope, err = pl.estimateOf(ctx, pl.jobSettings(), all); err != nil && (pl.later("where", err) || pl.helperInTheWay(err)) {
+			pl.scope = rows
+			return nil
+		}
 		return err
 	}
 	return nil

@@ -18,6 +18,7 @@ const scattered = 0.5
 // a table larger than the server's cache, else in physical order where that is right for the job.
 func (pl *planning) chooseWalk(ctx context.Context) error {
 	job, p := pl.plan.Job, pl.plan
+	_, _, job.Key = pl.walkedTable()
 	asked := job.Walk == WalkHeap || slices.Equal(job.Key, []string{"ctid"})
 	if asked {
 		if why := pl.noHeap(); why != "" {

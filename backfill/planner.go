@@ -22,6 +22,11 @@ type Planner struct {
 	// Constants are the values of its parameters that the run has already; those that are not here are found out.
 	// Secrets never are: they are read from the environment each time.
 	Constants []Constant
+	// Run is the run that is planned for; 0 is one that is still to be made.
+	Run RunID
+	// Prepared is set where its prepare and helpers are done: what does not exist then is an error. Finishing is set
+	// where its finish has begun: what does not exist any more is none.
+	Prepared, Finishing bool
 	// Environment looks up a variable; nil is os.LookupEnv.
 	Environment func(name string) (value string, ok bool)
 	// Programs looks the programs up that transforms name; nil leaves that to the start of the work.
@@ -49,16 +54,32 @@ func (p Planner) Plan(ctx context.Context, conn *pgx.Conn, job Job, pace Pace) (
 		return nil, pl.wrap(err)
 	}
 	defer rollback(context.WithoutCancel(ctx), conn.PgConn())
-	for _, step := range []func(context.Context) error{
-		pl.readServer, pl.readParams, pl.readTable, pl.readFunctions, pl.readCaptures, pl.refuse, pl.readTransform, pl.proveNulls, pl.prepare,
-		pl.planDualWrite, pl.estimate, pl.cut, pl.explain, pl.look,
-	} {
+	err := pl.all(ctx, pl.readServer, pl.readParams, pl.readTasks, pl.prepareHelpers, pl.readTable)
+	if err == nil && !pl.blank {
+		err = pl.all(ctx, pl.readFunctions, pl.readCaptures, pl.refuse)
+	}
+	switch {
+	case err != nil:
+	case pl.blank: // there is nothing to look at yet
+		err = pl.all(ctx, pl.listStatements, pl.look)
+	default:
+		err = pl.all(ctx, pl.readTransform, pl.proveNulls, pl.prepare, pl.planDualWrite, pl.estimate, pl.cut, pl.explain, pl.look)
+		pl.fingerprint()
+	}
+	if err != nil {
+		return nil, pl.wrap(err)
+	}
+	return pl.plan, nil
+}
+
+// all takes steps of the planning, in order.
+func (pl *planning) all(ctx context.Context, steps ...func(context.Context) error) error {
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
-			return nil, pl.wrap(err)
+			return err
 		}
 	}
-	pl.fingerprint()
-	return pl.plan, nil
+	return nil
 }
 
 // planning is one plan in the making.
@@ -67,6 +88,8 @@ type planning struct {
 	plan *Plan
 	// known is what was known before.
 	known Planner
+	// blank is set where the walked table, or a column that is written, is not there yet, or not any more.
+	blank bool
 
 	key       catalog.Key
 	sql       statements
@@ -157,12 +180,27 @@ func (pl *planning) badSetting(s pgsql.Setting, err error) error {
 
 // readTable reads the table and decides what it is walked by.
 func (pl *planning) readTable(ctx context.Context) error {
-	job, p := pl.plan.Job, pl.plan
+	p := pl.plan
+	schema, name, _ := pl.walkedTable()
+	if p.Job.WalkHelper != "" && p.Pending {
+		pl.unresolved("table: helper %s", p.Job.WalkHelper)
+		pl.blank = true
+		return nil
+	}
 	var err error
-	if p.Table, err = catalog.ReadTable(ctx, pl.conn, p.Server, job.Table.Schema, job.Table.Name); err != nil {
+	if p.Table, err = catalog.ReadTable(ctx, pl.conn, p.Server, schema, name); err != nil {
+		if pl.blank = pl.tolerant() && pl.tableLater(err); pl.blank {
+			return nil
+		}
 		return pl.problem("table", err)
 	}
-	return pl.chooseWalk(ctx)
+	if err := pl.chooseWalk(ctx); err != nil {
+		pl.blank = p.Finishing
+		if !pl.blank {
+			return err
+		}
+	}
+	return nil
 }
 
 // readFunctions reads the functions that the job's expressions may call. One of the user's that is not immutable

@@ -27,6 +27,7 @@ var preflight = []check{
 	{"schema-published", SeverityError, (*planning).schemaPublished},
 	{"foreign-partition", SeverityError, (*planning).foreignPartition},
 	{"dual-write-owner", SeverityError, (*planning).dualWriteOwner},
+	{"resolved-later", SeverityNote, (*planning).resolvedLater},
 	{"no-index", SeverityError, (*planning).noIndex},
 	{"undo-triggers", SeverityError, (*planning).undoTriggers},
 	{"undo-cascades", SeverityError, (*planning).undoCascades},
@@ -85,11 +86,20 @@ func FindingIDs() []string {
 // look makes the plan's findings.
 func (pl *planning) look(context.Context) error {
 	for _, c := range preflight {
+		if pl.blank && !aboutServer[c.id] {
+			continue
+		}
 		if n := c.look(pl); n != nil {
 			pl.plan.Findings = append(pl.plan.Findings, Finding{ID: c.id, Severity: c.severity, Title: n.title, Evidence: n.evidence, Remedy: n.remedy})
 		}
 	}
 	return nil
+}
+
+// aboutServer are the findings that need no table.
+var aboutServer = map[string]bool{
+	"schema-missing": true, "schema-published": true, "resolved-later": true, "replica-lag": true, "slot-retains": true, "archive-behind": true,
+	"read-only-default": true, "replicas": true, "pooler": true, "no-monitor": true, "backup-not-attested": true,
 }
 
 func (pl *planning) schemaMissing() *noticed {
@@ -129,7 +139,7 @@ func (pl *planning) foreignPartition() *noticed {
 }
 
 func (pl *planning) noIndex() *noticed {
-	if pl.key.Index != nil || pl.plan.Heap != nil {
+	if pl.key.Index != nil || pl.plan.Heap != nil || pl.plan.Job.Prepare != nil && pl.tolerant() { // prepare may build one
 		return nil
 	}
 	return &noticed{

@@ -85,7 +85,7 @@ func walkOf(p *Plan) pgsql.Walk {
 
 // scopeOf is what the job's SQL in a plan speaks of.
 func scopeOf(p *Plan) pgsql.Scope {
-	s := pgsql.Scope{Walk: walkOf(p), Params: p.Params()}
+	s := pgsql.Scope{Walk: walkOf(p), Params: p.Params(), Helpers: p.helperTables()}
 	if p.Job.Where != nil {
 		s.Where = p.Job.Where.SQL
 	}
@@ -255,6 +255,11 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 		}
 		add("before a run is made, in one transaction, where the trigger is not there as it is to be", install...)
 	}
+	for _, part := range []TaskPart{PartPrepare, PartHelper} {
+		if err := s.plannedTasks(p, part, add); err != nil {
+			return nil, err
+		}
+	}
 	key := make([]string, len(p.Key))
 	open, closed := pgsql.Range{Through: key}, pgsql.Range{After: key, Through: key}
 	walk, sweep := Segment{No: 1, Pass: PassWalk}, Segment{No: 1, Pass: PassSweep}
@@ -320,6 +325,9 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 				return nil, err
 			}
 		}
+	}
+	if err := s.plannedTasks(p, PartFinish, add); err != nil {
+		return nil, err
 	}
 	return list, nil
 }

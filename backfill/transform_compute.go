@@ -62,7 +62,7 @@ func (e *rowFailedError) Error() string { return "the transform failed row " + e
 // newTransforming makes ready what the plan's job needs; it refuses what is not allowed.
 func newTransforming(o Options) (*transforming, error) {
 	job := o.Plan.Job.Transform
-	if job == nil {
+	if job == nil || o.Plan.Transform == nil && (o.Plan.Pending || o.Plan.Finishing) { // not yet, or no more
 		return nil, nil
 	}
 	plan := o.Plan.Transform

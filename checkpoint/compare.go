@@ -36,13 +36,17 @@ func Compare(info RunInfo, plan *backfill.Plan, version string) []Difference {
 			list = append(list, Difference{"param " + c.Name, "the secret that the run began with", "another value of the environment variable " + c.Env})
 		}
 	}
-	if info.TableOID != plan.Table.OID {
+	// What the table is like is known when prepare is done, and may change when finish has begun.
+	known := !info.Walk.Pending && !plan.Pending && !info.Finishing
+	if known && info.TableOID != plan.Table.OID {
 		list = append(list, Difference{
 			"table: identity", fmt.Sprintf("%s with OID %d", info.Table, info.TableOID),
 			fmt.Sprintf("%s with OID %d", tableText(backfill.TableName{Schema: plan.Table.Schema, Name: plan.Table.Name}), plan.Table.OID),
 		})
 	}
-	list = append(list, compareLines("table: ", info.Fingerprint, plan.Fingerprint)...)
+	if known {
+		list = append(list, compareLines("table: ", info.Fingerprint, plan.Fingerprint)...)
+	}
 	if was, is := series(info.ToolVersion), series(version); was != is && was != "dev" && is != "dev" {
 		list = append(list, Difference{"tool", info.ToolVersion, version})
 	}

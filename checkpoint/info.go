@@ -26,11 +26,16 @@ type Walk struct {
 	// Origin is where the job was written.
 	Origin string `json:"origin,omitempty"`
 	// Segments is how many segments were planned for the walk; Nulls is set where one of them holds the rows with a NULL in the key.
+	// Pending is set until the plan is made by what prepare and helpers left: there is nothing here before.
+	Pending  bool `json:"pending,omitempty"`
 	Segments int  `json:"segments"`
 	Nulls    bool `json:"nulls,omitempty"`
 }
 
 func walkOf(plan *backfill.Plan) Walk {
+	if plan.Pending {
+		return Walk{Origin: plan.Job.Origin, SearchPath: plan.SearchPath, Pending: true}
+	}
 	w := Walk{
 		Walk: plan.Walk, Key: plan.Key, Index: plan.Index, Unique: plan.Unique, Heap: plan.Heap, SearchPath: plan.SearchPath,
 		Origin: plan.Job.Origin, Segments: len(plan.Segments),
@@ -61,11 +66,13 @@ type RunInfo struct {
 	Desired       backfill.Desired `json:"desired"`
 	DesiredReason string           `json:"desired_reason,omitempty"`
 	Pass          backfill.Pass    `json:"pass"`
-	Overrides     backfill.Pace    `json:"overrides"`
-	EstimatedRows int64            `json:"estimated_rows"`
-	ToolVersion   string           `json:"tool_version"`
-	CreatedAt     time.Time        `json:"created_at"`
-	CreatedBy     string           `json:"created_by"`
+	// Finishing is set where the job's finish has begun.
+	Finishing     bool          `json:"finishing,omitempty"`
+	Overrides     backfill.Pace `json:"overrides"`
+	EstimatedRows int64         `json:"estimated_rows"`
+	ToolVersion   string        `json:"tool_version"`
+	CreatedAt     time.Time     `json:"created_at"`
+	CreatedBy     string        `json:"created_by"`
 	// StartedAt and FinishedAt are nil where that has not happened.
 	StartedAt  *time.Time `json:"started_at,omitempty"`
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
@@ -160,7 +167,7 @@ func (i RunInfo) Remaining() (time.Duration, bool) {
 
 // Planner plans for the run: with the values that its parameters have.
 func (i RunInfo) Planner() backfill.Planner {
-	var p backfill.Planner
+	p := backfill.Planner{Run: i.ID, Prepared: !i.Walk.Pending, Finishing: i.Finishing && !i.State.Over()}
 	for _, name := range slices.Sorted(maps.Keys(i.Params)) {
 		p.Constants = append(p.Constants, i.Params[name])
 	}
@@ -178,7 +185,12 @@ func paramsOf(plan *backfill.Plan) map[string]backfill.Constant {
 
 // Resume puts how the run walks its table into a plan that was made anew, so that work goes on
 // exactly as it began. The segments are the run's own then: the plan keeps none.
+//
+// Where the run is still to be prepared, or the plan is one from before it was, nothing is put: it is planned again.
 func (i RunInfo) Resume(plan *backfill.Plan) {
+	if i.Walk.Pending || plan.Pending {
+		return
+	}
 	plan.Walk, plan.Key, plan.Index, plan.Unique = i.Walk.Walk, i.Walk.Key, i.Walk.Index, i.Walk.Unique
 	plan.Heap = i.Walk.Heap
 	plan.SearchPath, plan.EstimatedRows, plan.Fingerprint = i.Walk.SearchPath, i.EstimatedRows, i.Fingerprint
@@ -257,7 +269,7 @@ func scanRun(rows pgx.Rows) (RunInfo, error) {
 		&i.State, &i.Reason, &i.Desired, &i.DesiredReason, &i.Pass, &overrides, &i.EstimatedRows, &i.ToolVersion,
 		&i.CreatedAt, &i.CreatedBy, &i.StartedAt, &i.FinishedAt, &summary,
 		&t.Segments, &t.SegmentsDone, &t.Chunks, &t.RowsSeen, &t.RowsChanged, &t.SweepChanged, &t.Unmatched, &t.Multiple,
-		&busy, &t.PassSeen, &t.PassExpected, &undo.how, &undo.by, &undo.began, &undo.ended)
+		&busy, &t.PassSeen, &t.PassExpected, &i.Finishing, &undo.how, &undo.by, &undo.began, &undo.ended)
 	if err != nil {
 		return i, err
 	}

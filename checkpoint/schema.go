@@ -23,7 +23,7 @@ var files embed.FS
 // tables are all that the newest version of the schema has.
 var tables = []string{
 	"migrations", "runs", "segments", "chunks", "processes", "events", "undos", "undo_tables", "undo_chunks", "undo_left",
-	"dual_writes", "dual_write_errors",
+	"dual_writes", "dual_write_errors", "tasks",
 }
 
 const createSchema = "CREATE SCHEMA pgbackfill"
@@ -238,7 +238,9 @@ func Grants(runner string) string {
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON pgbackfill.processes TO " + role + ";\n" +
 		"GRANT SELECT, INSERT, UPDATE ON pgbackfill.undos, pgbackfill.undo_tables TO " + role + ";\n" +
 		"GRANT SELECT, INSERT ON pgbackfill.undo_chunks, pgbackfill.undo_left TO " + role + ";\n" +
-		"GRANT SELECT ON pgbackfill.dual_writes, pgbackfill.dual_write_errors TO " + role + ";\n"
+		"GRANT SELECT ON pgbackfill.dual_writes, pgbackfill.dual_write_errors TO " + role + ";\n" +
+		"GRANT SELECT, INSERT, UPDATE ON pgbackfill.tasks TO " + role + ";\n" +
+		"-- For jobs with helpers, whose tables are made in the schema: GRANT CREATE ON SCHEMA pgbackfill TO " + role + ";\n"
 }
 
 // InstallerGrants is the SQL that lets a role, which must own the tables, install triggers there. Their functions run with

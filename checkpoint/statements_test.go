@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/internal/localpg"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
@@ -100,6 +102,8 @@ func TestEveryStatementIsListed(t *testing.T) {
 	pgtest.Eventually(t, 10*time.Second, func() error { return again.Cancel(t.Context()) })
 	must(again.Release(t.Context()))
 
+	doTasks(t, s, conn)
+
 	listed := map[string]bool{}
 	for _, p := range append(pgsql.Install(tables), pgsql.Uninstall(tables)...) { // plan prints them with the job's statements
 		listed[strings.TrimSpace(spaces.ReplaceAllString(p.SQL, " "))] = true
@@ -117,6 +121,37 @@ func TestEveryStatementIsListed(t *testing.T) {
 	for statement := range listed {
 		if !logged[statement] {
 			t.Errorf("listed, and not sent:\n%s", statement)
+		}
+	}
+}
+
+// doTasks makes two runs of a job with a helper, whose tasks are recorded over conn, as the engine does.
+func doTasks(t *testing.T, s *Store, conn *pgx.Conn) {
+	t.Helper()
+	for again := range 2 {
+		plan := planned("tasks", 100)
+		plan.Pending = true
+		run := create(t, s, plan)
+		task := backfill.Task{Part: backfill.PartHelper, No: 1, Relation: "helper_<run>_<name>"}
+		for _, st := range []pgsql.Statement{pgsql.Begin, settings, run.Begin(task), run.Recorded(task), run.Done(task), pgsql.Commit} {
+			if err := send(t.Context(), conn, step{Statement: st}); err != nil {
+				t.Fatalf("%s: %v", st.Name, err)
+			}
+		}
+		if again == 1 {
+			if err := run.DropOlderHelpers(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		plan.Pending = false
+		if first, err := run.Planned(t.Context(), plan); err != nil || !first {
+			t.Fatalf("planned: %v, %v", first, err)
+		}
+		if first, err := run.Planned(t.Context(), plan); err != nil || first {
+			t.Fatalf("planned once more: %v, %v", first, err)
+		}
+		if err := run.Cancel(t.Context()); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -174,7 +174,9 @@ func (s *Store) create(ctx context.Context, plan *backfill.Plan, insert pgsql.St
 		}
 		var steps []step
 		for _, segment := range plan.Segments {
-			steps = append(steps, step{Statement: run.newSegment(segment, backfill.PassWalk)})
+			if !plan.Pending { // else they are planned again
+				steps = append(steps, step{Statement: run.newSegment(segment, backfill.PassWalk)})
+			}
 		}
 		detail, err := jsonParam(map[string]any{"segments": len(plan.Segments), "process": s.process})
 		if err != nil {
@@ -194,15 +196,7 @@ func (s *Store) insertRun(plan *backfill.Plan) (pgsql.Statement, error) {
 	if err != nil {
 		return pgsql.Statement{}, err
 	}
-	walk, err := jsonParam(walkOf(plan))
-	if err != nil {
-		return pgsql.Statement{}, err
-	}
-	lines := plan.Fingerprint
-	if lines == nil {
-		lines = map[string]string{}
-	}
-	fingerprint, err := jsonParam(lines)
+	table, err := tableOf(plan)
 	if err != nil {
 		return pgsql.Statement{}, err
 	}
@@ -210,10 +204,9 @@ func (s *Store) insertRun(plan *backfill.Plan) (pgsql.Statement, error) {
 	if err != nil {
 		return pgsql.Statement{}, err
 	}
-	table := backfill.TableName{Schema: plan.Table.Schema, Name: plan.Table.Name}
 	return pgsql.Statement{Name: "run", SQL: insertRun, Args: [][]byte{
-		pgsql.Text(plan.Job.Name), spec, pgsql.Text(plan.Job.Hash()), pgsql.Int(int64(plan.Table.OID)), pgsql.Text(tableText(table)),
-		walk, fingerprint, pgsql.Int(backfill.PassWalk), pgsql.Int(plan.EstimatedRows), pgsql.Text(s.version), pgsql.Text(s.who), params,
+		pgsql.Text(plan.Job.Name), spec, pgsql.Text(plan.Job.Hash()), table[0], table[1],
+		table[2], table[3], pgsql.Int(backfill.PassWalk), table[4], pgsql.Text(s.version), pgsql.Text(s.who), params,
 	}}, nil
 }
 

@@ -211,7 +211,7 @@ type timeouts struct {
 // notYet are the fields of the job file that this version does not carry out. Those that file has are read and checked
 // all the same; the others come later altogether.
 var notYet = []string{
-	"params", "helpers", "prepare", "finish", "contract", "throttle", "window",
+	"contract", "throttle", "window",
 }
 
 // elsewhere says under which field another one belongs, for those who write it outside.

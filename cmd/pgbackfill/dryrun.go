@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
@@ -15,6 +16,12 @@ func (a *app) dryRun(ctx context.Context, o backfill.Options, file string, chunk
 	a.findings(plan.Findings, file)
 	if blocking := plan.Blocking(); len(blocking) > 0 {
 		return refused(plan, blocking)
+	}
+	if len(plan.Unresolved) > 0 {
+		return &backfill.Error{
+			Place: plan.Job.Origin, Found: "a dry run needs what prepare or a helper makes: " + strings.Join(plan.Unresolved, "; "),
+			Remedy: "run it for a few chunks instead: pgbackfill run --max-chunks 3 " + file, Kind: backfill.ErrInput,
+		}
 	}
 	var rows, changed int64
 	var took time.Duration

@@ -131,7 +131,7 @@ func (a *app) take(ctx context.Context, connect backfill.Connect, plan *backfill
 
 // planner plans for the run that is gone on with, where there is one and the job has what a run keeps.
 func (a *app) planner(ctx context.Context, connect backfill.Connect, job backfill.Job, o runOptions) (backfill.Planner, error) {
-	if o.again || o.dryRun > 0 || len(job.Params) == 0 {
+	if o.again || o.dryRun > 0 || len(job.Params) == 0 && len(job.Helpers) == 0 && job.Prepare == nil && job.Finish == nil {
 		return backfill.Planner{}, nil
 	}
 	earlier, err := a.earlier(ctx, connect, job)
@@ -297,6 +297,11 @@ func (a *app) makeRun(ctx context.Context, store *checkpoint.Store, plan *backfi
 	}
 	if !unfinished || o.again {
 		run, created, err := store.CreateAfter(ctx, plan, newest)
+		if err == nil && created && len(plan.Job.Helpers) > 0 {
+			if err := run.DropOlderHelpers(ctx); err != nil {
+				a.note("warning", err.Error())
+			}
+		}
 		if err != nil || created {
 			return part{Run: run}, err
 		}
@@ -344,7 +349,7 @@ func (a *app) work(ctx context.Context, connect backfill.Connect, plan *backfill
 	defer quiet()
 	summary, err := backfill.Work(ctx, backfill.Options{
 		Run: run.ID(), Plan: plan, Process: run.Process(), Resumed: run.resumed, Joined: run.joined,
-		Connect: connect, Ledger: run, Segments: run, Control: run, Throttle: limit, Programs: a.programs(),
+		Connect: connect, Ledger: run, Segments: run, Control: run, Tasks: run, Throttle: limit, Programs: a.programs(),
 		Observer: show.observe, Abort: a.abort, MaxChunks: int64(o.maxChunks),
 		Clamp: func(p backfill.Pace) backfill.Pace { p, _ = a.cfg.Clamp(p); return p },
 	})

@@ -23,6 +23,8 @@ type Problem struct {
 	Found, Expected string
 	// Remedy is what to type or change.
 	Remedy string
+	// Missing is set where there is no such table.
+	Missing bool
 }
 
 func (p *Problem) Error() string {

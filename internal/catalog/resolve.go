@@ -103,6 +103,7 @@ func missing(ctx context.Context, q Querier, s Server, schema, name string) erro
 		}
 	}
 	p := &Problem{
+		Missing:  true,
 		Found:    fmt.Sprintf("there is no table %s in database %s", name, s.Database),
 		Expected: "a table on the search path (" + strings.Join(s.SearchPath, ", ") + ")",
 	}

@@ -12,7 +12,8 @@ type Scope struct {
 	// Where is the job's predicate over t; "" is every row.
 	Where  string
 	Params []Param
-	// Helpers are the tables that {{helper x}} stands for, quoted and qualified, by x.
+	// Helpers are the tables that {{helper x}} stands for, quoted and qualified, by x; where they are not built yet,
+	// their queries in parentheses, which have the same columns.
 	Helpers map[string]string
 	// Before is the query that {{before}} stands for, over a range of its own; nil where nothing keeps what was there.
 	Before func(r Range, b *Binder) string
@@ -109,7 +110,7 @@ func (f *filling) directive(d Directive) (string, error) {
 		return f.chunk(d.Arg == "nolock"), nil
 	case "helper":
 		if table, ok := f.Helpers[d.Arg]; ok {
-			return table, nil
+			return f.fill(table), nil
 		}
 		return "", fmt.Errorf("%s: the job has no helper of that name", d)
 	case "out":
