@@ -1,6 +1,10 @@
 package backfill
 
-import "time"
+import (
+	"time"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
 
 // Chunk is the part of a segment changed in one transaction: what the ledger records.
 type Chunk struct {
@@ -19,6 +23,8 @@ type Chunk struct {
 	Unmatched, Multiple int64
 	Started             time.Time
 	Duration            time.Duration
+	// Quarantined are the rows of it that were set aside, since they cannot be changed.
+	Quarantined []QuarantinedRow
 	// Attempt is 1 for a chunk that succeeded at once.
 	Attempt int
 	// Worker names the process and worker.
@@ -27,4 +33,16 @@ type Chunk struct {
 	// size is how many rows were asked for, and last is set where the chunk ends its segment.
 	size int
 	last bool
+	// alone is set where it is the rows with the key Range.Through, and no others: those of a quarantined row.
+	alone bool
+	// aside is how many rows of the run are aside with those of this chunk.
+	aside int64
+}
+
+// keys are those of the chunk, in a segment.
+func (c Chunk) keys(seg Segment) pgsql.Range {
+	if c.alone && !seg.Nulls {
+		return pgsql.Range{At: c.Range.Through}
+	}
+	return pgsql.Range{After: c.Range.After, Through: c.Range.Through, Nulls: seg.Nulls}
 }

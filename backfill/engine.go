@@ -45,6 +45,8 @@ type Options struct {
 	// may name instead, by name. Both are needed only where the job says so.
 	Programs   Programs
 	Transforms map[string]TransformFunc
+	// Quarantine keeps the rows aside that cannot be changed; nil is none: the first such row stops the run.
+	Quarantine Quarantine
 	// Observer is told what happens; nil is nobody.
 	Observer Observer
 	// Clamp lowers a pace to what the operator allows; nil allows all.
@@ -66,9 +68,11 @@ type engine struct {
 	control  Control
 	tasks    Tasks
 	throttle Throttle
-	observe  Observer
-	clamp    func(Pace) Pace
-	abort    context.Context
+	// quarantine is nil where no row may be set aside.
+	quarantine Quarantine
+	observe    Observer
+	clamp      func(Pace) Pace
+	abort      context.Context
 	// transforms computes what the job's transform does; nil where it has none.
 	transforms *transforming
 
@@ -145,7 +149,7 @@ func newEngine(o Options) (*engine, error) {
 	e := &engine{
 		plan: &plan, run: o.Run, process: o.Process,
 		connect: o.Connect, ledger: o.Ledger, segments: o.Segments, control: o.Control, tasks: o.Tasks, throttle: o.Throttle,
-		clamp: o.Clamp, abort: o.Abort, maxChunks: o.MaxChunks,
+		quarantine: o.Quarantine, clamp: o.Clamp, abort: o.Abort, maxChunks: o.MaxChunks,
 		sql: sql.of(&plan, o.Run), changed: make(chan struct{}), queue: newQueue(0, nil),
 	}
 	e.preparing.Store(o.Plan.Pending)
@@ -170,9 +174,13 @@ func (e *engine) begin(ctx context.Context, o Options) error {
 	if err := e.beat(ctx); err != nil {
 		return err
 	}
+	aside, err := e.aside(ctx)
+	if err != nil {
+		return err
+	}
 	e.observe(RunStarted{
 		Run: e.run, Job: e.plan.Job.Name, Process: e.process, Resumed: o.Resumed, Joined: o.Joined,
-		EstimatedRows: e.plan.EstimatedRows,
+		EstimatedRows: e.plan.EstimatedRows, Quarantined: aside,
 	})
 	if orders := e.ordersNow(); orders.Desired == DesiredRunning && !orders.State.Over() && orders.State != StateFinishing {
 		return e.steadily(ctx, func(ctx context.Context) error { return e.setState(ctx, e.working(orders), "") })
@@ -350,7 +358,9 @@ func (e *engine) totals(ctx context.Context) (Summary, error) {
 			s.Walked = len(list) > 0 && !slices.ContainsFunc(list, func(seg SegmentState) bool { return !seg.Closed() })
 		}
 	}
-	return s, nil
+	var err error
+	s.Quarantined, err = e.aside(ctx)
+	return s, err
 }
 
 func (s *Summary) add(seg SegmentState) {
@@ -398,4 +408,7 @@ func (e *engine) committed(worker int, c Chunk, seg Segment, mark Mark) {
 	e.outcome(true)
 	e.progressed(seg.No, mark)
 	e.observe(ChunkCommitted{Worker: worker, Chunk: c, Pass: seg.Pass, NextRows: e.sizer().next()})
+	for _, row := range c.Quarantined {
+		e.observe(Quarantined{Worker: worker, Row: row, Aside: c.aside})
+	}
 }

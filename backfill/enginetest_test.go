@@ -212,7 +212,7 @@ func join(t testing.TB, db *pgtest.DB, plan *backfill.Plan, p part) *worked {
 	w := &worked{t: t, store: store, run: run, stop: stop, done: make(chan struct{})}
 	o := backfill.Options{
 		Run: run.ID(), Plan: plan, Process: run.Process(), Resumed: !created, Connect: p.connect,
-		Ledger: run, Segments: run, Control: run, Tasks: run, Throttle: p.throttle, Observer: backfill.Tee(w.record, p.observer),
+		Ledger: run, Segments: run, Control: run, Tasks: run, Quarantine: run, Throttle: p.throttle, Observer: backfill.Tee(w.record, p.observer),
 		Abort: p.abort, MaxChunks: p.most, Programs: programs.Runner{}, Transforms: p.transforms,
 	}
 	if p.ledger != nil {

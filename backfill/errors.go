@@ -62,6 +62,9 @@ var (
 	ErrInterrupted = errors.New("interrupted")
 	// ErrCancelled is a run that somebody cancelled.
 	ErrCancelled = errors.New("cancelled")
+	// ErrIncomplete is work that has done all it could and left something undone: rows that are quarantined, or that
+	// something undoes again, ranges that could not be verified. Exit code 4.
+	ErrIncomplete = errors.New("incomplete")
 	// ErrChanged is a run whose job, parameters, table or tool is not what it was when the run began.
 	ErrChanged = errors.New("changed since the run began")
 	// ErrUnreadable is stored state that is there and cannot be read. It is not ErrNotFound.
@@ -70,8 +73,6 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrIncompatible is stored state of another version of the tool.
 	ErrIncompatible = errors.New("incompatible")
-	// ErrIncomplete: all was done that could be, and not all holds.
-	ErrIncomplete = errors.New("incomplete")
 )
 
 // Inputf is an ErrInput at a place.

@@ -313,6 +313,7 @@ func TestUsersConstraintIsNotTheFence(t *testing.T) {
 				CREATE FUNCTION trip() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN `+body+`; RETURN new; END $$;
 				CREATE TRIGGER trip AFTER UPDATE ON numbers FOR EACH ROW WHEN (new.id = 33) EXECUTE FUNCTION trip()`)
 			plan := planned(t, db, counts("numbers"), whole)
+			plan.Pace.MaxQuarantined = backfill.Off
 			_, err := join(t, db, plan, part{}).wait()
 			if err == nil || !strings.Contains(err.Error(), "through (33)") {
 				t.Errorf("the run ended with %v; expected an error that names row 33", err)

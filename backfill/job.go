@@ -290,11 +290,15 @@ type Pace struct {
 	// SynchronousCommit is the setting of that name for chunk transactions; "" is "off" where no
 	// standby is waited for, and else the server's.
 	SynchronousCommit string `json:"synchronous_commit,omitempty"`
+	// MaxQuarantined is how many rows of a run may be set aside because they cannot be changed; with
+	// one more the run pauses itself. [Off] is none: the first one stops the run.
+	MaxQuarantined int `json:"max_quarantined,omitempty"`
 }
 
-// Off in Pace.Rate or Pace.ChunkRows says "none" aloud: it stands against what a place of
-// lower precedence says, where zero would let it through. [Pace.Settled] turns it into zero
-// when every place has been heard.
+// Off in Pace.Rate, Pace.ChunkRows or Pace.MaxQuarantined says "none" aloud: it stands against
+// what a place of lower precedence says, where zero would let it through. [Pace.Settled] turns
+// the first two into zero when every place has been heard; MaxQuarantined has a default of its
+// own, and stays.
 const Off = -1
 
 // Settled returns p, after the last [Pace.Over], with [Off] turned into the zero that the
@@ -334,6 +338,7 @@ func (p Pace) Over(base Pace) Pace {
 	if p.SynchronousCommit == "" {
 		p.SynchronousCommit = base.SynchronousCommit
 	}
+	p.MaxQuarantined = or(p.MaxQuarantined, base.MaxQuarantined)
 	return p
 }
 
@@ -347,4 +352,5 @@ var DefaultPace = Pace{
 	IdleTimeout:      10 * time.Second,
 	TransformTimeout: 30 * time.Second,
 	ConnectTimeout:   10 * time.Second,
+	MaxQuarantined:   100,
 }

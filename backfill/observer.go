@@ -35,6 +35,8 @@ type (
 		Resumed, Joined bool
 		// EstimatedRows and RowsSeen are the planner's guess and what is walked already.
 		EstimatedRows, RowsSeen, RowsChanged int64
+		// Quarantined counts the rows that are aside already.
+		Quarantined int64
 	}
 	// PassStarted begins a pass.
 	PassStarted struct {
@@ -75,6 +77,13 @@ type (
 		Pass   Pass
 		// NextRows is the size the servo has chosen for the chunks to come.
 		NextRows int
+	}
+	// Quarantined says that rows which cannot be changed are aside; it follows the ChunkCommitted of their chunk.
+	Quarantined struct {
+		Worker int
+		Row    QuarantinedRow
+		// Aside counts all rows of the run that are aside then, over all processes.
+		Aside int64
 	}
 	// ChunkFailed comes when a chunk was rolled back, or its fate is unknown. Retry is what follows.
 	ChunkFailed struct {
@@ -122,6 +131,7 @@ func (SegmentEnded) event()   {}
 func (SegmentSplit) event()   {}
 func (ChunkChanged) event()   {}
 func (ChunkCommitted) event() {}
+func (Quarantined) event()    {}
 func (ChunkFailed) event()    {}
 func (ProgramSaid) event()    {}
 func (Waiting) event()        {}

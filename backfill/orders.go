@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-
-	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 )
 
 // errSurplus tells a worker that there are enough without it, errEnough that the process has
@@ -210,8 +208,7 @@ func (e *engine) failing() bool {
 }
 
 // pauseItself pauses the run for somebody to look at it.
-func (e *engine) pauseItself(ctx context.Context, err error) error {
-	reason := fmt.Sprintf("paused by pgbackfill: more than half of the last %d chunks failed, the last one with %s", failuresLooked, pgerr.Describe(err))
+func (e *engine) pauseItself(ctx context.Context, reason string) error {
 	return e.patiently(ctx, func(ctx context.Context) error {
 		if err := e.control.Pause(ctx, reason); err != nil {
 			return err

@@ -43,6 +43,8 @@ type ProgressSnapshot struct {
 	// RowsChanged counts the rows changed in all passes, Chunks this process's chunks, and
 	// Retries those of its chunks that have to be tried again.
 	RowsChanged, Chunks, Retries int64
+	// Quarantined counts the rows that are aside since they cannot be changed, as far as this process knows.
+	Quarantined int64
 	// RowsPerSecond is this process's pace over its last seconds at work; 0 where it is not known yet.
 	RowsPerSecond float64
 	// ETA is how long the pass will take from now without a pause; negative is unknown.
@@ -129,6 +131,7 @@ func (p *Progress) Observe(e Event) {
 	case RunStarted:
 		p.at.Run, p.at.Job, p.at.State = e.Run, e.Job, StateRunning
 		p.at.EstimatedRows, p.at.RowsChanged = e.EstimatedRows, e.RowsChanged
+		p.at.Quarantined = e.Quarantined
 		p.seen[PassWalk] = e.RowsSeen
 		p.pace.start(now)
 	case PassStarted:
@@ -144,6 +147,8 @@ func (p *Progress) Observe(e Event) {
 		p.workers[e.Worker] = &WorkerProgress{Worker: e.Worker}
 	case ChunkCommitted:
 		p.committed(e)
+	case Quarantined:
+		p.at.Quarantined = e.Aside
 	case ChunkFailed:
 		if e.Retry {
 			p.at.Retries++

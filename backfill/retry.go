@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -28,8 +29,7 @@ var (
 	// errRefused is the ledger's refusal of a chunk. Only the ledger's own statement is refused: what
 	// another one raises is the job's, whatever its constraints are called.
 	errRefused = errors.New("the ledger refused the chunk")
-	// errEntered says that rows came into a chunk between the statement that locks it and the one
-	// that changes it.
+	// errEntered says that rows came into a chunk, or left it, between one statement about it and another.
 	errEntered = errors.New("rows entered the chunk while it was being changed")
 	// errStandstill is a key that is written one way and read another: the walk would not end.
 	errStandstill = errors.New("the next chunk would end at the key where it begins")
@@ -47,11 +47,12 @@ type attempts struct {
 	segment Segment
 	// number is 1 for the first try.
 	number int
-	// narrow bounds the chunk's rows while a place that failed is being closed in on, and
-	// ahead is how many rows there are to go until it is behind us; 0 is no bound.
-	narrow, ahead int
-	// dataErrors counts the data errors of the single row that narrowing ended at.
-	dataErrors int
+	// narrowed are the chunks that failed and are not behind us yet, each a part of the one before it.
+	narrowed []narrowing
+	// failedAt is the end of the undividable chunk that had a data error; nil where none had.
+	failedAt *Key
+	// aside is the chunk that is to be committed next with its rows quarantined; nil is none.
+	aside *Chunk
 	// refusedAt is the sequence number that the ledger refused, 0 for none, and refusals how often
 	// it did so without having got any further.
 	refusedAt, refusals int
@@ -61,15 +62,20 @@ type attempts struct {
 	outside int
 }
 
+// narrowing is a chunk that failed: it is gone over in chunks of at most rows, and ahead of us are so many of its rows.
+type narrowing struct{ rows, ahead int }
+
 func newAttempts(seg Segment) *attempts { return &attempts{segment: seg, number: 1} }
 
-// succeeded forgets the failures, and the narrowing once the place is behind.
+// succeeded forgets the failures, and of the narrowing what is behind: then chunks grow again, step by step, so that one
+// bad row of many costs tries of its own neighbourhood and not of all the chunk it was in.
 func (a *attempts) succeeded(c Chunk) {
-	a.number, a.dataErrors, a.refusedAt, a.refusals, a.timeouts, a.outside = 1, 0, 0, 0, 0, 0
-	if a.narrow > 0 {
-		if a.ahead -= int(c.RowsSeen); a.ahead <= 0 || c.last {
-			a.narrow, a.ahead = 0, 0
-		}
+	a.number, a.failedAt, a.aside, a.refusedAt, a.refusals, a.timeouts, a.outside = 1, nil, nil, 0, 0, 0, 0
+	for i := range a.narrowed {
+		a.narrowed[i].ahead -= int(c.RowsSeen)
+	}
+	for n := len(a.narrowed); n > 0 && (c.last || a.narrowed[n-1].ahead <= 0); n-- {
+		a.narrowed = a.narrowed[:n-1]
 	}
 }
 
@@ -102,10 +108,44 @@ func (w *worker) stuck(seg Segment, mark Mark) error {
 
 // narrower makes the next tries at this place a tenth as long, down to one row.
 func (a *attempts) narrower(failed Chunk) {
-	if a.narrow == 0 {
-		a.ahead = failed.size
+	a.narrowed = append(a.narrowed, narrowing{rows: max(failed.size/10, 1), ahead: failed.size})
+}
+
+// smaller makes all tries up to the end of this place a tenth as long: what takes too long in one part of it does so in others.
+func (a *attempts) smaller(failed Chunk) {
+	ahead := failed.size
+	for _, n := range a.narrowed {
+		ahead = max(ahead, n.ahead)
 	}
-	a.narrow = max(failed.size/10, 1)
+	a.narrowed = append(a.narrowed[:0], narrowing{rows: max(failed.size/10, 1), ahead: ahead})
+}
+
+// most bounds the next chunk's rows; 0 is no bound.
+func (a *attempts) most() int {
+	if len(a.narrowed) == 0 {
+		return 0
+	}
+	return a.narrowed[len(a.narrowed)-1].rows
+}
+
+// failedTwice notes a data error of a chunk that cannot be divided, and reports whether it is not the first one there.
+func (a *attempts) failedTwice(c Chunk) bool {
+	if a.failedAt != nil && slices.Equal(*a.failedAt, c.Range.Through) {
+		return true
+	}
+	a.failedAt = &c.Range.Through
+	return false
+}
+
+// takeAside is the chunk that is to be committed with its rows quarantined, if it is the one after the mark; it is only
+// taken once: where that fails, its rows are tried again first.
+func (a *attempts) takeAside(mark Mark) *Chunk {
+	aside := a.aside
+	a.aside = nil
+	if aside == nil || aside.Seq != mark.Seq+1 || mark.Seq > 0 && !slices.Equal(aside.Range.After, mark.Watermark) {
+		return nil
+	}
+	return aside
 }
 
 // failed decides what follows an error: nil is another try, after a wait. It is the
@@ -114,6 +154,10 @@ func (w *worker) failed(ctx context.Context, chunk Chunk, try *attempts, err err
 	err = w.plan.hide(err)
 	if w.aborted() {
 		return fmt.Errorf("%w: a begun chunk was cancelled and rolled back", ErrInterrupted)
+	}
+	var full *fullError
+	if errors.As(err, &full) {
+		return w.full(ctx, chunk, try, full)
 	}
 	action := pgerr.Class(err)
 	w.leaveStandby(ctx, err)
@@ -127,20 +171,7 @@ func (w *worker) failed(ctx context.Context, chunk Chunk, try *attempts, err err
 	if lost && w.lost.IsZero() {
 		w.lost = time.Now()
 	}
-	var stop error
-	if outside, ours := w.transformFailed(chunk, try, err); ours {
-		action, stop = pgerr.Stop, outside
-	}
-	switch action {
-	case pgerr.Retry, pgerr.Resource, pgerr.Stop:
-	case pgerr.Shrink:
-		stop = w.tooSlow(chunk, try, err)
-	case pgerr.Data:
-		stop = w.dataError(chunk, try, err)
-	default:
-		stop = w.broken(chunk, try, err, "the chunk's statement cannot succeed",
-			"mend the job or the schema, then run it again: what is committed stays")
-	}
+	action, stop := w.follows(chunk, try, action, err)
 	backoff := time.Duration(0)
 	if stop == nil {
 		backoff = w.backoff(try.number, action)
@@ -151,26 +182,52 @@ func (w *worker) failed(ctx context.Context, chunk Chunk, try *attempts, err err
 		return stop
 	}
 	w.retries.Add(1)
-	if !lost && w.failing() {
-		return w.pauseItself(ctx, err)
+	// A row that cannot be changed is tried again and again until it stands alone; there are bounds to that of its own.
+	if !lost && action != pgerr.Data && w.failing() {
+		return w.pauseItself(ctx, fmt.Sprintf("paused by pgbackfill: more than half of the last %d chunks failed, the last one with %s", failuresLooked, pgerr.Describe(err)))
 	}
 	try.number++
 	return w.wait(ctx, backoff, pgerr.Describe(err))
 }
 
-// tooSlow makes the chunk smaller that ran into the statement timeout; one that cannot be stops the run.
+// follows decides about an error that would have this action: it returns what it is after all, and nil for another try.
+func (w *worker) follows(chunk Chunk, try *attempts, action pgerr.Action, err error) (pgerr.Action, error) {
+	if stop, ours := w.transformFailed(chunk, try, err); ours {
+		if errors.As(err, new(*rowFailedError)) {
+			return pgerr.Data, stop
+		}
+		return pgerr.Stop, stop
+	}
+	switch action {
+	case pgerr.Retry, pgerr.Resource, pgerr.Stop:
+		return action, nil
+	case pgerr.Shrink:
+		return action, w.tooSlow(chunk, try, err)
+	case pgerr.Data:
+		return action, w.dataError(chunk, try, err)
+	}
+	return action, w.broken(chunk, try, err, "the chunk's statement cannot succeed",
+		"mend the job or the schema, then run it again: what is committed stays")
+}
+
+// tooSlow makes the chunk smaller that ran into the statement timeout; one row that does cannot be changed.
 func (w *worker) tooSlow(chunk Chunk, try *attempts, err error) error {
 	if try.segment.Nulls {
 		return w.broken(chunk, try, err, "they took longer than the statement timeout, and are one chunk: without a key they cannot be divided",
 			"raise timeouts.statement until they fit, or walk by a key without NULLs")
 	}
 	w.sizer().shrink(chunk.size)
-	if chunk.size > 1 {
-		try.narrower(chunk)
+	switch {
+	case chunk.size > 1:
+		try.smaller(chunk)
 		return nil
+	case !w.timedOut(chunk, err): // somebody cancelled it
+		return nil
+	case chunk.Range.Through == nil: // it is the search for the chunk's end that takes so long
+		return w.broken(chunk, try, err, "finding the next row took longer than the statement timeout",
+			"raise timeouts.statement, or find out what makes it slow: pgbackfill plan shows the statement")
 	}
-	return w.broken(chunk, try, err, "a chunk of one row took longer than the statement timeout",
-		"raise timeouts.statement, or find out what makes this row slow: pgbackfill plan shows the statement")
+	return w.dataError(chunk, try, err)
 }
 
 // passing decides about an error in reading what is so: it waits where the error is of the
@@ -200,20 +257,6 @@ func (w *worker) leaveStandby(ctx context.Context, err error) {
 	if pgerr.Demoted(err) {
 		w.close(ctx)
 	}
-}
-
-// dataError closes in on a row that cannot be changed. The rows before it are committed on
-// the way; the row itself stops the run, named by its key.
-func (w *worker) dataError(chunk Chunk, try *attempts, err error) error {
-	if chunk.size > 1 && !try.segment.Nulls {
-		try.narrower(chunk)
-		return nil
-	}
-	if try.dataErrors++; try.dataErrors < 2 {
-		return nil
-	}
-	return w.broken(chunk, try, err, "a row cannot be changed",
-		"mend the row or the job's expression, then run it again: it goes on at this row")
 }
 
 // broken is the error that stops the run at a chunk.

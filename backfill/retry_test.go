@@ -1,49 +1,64 @@
 package backfill
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 )
 
-// A place that fails is closed in on by tenths, down to the one row, and left behind at full size once it is done.
+// A place that fails is closed in on by tenths, down to the one row, which is set aside at its second failure; chunks then grow
+// again step by step. So one bad row of a chunk costs some tens of tries, and not one for each of the rows it came with.
 //
-// Made to fail: with the rows ahead counted anew at every failure, the tries stay small beyond the place.
+// Made to fail: with one bound that is kept until the chunk that failed first is behind (as it was while the first such row
+// stopped the run), 999 tries are of one row.
 func TestAttemptsCloseIn(t *testing.T) {
 	t.Parallel()
-	const bad, rows, size = 4_637, 20_000, 1000
-	a := newAttempts(Segment{No: 1})
-	var sizes []int
-	done, tries := 0, 0
-	for broken := true; done < rows; tries++ {
-		if tries > 500 {
-			t.Fatalf("not at the end after %d tries; at row %d", tries, done)
-		}
-		n := size
-		if a.narrow > 0 {
-			n = min(n, a.narrow)
-		}
-		c := Chunk{size: n, RowsSeen: int64(n)}
-		if broken && done < bad && bad <= done+n {
-			if n == 1 {
-				if done != bad-1 {
-					t.Fatalf("closed in on row %d; expected %d", done+1, bad)
+	for name, c := range map[string]struct {
+		bad  []int
+		most int
+	}{
+		"one":       {[]int{4_637}, 40},
+		"neighbour": {[]int{4_637, 4_638, 4_639}, 50},
+		"spread":    {[]int{1, 999, 1000, 1001, 7_777, 20_000}, 6 * 40},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const rows, size = 20_000, 1000
+			a := newAttempts(Segment{No: 1})
+			var aside, sizes []int
+			done, tries := 0, 0
+			for ; done < rows && tries < 1000; tries++ {
+				n := min(size, rows-done)
+				if most := a.most(); most > 0 {
+					n = min(n, most)
 				}
-				broken = false // somebody has mended it
+				chunk := Chunk{size: n, RowsSeen: int64(n), Range: KeyRange{Through: Key{fmt.Sprint(done + n)}}, last: done+n == rows}
+				holds := slices.ContainsFunc(c.bad, func(bad int) bool { return done < bad && bad <= done+n })
+				switch {
+				case holds && n > 1:
+					a.narrower(chunk)
+					continue
+				case holds && !a.failedTwice(chunk):
+					continue
+				case holds:
+					aside = append(aside, done+1)
+				}
+				sizes = append(sizes, n)
+				done += n
+				a.succeeded(chunk)
 			}
-			a.narrower(c)
-			continue
-		}
-		sizes = append(sizes, n)
-		done += n
-		a.succeeded(c)
-	}
-	if last := sizes[len(sizes)-10:]; slices.Min(last) != size {
-		t.Errorf("the last chunks are of %v rows; expected full ones", last)
-	}
-	if more := len(sizes) - rows/size; more > size {
-		t.Errorf("%d chunks more than without the bad row", more)
+			if !slices.Equal(aside, c.bad) {
+				t.Errorf("set aside: %v; expected %v", aside, c.bad)
+			}
+			if more := tries - rows/size; more > c.most {
+				t.Errorf("%d tries more than without a bad row; expected at most %d", more, c.most)
+			}
+			if name == "one" && slices.Min(sizes[len(sizes)-10:]) != size {
+				t.Errorf("the last chunks are of %v rows; expected full ones", sizes[len(sizes)-10:])
+			}
+		})
 	}
 }
 

@@ -148,6 +148,9 @@ type Summary struct {
 	// Unmatched and Multiple count rows in scope that the join met not at all, or more than once.
 	Unmatched int64 `json:"unmatched"`
 	Multiple  int64 `json:"multiple"`
+	// Quarantined counts the rows that could not be changed and are aside: where there are any, the run is incomplete,
+	// also where it is finished.
+	Quarantined int64 `json:"quarantined"`
 	// Retries counts this process's chunks that had to be tried again.
 	Retries int64 `json:"retries"`
 	// Resumed is set where this process went on with a run, or joined one, and did not begin it.

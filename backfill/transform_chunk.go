@@ -19,7 +19,7 @@ func (w *worker) transform(seg Segment, chunk *Chunk) error {
 	if running == nil {
 		running = w.abort
 	}
-	part := pgsql.Part{Range: pgsql.Range{After: chunk.Range.After, Through: chunk.Range.Through, Nulls: seg.Nulls}}
+	part := pgsql.Part{Range: chunk.keys(seg)}
 	divisible := chunk.size > 1 && !seg.Nulls
 	var b *batch
 	for round := 1; ; round++ {

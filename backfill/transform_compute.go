@@ -133,10 +133,7 @@ func (w *worker) budget() int {
 
 // shorter makes the chunk that was too large as long as it may be.
 func (a *attempts) shorter(failed Chunk, fit int) {
-	if a.narrow == 0 {
-		a.ahead = failed.size
-	}
-	a.narrow = max(1, min(fit, failed.size/2))
+	a.narrowed = append(a.narrowed, narrowing{rows: max(1, min(fit, failed.size/2)), ahead: failed.size})
 }
 
 // compute sends rows of a batch through the transform. Nothing is locked then, but in a last round.
@@ -289,8 +286,8 @@ func (w *worker) transformFailed(chunk Chunk, try *attempts, err error) (stop er
 		return w.rowFails(chunk, try, err), true
 	case errors.Is(err, ErrProgramSilent):
 		w.sizer().shrink(chunk.size)
-		if stop = w.rowFails(chunk, try, err); stop == nil && errors.As(err, &muted) && chunk.size > 1 {
-			try.narrow = 1
+		if stop = w.rowFails(chunk, try, err); stop == nil && errors.As(err, &muted) && len(try.narrowed) > 0 {
+			try.narrowed[len(try.narrowed)-1].rows = 1
 		}
 		return stop, true
 	}

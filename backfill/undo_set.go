@@ -9,18 +9,21 @@ import (
 )
 
 // UndoJob is the job that takes a run back by `undo: {set: …}`: the assignments, over the rows that chunks of the
-// run were committed for, walked by the run's key. Rows that came above them later are left alone.
+// run were committed for, but for those that are aside, walked by the run's key. Rows that came above them later are left alone.
 //
 // Of these rows it means those in undo.where; where there is none those in the job's own scope, if that is still the
 // same rows: if it mentions no column that the job writes and reads nothing but the row. Else it is every row that
 // was walked, and [Undo.WholeWalk] says so beforehand. It is not idempotent, like its inverse, so that each
 // row is assigned once, and there is no sweep over what applications write meanwhile. No key says that the run was walked in
 // physical order: rows have moved since, so that no range tells which it came to, and all in scope are meant.
-func (j Job) UndoJob(run RunID, key []pgsql.KeyColumn, covered []pgsql.Range) Job {
+func (j Job) UndoJob(run RunID, key []pgsql.KeyColumn, covered, aside []pgsql.Range) Job {
 	suffix := fmt.Sprintf("-undo-%d", run)
 	where := "(true)"
 	if len(key) > 0 {
 		where = "(" + pgsql.Covered(key, covered) + ")"
+	}
+	if len(aside) > 0 {
+		where += "\nAND NOT (" + pgsql.Covered(key, aside) + ")"
 	}
 	switch {
 	case j.Undo.Where != nil:

@@ -77,7 +77,7 @@ func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 			w.chunks.Add(-1)
 			return at.mark, errEnough
 		}
-		chunk, following, err := w.chunk(seg, at.mark, at.next, try)
+		chunk, following, err := w.attempt(seg, at, try)
 		if err != nil {
 			w.chunks.Add(-1)
 			at.next = nil
@@ -104,6 +104,14 @@ func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 		try.succeeded(chunk)
 		w.committed(w.id, chunk, seg, at.mark)
 	}
+}
+
+// attempt does the next chunk of a segment, or sets its rows aside where it is known that they cannot be changed.
+func (w *worker) attempt(seg Segment, at *position, try *attempts) (Chunk, *boundary, error) {
+	if aside := try.takeAside(at.mark); aside != nil {
+		return w.setAside(seg, *aside, try)
+	}
+	return w.chunk(seg, at.mark, at.next, try)
 }
 
 // know makes sure that there is a connection and that the mark is what the ledger says.
@@ -160,8 +168,8 @@ func (m Mark) after(c Chunk, seg Segment) Mark {
 // rows is how many rows the next chunk should have.
 func (w *worker) rows(try *attempts) int {
 	size := w.sizer().next()
-	if try.narrow > 0 {
-		size = min(size, try.narrow)
+	if most := try.most(); most > 0 {
+		size = min(size, most)
 	}
 	return w.transforms.fitting(size)
 }
@@ -186,7 +194,7 @@ func (w *worker) chunk(seg Segment, mark Mark, next *boundary, try *attempts) (C
 	if chunk.Range.After = mark.Watermark; mark.Seq == 0 {
 		chunk.Range.After = seg.Range.After
 	}
-	if next == nil || try.narrow > 0 && next.size > try.narrow {
+	if next == nil || try.most() > 0 && next.size > try.most() {
 		var err error
 		chunk.size = w.rows(try)
 		if next, err = w.boundary(ctx, seg, chunk.Range.After, chunk.size); err != nil {
@@ -211,7 +219,7 @@ func (w *worker) chunk(seg Segment, mark Mark, next *boundary, try *attempts) (C
 	chunk.Duration = time.Since(chunk.Started)
 	w.took(chunk) // before the next one's end is looked for
 	w.observe(ChunkChanged{Worker: w.id, Chunk: chunk})
-	following, err := w.commit(ctx, seg, &chunk)
+	following, err := w.commit(ctx, seg, &chunk, w.rows(try))
 	if err != nil {
 		rollback(ctx, w.conn.PgConn())
 	}
@@ -257,7 +265,7 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 	if w.transforms != nil {
 		return w.transform(seg, chunk)
 	}
-	rng := pgsql.Range{After: chunk.Range.After, Through: chunk.Range.Through, Nulls: seg.Nulls}
+	rng := chunk.keys(seg)
 	part := pgsql.Part{Range: rng}
 	statements := []pgsql.Statement{pgsql.Begin, w.sql.jobSettings(seg, w.pace())}
 	// A full chunk of a unique key holds as many rows as were asked for; others are counted.
@@ -375,11 +383,10 @@ func number(s string) int64 {
 	return n
 }
 
-// commit records the chunk in the ledger, commits, and finds the next boundary. It returns
+// commit records the chunk in the ledger, commits, and finds the next boundary, size rows on. It returns
 // an error only where the chunk is not known to be committed.
-func (w *worker) commit(ctx context.Context, seg Segment, chunk *Chunk) (*boundary, error) {
+func (w *worker) commit(ctx context.Context, seg Segment, chunk *Chunk, size int) (*boundary, error) {
 	statements := []pgsql.Statement{w.ledger.Append(*chunk), pgsql.Commit}
-	size := w.transforms.fitting(w.sizer().next())
 	sought := !chunk.last && w.plan.Heap == nil
 	if sought {
 		statements = append(statements, append(w.seek(seg, chunk.Range.Through, size), pgsql.Commit)...)

@@ -106,7 +106,7 @@ func (r *Run) Captures(ctx context.Context) ([]pgsql.Capture, error) {
 }
 
 // Release removes the triggers that kept rows, once the run is over; what they kept stays. Where there are none, or
-// the run is not over, it does nothing. Removing them waits for whoever uses the tables, as [Run.Capture] does.
+// the run is not over, or has quarantined rows that may still be done, it does nothing. Removing them waits for whoever uses the tables, as [Run.Capture] does.
 func (r *Run) Release(ctx context.Context) error {
 	err := r.store.transact(ctx, settings, func(t *tx) error {
 		row, err := r.lock(t)
@@ -115,6 +115,12 @@ func (r *Run) Release(ctx context.Context) error {
 		}
 		list, removed, err := r.captures(t)
 		if err != nil || len(list) == 0 || removed {
+			return err
+		}
+		var aside int64
+		var open bool
+		err = t.send(step{Statement: r.counting(), read: one(&aside)}, step{Statement: r.Open(), read: func(pgx.Rows) error { open = true; return nil }})
+		if err != nil || open && aside > 0 {
 			return err
 		}
 		var steps []step

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
 // Difference is one thing that is not as it was when a run began.
@@ -62,6 +63,23 @@ func (i RunInfo) Did(job backfill.Job) bool {
 	}
 	was.Undo, job.Undo = nil, nil
 	return was.Hash() == job.Hash()
+}
+
+// Mendable takes apart what may differ where only the quarantined rows of a run are done: the cause can have been a
+// constraint, a trigger, a function or a column's type, and mending it changes the table. The job itself, its table, its
+// key and the tool must be what they were.
+func Mendable(info RunInfo, differences []Difference) (mended, grave []Difference) {
+	for _, d := range differences {
+		rest, ofTable := strings.CutPrefix(d.What, "table: ")
+		column, ofColumn := strings.CutPrefix(rest, "column ")
+		ofKey := slices.ContainsFunc(info.Walk.Key, func(k pgsql.KeyColumn) bool { return k.Name == column })
+		if ofTable && (ofColumn && !ofKey || strings.HasPrefix(rest, "function ") || strings.HasPrefix(rest, "trigger ")) {
+			mended = append(mended, d)
+			continue
+		}
+		grave = append(grave, d)
+	}
+	return mended, grave
 }
 
 // Changed is the error of a run that may not be gone on with; nil where nothing differs.

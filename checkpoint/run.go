@@ -10,8 +10,8 @@ import (
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
-// Run is this process's part in a run. It satisfies [backfill.Ledger], [backfill.Segments]
-// and [backfill.Control], and may be used by many goroutines at once.
+// Run is this process's part in a run. It satisfies [backfill.Ledger], [backfill.Segments],
+// [backfill.Control], [backfill.Quarantine] and [backfill.Retryable], and may be used by many goroutines at once.
 type Run struct {
 	store *Store
 	id    backfill.RunID
@@ -19,9 +19,11 @@ type Run struct {
 }
 
 var (
-	_ backfill.Ledger   = (*Run)(nil)
-	_ backfill.Segments = (*Run)(nil)
-	_ backfill.Control  = (*Run)(nil)
+	_ backfill.Ledger     = (*Run)(nil)
+	_ backfill.Segments   = (*Run)(nil)
+	_ backfill.Control    = (*Run)(nil)
+	_ backfill.Quarantine = (*Run)(nil)
+	_ backfill.Retryable  = (*Run)(nil)
 )
 
 // ID is the run's number.

@@ -22,7 +22,7 @@ var files embed.FS
 
 // tables are all that the newest version of the schema has.
 var tables = []string{
-	"migrations", "runs", "segments", "chunks", "processes", "events", "undos", "undo_tables", "undo_chunks", "undo_left",
+	"migrations", "runs", "segments", "chunks", "processes", "events", "quarantine", "undos", "undo_tables", "undo_chunks", "undo_left",
 	"dual_writes", "dual_write_errors", "tasks",
 }
 
@@ -235,6 +235,7 @@ func Grants(runner string) string {
 		"GRANT SELECT ON pgbackfill.migrations TO " + role + ";\n" +
 		"GRANT SELECT, INSERT, UPDATE ON pgbackfill.runs TO " + role + ";\n" +
 		"GRANT SELECT, INSERT ON pgbackfill.segments, pgbackfill.chunks, pgbackfill.events TO " + role + ";\n" +
+		"GRANT SELECT, INSERT, UPDATE ON pgbackfill.quarantine TO " + role + ";\n" +
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON pgbackfill.processes TO " + role + ";\n" +
 		"GRANT SELECT, INSERT, UPDATE ON pgbackfill.undos, pgbackfill.undo_tables TO " + role + ";\n" +
 		"GRANT SELECT, INSERT ON pgbackfill.undo_chunks, pgbackfill.undo_left TO " + role + ";\n" +

@@ -82,6 +82,12 @@ func TestEveryStatementIsListed(t *testing.T) {
 	must(err)
 	_, err = s.SetOverrides(t.Context(), "listed", backfill.Pace{Workers: 3}, "ann")
 	must(err)
+	bad := backfill.QuarantinedRow{Key: key(7), Rows: 1, Step: "update", SQLState: "22012", Message: "division by zero"}
+	for _, st := range append(run.Keep(backfill.Chunk{Segment: 2, Seq: 1, Quarantined: []backfill.QuarantinedRow{bad}}), run.FailedAgain(bad), run.Open(), run.Resolve(bad)) {
+		must(inTransaction(t.Context(), conn, "public", st))
+	}
+	_, err = s.Quarantined(t.Context(), run.ID(), 5)
+	must(err)
 	must(run.Pause(t.Context(), "trouble"))
 	must(ends(t, run))
 	must(run.Leave(t.Context()))

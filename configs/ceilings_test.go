@@ -26,6 +26,7 @@ func TestNobodyExceedsTheCeilings(t *testing.T) {
 	want := backfill.Pace{
 		Workers: 4, Rate: 5000, ChunkRows: 2000, ChunkTarget: 50 * time.Millisecond, ChunkMaxRows: 2000,
 		LockTimeout: 500 * time.Millisecond, StatementTimeout: 10 * time.Second, IdleTimeout: 5 * time.Second, TransformTimeout: 30 * time.Second, ConnectTimeout: 10 * time.Second,
+		MaxQuarantined: 100,
 	}
 	if diff := cmp.Diff(want, pace); diff != "" {
 		t.Error(diff)
@@ -51,7 +52,7 @@ func TestLessThanTheCeilingsIsLeftAlone(t *testing.T) {
 	m.write("etc/config.yaml", operators)
 	ask := backfill.Pace{
 		Workers: 3, Rate: 100, ChunkRows: 50, ChunkTarget: time.Millisecond, ChunkMaxRows: 100,
-		LockTimeout: time.Millisecond, StatementTimeout: time.Second, IdleTimeout: time.Second, ConnectTimeout: time.Hour, SynchronousCommit: "off",
+		LockTimeout: time.Millisecond, StatementTimeout: time.Second, IdleTimeout: time.Second, ConnectTimeout: time.Hour, SynchronousCommit: "off", MaxQuarantined: 7,
 	}
 	got, notes := m.load().Clamp(ask)
 	if diff := cmp.Diff(ask, got); diff != "" || notes != nil {

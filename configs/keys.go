@@ -29,6 +29,7 @@ var keys = []key{
 	{name: "timeouts.connect", kind: duration, pace: true},
 	{name: "timeouts.transform", kind: duration, pace: true},
 	{name: "synchronous_commit", kind: oneOf("on", "off", "local", "remote_write", "remote_apply"), pace: true},
+	{name: "max_quarantined", kind: rowsOrNone, pace: true},
 
 	{name: "ceilings.workers", kind: orNone(whole(1, 1000))},
 	{name: "ceilings.rate", kind: orNone(rateOrOff)},
@@ -47,7 +48,7 @@ var keys = []key{
 }
 
 // later are the beginnings of keys that the design has and this version does not.
-var later = []string{"lag.", "slots.", "archive.", "snapshots.", "yield_after", "max_quarantined", "throttle", "window"}
+var later = []string{"lag.", "slots.", "archive.", "snapshots.", "yield_after", "throttle", "window"}
 
 func findKey(name string) (key, bool) {
 	i := slices.IndexFunc(keys, func(k key) bool { return k.name == name })

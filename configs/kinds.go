@@ -68,6 +68,16 @@ var (
 			return rows.parse(text)
 		},
 	}
+	rowsOrNone = kind{
+		expected: "a number of rows from 1 to 10M, or 0 for none",
+		number:   true,
+		parse: func(text string) (any, error) {
+			if isOff(text) {
+				return backfill.Off, nil
+			}
+			return rows.parse(text)
+		},
+	}
 	rateOrOff = kind{
 		expected: "rows a second: 5000, 5k; or 0 for no limit",
 		number:   true,

@@ -95,5 +95,6 @@ func paceOf(v *viper.Viper, prefix string) backfill.Pace {
 		IdleTimeout:       v.GetDuration(prefix + "timeouts.idle"),
 		ConnectTimeout:    v.GetDuration(prefix + "timeouts.connect"),
 		SynchronousCommit: v.GetString(prefix + "synchronous_commit"),
+		MaxQuarantined:    v.GetInt(prefix + "max_quarantined"),
 	}
 }

@@ -15,12 +15,12 @@ func TestParseLimits(t *testing.T) {
 	t.Parallel()
 	got, err := configs.ParseLimits([]string{
 		"workers=4", "rate=2.5k", "chunk.rows=10_000", "chunk.target=50ms", "chunk.max_rows=1M",
-		"timeouts.lock=500ms", "timeouts.statement=1m", "timeouts.idle=5s", "timeouts.connect=3s", "synchronous_commit=off",
+		"timeouts.lock=500ms", "timeouts.statement=1m", "timeouts.idle=5s", "timeouts.connect=3s", "synchronous_commit=off", "max_quarantined=5k",
 	})
 	want := backfill.Pace{
 		Workers: 4, Rate: 2500, ChunkRows: 10_000, ChunkTarget: 50 * time.Millisecond, ChunkMaxRows: 1_000_000,
 		LockTimeout: 500 * time.Millisecond, StatementTimeout: time.Minute, IdleTimeout: 5 * time.Second, ConnectTimeout: 3 * time.Second,
-		SynchronousCommit: "off",
+		SynchronousCommit: "off", MaxQuarantined: 5000,
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -74,7 +74,7 @@ Start with: pgbackfill demo`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w: %w\n  → see: %s --help", errUsage, err, c.CommandPath())
 	})
-	root.AddCommand(a.demoCommand(), a.initCommand(), a.lintCommand(), a.planCommand(), a.runCommand(), a.verifyCommand(), a.statusCommand(),
+	root.AddCommand(a.demoCommand(), a.initCommand(), a.lintCommand(), a.planCommand(), a.runCommand(), a.retryQuarantinedCommand(), a.verifyCommand(), a.statusCommand(),
 		a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.setCommand(), a.undoCommand(), a.dualWriteCommand(), a.schemaCommand())
 	return root
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -37,7 +38,11 @@ what must not go on without a person is an error, and is accepted with --accept.
 
 On an unfinished run of the same job it resumes, at once and wherever it was left; where others
 are at work on it, it joins them. On a finished run it says so. A run is only gone on with where
-the job, the table and the tool are what they were when it began.`,
+the job, the table and the tool are what they were when it began.
+
+A row that cannot be changed (a constraint, a cast, a division) is set aside, up to max_quarantined
+of them, and the run goes on; it then ends with exit code 4, and retry-quarantined does these rows
+once the cause is mended.`,
 		Args: args(1, 1, "one job file"),
 		RunE: func(c *cobra.Command, given []string) error {
 			list, err := a.read(given[0])
@@ -195,9 +200,7 @@ func (a *app) settle(earlier *checkpoint.RunInfo, plan *backfill.Plan, file stri
 	place := fmt.Sprintf("run %d of %s", earlier.ID, earlier.Job)
 	switch {
 	case earlier.State == backfill.StateFinished && earlier.SpecHash == plan.Job.Hash():
-		a.result(fmt.Sprintf("%s: run %d has finished, %s: %s walked, %s changed. Nothing to do.\n  → to do it again: pgbackfill run --again %s",
-			plan.Job.Name, earlier.ID, when(earlier.FinishedAt), human.Plural(earlier.Totals.RowsSeen, "row"), human.Count(earlier.Totals.RowsChanged), file))
-		return true, nil
+		return true, a.nothingToDo(*earlier, file)
 	case earlier.State == backfill.StateFinished:
 		found := "it has finished, and the job is not the same any more:"
 		for _, d := range checkpoint.Compare(*earlier, plan, a.version) {
@@ -216,6 +219,21 @@ func (a *app) settle(earlier *checkpoint.RunInfo, plan *backfill.Plan, file stri
 		}
 	}
 	return false, checkpoint.Changed(*earlier, checkpoint.Compare(*earlier, plan, a.version))
+}
+
+// nothingToDo says that a run has finished. Where rows of it are quarantined, it is incomplete.
+func (a *app) nothingToDo(earlier checkpoint.RunInfo, file string) error {
+	said := fmt.Sprintf("%s: run %d has finished, %s: %s walked, %s changed.",
+		earlier.Job, earlier.ID, when(earlier.FinishedAt), human.Plural(earlier.Totals.RowsSeen, "row"), human.Count(earlier.Totals.RowsChanged))
+	if n := earlier.Totals.Quarantined; n > 0 {
+		return &backfill.Error{
+			Found:  fmt.Sprintf("%s: incomplete: %s quarantined, that could not be changed; otherwise %s", earlier.Job, human.Plural(n, "row"), strings.TrimPrefix(said, earlier.Job+": ")),
+			Remedy: fmt.Sprintf("see them: pgbackfill status %s; once the cause is mended: pgbackfill retry-quarantined %s", earlier.Job, file),
+			Kind:   backfill.ErrIncomplete,
+		}
+	}
+	a.result(said + " Nothing to do.\n  → to do it again: pgbackfill run --again " + file)
+	return nil
 }
 
 // agree shows what is about to happen and asks. Findings of severity error stop it.
@@ -349,14 +367,17 @@ func (a *app) work(ctx context.Context, connect backfill.Connect, plan *backfill
 	defer quiet()
 	summary, err := backfill.Work(ctx, backfill.Options{
 		Run: run.ID(), Plan: plan, Process: run.Process(), Resumed: run.resumed, Joined: run.joined,
-		Connect: connect, Ledger: run, Segments: run, Control: run, Tasks: run, Throttle: limit, Programs: a.programs(),
+		Connect: connect, Ledger: run, Segments: run, Control: run, Tasks: run, Quarantine: run, Throttle: limit, Programs: a.programs(),
 		Observer: show.observe, Abort: a.abort, MaxChunks: int64(o.maxChunks),
 		Clamp: func(p backfill.Pace) backfill.Pace { p, _ = a.cfg.Clamp(p); return p },
 	})
 	show.close()
 	show.summary(summary, err, file)
-	if err != nil {
+	switch {
+	case err != nil:
 		return errors.Join(err, errSaid)
+	case summary.Quarantined > 0:
+		return fmt.Errorf("%w: %w", backfill.ErrIncomplete, errSaid)
 	}
 	return nil
 }

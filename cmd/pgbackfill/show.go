@@ -73,6 +73,8 @@ func (s *shown) summary(summary backfill.Summary, err error, file string) {
 // nextCommand is what to type after a run has ended like this.
 func nextCommand(summary backfill.Summary, err error, verb, file string) string {
 	switch {
+	case err == nil && summary.Quarantined > 0:
+		return "pgbackfill status " + summary.Job + " shows them; once the cause is mended: pgbackfill retry-quarantined " + file
 	case err == nil:
 		return "pgbackfill status " + summary.Job
 	case errors.Is(err, backfill.ErrCancelled) && verb == "run":

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -78,6 +79,8 @@ type runStatus struct {
 	ETASeconds    float64 `json:"eta_seconds,omitempty"`
 	Waiting       string  `json:"waiting,omitempty"`
 	Live          int     `json:"live_processes"`
+	// Quarantined are the rows that could not be changed; only where the status is of one job.
+	Quarantined []backfill.QuarantinedRow `json:"quarantined,omitempty"`
 }
 
 func statusOf(info checkpoint.RunInfo) runStatus {
@@ -132,6 +135,16 @@ func (a *app) status(ctx context.Context, s *checkpoint.Store, given []string) e
 	all := make([]runStatus, len(list))
 	for i, info := range list {
 		all[i] = statusOf(info)
+	}
+	if len(given) == 1 && list[0].Totals.Quarantined > 0 {
+		most := quarantinedShown
+		if a.output == "json" {
+			most = math.MaxInt32
+		}
+		var err error
+		if all[0].Quarantined, err = s.Quarantined(ctx, list[0].ID, most); err != nil {
+			return err
+		}
 	}
 	if a.output == "json" {
 		enc := json.NewEncoder(a.out)

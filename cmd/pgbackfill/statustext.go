@@ -38,6 +38,9 @@ func writeRuns(w io.Writer, all []runStatus) error {
 		if s.Waiting != "" {
 			fmt.Fprintf(w, "run %d: %s\n", s.ID, firstLine(s.Waiting))
 		}
+		if n := s.Totals.Quarantined; n > 0 {
+			fmt.Fprintf(w, "run %d: incomplete: %s quarantined; see: pgbackfill status %s\n", s.ID, human.Plural(n, "row"), s.Job)
+		}
 	}
 	return nil
 }
@@ -60,6 +63,7 @@ func writeRun(w io.Writer, s runStatus, events []checkpoint.EventRow) error {
 	if s.Totals.Unmatched+s.Totals.Multiple > 0 {
 		fmt.Fprintf(w, "            the join met %s not at all, %s more than once\n", human.Count(s.Totals.Unmatched), human.Count(s.Totals.Multiple))
 	}
+	writeQuarantined(w, s)
 	if s.RowsPerSecond > 0 {
 		fmt.Fprintf(w, "  rate      %s", human.PerSecond(s.RowsPerSecond))
 		if eta := etaText(s); eta != "" {
@@ -134,6 +138,7 @@ func paceText(p backfill.Pace) string {
 	add("timeouts.transform", p.TransformTimeout, p.TransformTimeout != 0)
 	add("timeouts.connect", p.ConnectTimeout, p.ConnectTimeout != 0)
 	add("synchronous_commit", p.SynchronousCommit, p.SynchronousCommit != "")
+	add("max_quarantined", max(p.MaxQuarantined, 0), p.MaxQuarantined != 0)
 	return strings.Join(said, " ")
 }
 
@@ -192,6 +197,9 @@ func like(held, asked backfill.Pace) backfill.Pace {
 	}
 	if held.SynchronousCommit != "" {
 		p.SynchronousCommit = asked.SynchronousCommit
+	}
+	if held.MaxQuarantined != 0 {
+		p.MaxQuarantined = asked.MaxQuarantined
 	}
 	return p
 }

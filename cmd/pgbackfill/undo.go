@@ -146,10 +146,19 @@ func (a *app) planUndo(ctx context.Context, connect backfill.Connect, run *check
 	if info.Walk.Heap != nil {
 		key = nil
 	}
-	plan, err := a.plan(ctx, connect, info.Planner(), job.UndoJob(info.ID, key, covered), pace)
+	// Quarantined rows are as they were, and would be changed by taking them back. Where the job is idempotent the
+	// closing sweep may have done them after all, and taking them back does no harm.
+	var aside []pgsql.Range
+	if !job.Idempotent {
+		if aside, err = run.Unchanged(ctx); err != nil {
+			return nil, err
+		}
+	}
+	plan, err := a.plan(ctx, connect, info.Planner(), job.UndoJob(info.ID, key, covered, aside), pace)
 	if err != nil {
 		return nil, err
 	}
+	plan.Pace.MaxQuarantined = backfill.Off // what cannot be taken back is to be seen at once
 	if plan.Table.OID != info.TableOID {
 		return nil, &backfill.Error{
 			Place: "table " + plan.Table.Quoted, Found: fmt.Sprintf("it is another one than run %d changed: its OID was %d and is %d", info.ID, info.TableOID, plan.Table.OID),

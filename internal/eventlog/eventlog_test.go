@@ -296,7 +296,7 @@ func TestRecordsOfProgress(t *testing.T) {
 		want := map[string]any{
 			"level": "info", "message": "progress", "run": 12.0, "job": "users", "state": "running", "pass": "walk",
 			"percent": 10.0, "rows": 100.0, "estimated_rows": 1000.0, "changed": 63.0, "rows_per_second": 20.0, "eta_s": 45.0,
-			"workers": 1.0, "chunk_rows": 200.0, "retries": 0.0,
+			"workers": 1.0, "chunk_rows": 200.0, "retries": 0.0, "quarantined": 0.0,
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)

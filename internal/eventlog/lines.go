@@ -43,7 +43,7 @@ func Records(logger zerolog.Logger, interval time.Duration) *Reporter {
 		z := logger.Info().Int64("run", int64(s.Run)).Str("job", s.Job).Str("state", string(s.State)).Stringer("pass", s.Pass).
 			Float64("percent", float64(int64(s.Fraction*1000))/10).Int64("rows", s.RowsSeen).Int64("estimated_rows", s.EstimatedRows).
 			Int64("changed", s.RowsChanged).Float64("rows_per_second", float64(int64(s.RowsPerSecond*10))/10).
-			Int("workers", s.Busy).Int("chunk_rows", s.ChunkRows).Int64("retries", s.Retries)
+			Int("workers", s.Busy).Int("chunk_rows", s.ChunkRows).Int64("retries", s.Retries).Int64("quarantined", s.Quarantined)
 		if s.ETA >= 0 {
 			z.Float64("eta_s", s.ETA.Round(time.Second).Seconds())
 		}
@@ -114,6 +114,9 @@ func Line(s backfill.ProgressSnapshot) string {
 	parts = append(parts, human.Plural(int64(s.Busy), "worker"))
 	if s.ChunkRows > 0 {
 		parts = append(parts, "chunk "+human.Plural(int64(s.ChunkRows), "row"))
+	}
+	if s.Quarantined > 0 {
+		parts = append(parts, human.Count(s.Quarantined)+" quarantined")
 	}
 	switch why := s.Why(); {
 	case why != "":

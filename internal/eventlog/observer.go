@@ -15,7 +15,7 @@ import (
 //
 // What a run comes to is at info: its beginning and end, passes, states, limits, the waits of
 // the whole process. Chunks and segments are at debug, chunks before their commit at trace,
-// what is tried again at warn, and what stops the work at error.
+// what is tried again and rows that are quarantined at warn, and what stops the work at error.
 func Observer(logger zerolog.Logger) backfill.Observer {
 	r := &recorder{logger: logger, waits: map[int]string{}}
 	return r.observe
@@ -46,6 +46,8 @@ func (r *recorder) observe(e backfill.Event) {
 		chunk(r.at(zerolog.TraceLevel), e.Worker, e.Chunk).Msg("chunk changed")
 	case backfill.ChunkCommitted:
 		chunk(r.at(zerolog.DebugLevel), e.Worker, e.Chunk).Stringer("pass", e.Pass).Int("next_rows", e.NextRows).Msg("chunk committed")
+	case backfill.Quarantined:
+		r.quarantined(e)
 	case backfill.ChunkFailed:
 		r.chunkFailed(e)
 	case backfill.ProgramSaid:
@@ -121,6 +123,12 @@ func chunk(z *zerolog.Event, worker int, c backfill.Chunk) *zerolog.Event {
 	return z
 }
 
+func (r *recorder) quarantined(e backfill.Quarantined) {
+	q := e.Row
+	withReason(r.at(zerolog.WarnLevel).Int("worker", e.Worker).Int("segment", q.Segment).Int("seq", q.Seq).Str("key", q.Name()).
+		Int64("rows", q.Rows).Str("step", q.Step).Str("sqlstate", q.SQLState).Int64("quarantined", e.Aside), q.Message).Msg("row quarantined")
+}
+
 func (r *recorder) chunkFailed(e backfill.ChunkFailed) {
 	level, what := zerolog.ErrorLevel, "chunk failed"
 	if e.Retry {
@@ -178,7 +186,7 @@ func (r *recorder) runEnded(e backfill.RunEnded) {
 	}
 	z := r.at(level).Str("state", string(s.State)).Int64("chunks", s.Chunks).Int64("rows", s.RowsSeen).Int64("changed", s.RowsChanged).
 		Int64("sweep_changed", s.SweepChanged).Int64("unmatched", s.Unmatched).Int64("multiple", s.Multiple).
-		Int64("retries", s.Retries).Float64("ms", milliseconds(s.Elapsed))
+		Int64("retries", s.Retries).Int64("quarantined", s.Quarantined).Float64("ms", milliseconds(s.Elapsed))
 	reason := s.Reason
 	if e.Err != nil {
 		reason = pgerr.Describe(e.Err)

@@ -7,15 +7,20 @@ import (
 )
 
 // Range is the part of a walk that a statement is about: the keys in (After, Through],
-// each side open where it is nil, or the rows with a NULL in the key.
+// each side open where it is nil; or the rows with the one key At; or those with a NULL in the key.
 type Range struct {
 	After, Through []string
-	Nulls          bool
+	// At is exactly this key, all parts of it; nil is no such. After and Through mean nothing beside it.
+	At    []string
+	Nulls bool
 }
 
-// Args are the parameters of every statement over the range: the parts of After, then
-// those of Through.
+// Args are the parameters of every statement over the range: the parts of At, or else those of After,
+// then those of Through.
 func (r Range) Args() [][]byte {
+	if r.At != nil {
+		r.After, r.Through = r.At, nil
+	}
 	args := make([][]byte, 0, len(r.After)+len(r.Through))
 	for _, part := range slices.Concat(r.After, r.Through) {
 		args = append(args, Text(part))
@@ -41,6 +46,13 @@ func (r Range) where(b *Binder, key []KeyColumn, columns []string) string {
 			return "false"
 		}
 		return "(" + strings.Join(parts, " OR ") + ")"
+	}
+	if r.At != nil {
+		at := end{b, "at", r.At}
+		for i, param := range at.params(key) {
+			parts = append(parts, fmt.Sprintf("%s OPERATOR(%s) %s", columns[i], key[i].Equal, param))
+		}
+		return strings.Join(parts, " AND ")
 	}
 	if r.After != nil {
 		parts = append(parts, compare(key, columns, end{b, "after", r.After},
@@ -70,12 +82,16 @@ type end struct {
 	parts []string
 }
 
-func (e end) numbers() []string {
-	numbers := make([]string, len(e.parts))
+// params are the parts as values of the key's types, which compare as the key's index does.
+func (e end) params(key []KeyColumn) []string {
+	params := make([]string, len(e.parts))
 	for i, part := range e.parts {
-		numbers[i] = e.b.Bind(fmt.Sprintf("%s %d", e.name, i), Text(part))
+		params[i] = e.b.Bind(fmt.Sprintf("%s %d", e.name, i), Text(part)) + "::" + key[i].Type
+		if key[i].Collation != "" {
+			params[i] += " COLLATE " + key[i].Collation
+		}
 	}
-	return numbers
+	return params
 }
 
 // compare renders "columns op parameters" for a tuple. strict is the operator of the parts
@@ -83,33 +99,22 @@ func (e end) numbers() []string {
 // Where all columns have operators of one name a row comparison says it, which an index serves;
 // else it is spelled out, and an index serves what is said of the first part.
 func compare(key []KeyColumn, columns []string, bound end, strict, last, weak func(KeyColumn) string) string {
-	numbers := bound.numbers()
-	param := func(i int) string {
-		p := numbers[i] + "::" + key[i].Type
-		if key[i].Collation != "" {
-			p += " COLLATE " + key[i].Collation
-		}
-		return p
-	}
+	params := bound.params(key)
 	end := len(key) - 1
 	if end == 0 {
-		return fmt.Sprintf("%s OPERATOR(%s) %s", columns[0], last(key[0]), param(0))
+		return fmt.Sprintf("%s OPERATOR(%s) %s", columns[0], last(key[0]), params[0])
 	}
 	same := !slices.ContainsFunc(key, func(k KeyColumn) bool { return last(k) != last(key[0]) })
 	if same {
-		params := make([]string, len(key))
-		for i := range key {
-			params[i] = param(i)
-		}
 		return fmt.Sprintf("ROW(%s) OPERATOR(%s) ROW(%s)", strings.Join(columns, ", "), last(key[0]), strings.Join(params, ", "))
 	}
 	// a < x OR (a = x AND (b < y OR (b = y AND c <= z)))
-	sql := fmt.Sprintf("%s OPERATOR(%s) %s", columns[end], last(key[end]), param(end))
+	sql := fmt.Sprintf("%s OPERATOR(%s) %s", columns[end], last(key[end]), params[end])
 	for i := end - 1; i >= 0; i-- {
 		sql = fmt.Sprintf("(%s OPERATOR(%s) %s OR (%s OPERATOR(%s) %s AND %s))",
-			columns[i], strict(key[i]), param(i), columns[i], key[i].Equal, param(i), sql)
+			columns[i], strict(key[i]), params[i], columns[i], key[i].Equal, params[i], sql)
 	}
-	return fmt.Sprintf("%s OPERATOR(%s) %s AND %s", columns[0], weak(key[0]), param(0), sql)
+	return fmt.Sprintf("%s OPERATOR(%s) %s AND %s", columns[0], weak(key[0]), params[0], sql)
 }
 
 // keyColumns are the key's columns under an alias.

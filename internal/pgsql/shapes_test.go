@@ -119,6 +119,10 @@ func TestShapes(t *testing.T) {
 		"update_guarded":         func() ([]pgsql.Statement, error) { return guarded.Statements(part(one)) },
 		"update_proven":          func() ([]pgsql.Statement, error) { return proven.Statements(part(one)) },
 		"update_scoped":          func() ([]pgsql.Statement, error) { return scoped.Statements(part(one)) },
+		"alone":                  one1(walk(id, code).Alone(two, two.Through)),
+		"alone_nulls":            one1(walk(id, code).Alone(pgsql.Range{Nulls: true}, nil)),
+		"count_at":               one1(walk(id, code).Count(pgsql.Range{At: two.Through})),
+		"update_at":              func() ([]pgsql.Statement, error) { return joined.Statements(part(pgsql.Range{At: two.Through})) },
 		"update_nulls": func() ([]pgsql.Statement, error) {
 			return pgsql.Change{Scope: rows(walk(id, code), ""), Set: set[:1]}.Statements(part(pgsql.Range{Nulls: true}))
 		},

@@ -39,6 +39,21 @@ func (w Walk) Count(r Range) Statement {
 	}
 }
 
+// Alone counts the rows of a range, and those of them that have the key at: they are as many where the
+// range holds no other key. Where at is nil, as for the rows with a NULL in the key, it counts them twice.
+func (w Walk) Alone(r Range, at []string) Statement {
+	b, columns := &Binder{}, keyColumns(w.Key, "t")
+	where, filter := r.where(b, w.Key, columns), ""
+	if at != nil {
+		filter = " FILTER (WHERE " + Range{At: at}.where(b, w.Key, columns) + ")"
+	}
+	return Statement{
+		Name: "alone",
+		SQL:  fmt.Sprintf("SELECT pg_catalog.count(*), pg_catalog.count(*)%s\nFROM %s AS t\nWHERE %s", filter, w.Table, where),
+		Args: b.Args(),
+	}
+}
+
 // Last finds the greatest key of a range, or no row where it holds none.
 func (w Walk) Last(r Range) Statement {
 	return Statement{

@@ -66,6 +66,9 @@ func (st style) title(s backfill.ProgressSnapshot, width int) string {
 	if s.Retries > 0 {
 		right = append(right, human.Count(s.Retries)+" tried again")
 	}
+	if s.Quarantined > 0 {
+		right = append(right, human.Count(s.Quarantined)+" quarantined")
+	}
 	return spread(left, right, width)
 }
 

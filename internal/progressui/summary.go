@@ -28,6 +28,9 @@ func Summary(w io.Writer, s backfill.Summary, err error, next string) {
 // ending is how the run ended, in a few words.
 func ending(s backfill.Summary, err error) string {
 	took := human.Duration(s.Elapsed)
+	if err == nil && s.State == backfill.StateFinished && s.Quarantined > 0 {
+		return "finished, incomplete: " + human.Plural(s.Quarantined, "row") + " quarantined"
+	}
 	switch {
 	case err == nil && s.State == backfill.StateFinished && s.Resumed:
 		return "finished" // the time is this process's, and stands with what it did
@@ -68,6 +71,9 @@ func notDone(s backfill.Summary, err error) []string {
 		lines = append(lines, rest(s))
 	case err != nil || !s.State.Over():
 		lines = append(lines, rest(s)+": what was committed stays, and the next run goes on from there")
+	}
+	if s.Quarantined > 0 {
+		lines = append(lines, human.Plural(s.Quarantined, "row")+" quarantined: they could not be changed, and are as they were")
 	}
 	if s.Unmatched > 0 {
 		lines = append(lines, human.Plural(s.Unmatched, "row")+" in scope matched by nothing in `from`: unchanged")

@@ -1,0 +1,228 @@
+package backfill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgerr"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+// QuarantinedRow is a key whose rows could not be changed, and why: its chunk is in the ledger, and its rows are done by
+// nobody but [RetryQuarantined].
+type QuarantinedRow struct {
+	// ID numbers the entries of a database.
+	ID int64 `json:"id"`
+	// Segment and Seq are the chunk's.
+	Segment int `json:"segment"`
+	Seq     int `json:"seq"`
+	// Key is nil for the rows with a NULL in the key, which are one chunk.
+	Key Key `json:"key"`
+	// Rows is how many rows have the key: 1 where it is unique.
+	Rows int64 `json:"rows"`
+	// Step is what failed: a step's name, "lock", or "commit" for what is checked then.
+	Step string `json:"step"`
+	// SQLState and Message are the server's; Detail too, and it may show the whole row: it is kept in
+	// the database, beside the row itself, and printed nowhere.
+	SQLState string `json:"sqlstate"`
+	Message  string `json:"message"`
+	Detail   string `json:"-"`
+	// Attempts counts how often it was set aside, or tried again in vain: 1 at first.
+	Attempts int `json:"attempts"`
+	// At is when it was set aside, FailedAt when it failed last, ResolvedAt when it was done; nil is not yet.
+	At         time.Time  `json:"at"`
+	FailedAt   time.Time  `json:"failed_at"`
+	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
+}
+
+// Name is the key for people.
+func (q QuarantinedRow) Name() string {
+	if q.Key == nil {
+		return "the rows with a NULL in the key"
+	}
+	return q.Key.String()
+}
+
+// Why is the error in one line.
+func (q QuarantinedRow) Why() string {
+	why := strings.Join(strings.Fields(q.Message), " ")
+	if q.SQLState != "" {
+		why = q.SQLState + ": " + why
+	}
+	if q.Step != "" {
+		why = q.Step + ": " + why
+	}
+	return why
+}
+
+// Quarantine keeps aside the rows of a run that cannot be changed.
+type Quarantine interface {
+	// Keep are the statements that record the rows of c.Quarantined; they are sent in c's transaction, before the
+	// ledger's. A key that is aside already is recorded once. The last one answers with a number: how many rows of
+	// the run are aside then, those of other transactions that are not committed waited for.
+	Keep(c Chunk) []pgsql.Statement
+	// Aside counts the rows that are aside.
+	Aside(ctx context.Context) (int64, error)
+}
+
+// fullError says that more rows cannot be changed than may be set aside.
+type fullError struct {
+	most int
+	row  QuarantinedRow
+}
+
+func (e *fullError) Error() string {
+	return fmt.Sprintf("more than %d rows cannot be changed, the last one with the key %s: %s", e.most, e.row.Name(), e.row.Why())
+}
+
+// quarantinedRow is what is kept of the rows of a chunk that cannot be divided, and of the error that they raise.
+func (e *engine) quarantinedRow(chunk Chunk, seg Segment, err error) QuarantinedRow {
+	q := QuarantinedRow{Segment: chunk.Segment, Seq: chunk.Seq, Key: chunk.Range.Through, Message: err.Error(), Attempts: 1}
+	if seg.Nulls {
+		q.Key = nil
+	}
+	var at *statementError
+	if errors.As(err, &at) {
+		q.Step = at.name
+	}
+	var failed *rowFailedError
+	if errors.As(err, &failed) {
+		q.Message = failed.text
+	}
+	var server *pgconn.PgError
+	if errors.As(err, &server) {
+		q.SQLState, q.Message, q.Detail = server.Code, server.Message, server.Detail
+	}
+	if slices.ContainsFunc(e.plan.Constants, func(c Constant) bool { return c.secret != nil }) {
+		q.Detail = "" // it shows the row, whose values are cut: half a secret is not found in it
+	}
+	return q
+}
+
+// dataError closes in on a row that cannot be changed. The rows before it are committed on the way; the row itself, when
+// it has failed twice, is set aside, or stops the run where none may be.
+func (w *worker) dataError(chunk Chunk, try *attempts, err error) error {
+	if chunk.size > 1 && !try.segment.Nulls {
+		try.narrower(chunk)
+		return nil
+	}
+	switch {
+	case chunk.Quarantined != nil: // setting aside changes no row, so that it is not the row's error
+		return w.broken(chunk, try, err, "a row that cannot be changed cannot be set aside either", "look at the table pgbackfill.quarantine")
+	case chunk.Range.Through == nil && !try.segment.Nulls:
+		return w.broken(chunk, try, err, "the next row cannot be found", "look at the table's index on its key: pgbackfill plan shows the statement")
+	case !try.failedTwice(chunk):
+	case w.plan.Heap != nil:
+		return w.broken(chunk, try, err, "a row cannot be changed",
+			"mend the row or the job's expression, then run it again: it goes on at its page; or start over with walk: key: such rows are set aside then, which needs a key that stays")
+	case w.mayQuarantine() == 0:
+		return w.broken(chunk, try, err, "a row cannot be changed",
+			"mend the row or the job's expression, then run it again: it goes on at this row; or let such rows be set aside: max_quarantined")
+	default:
+		chunk.Quarantined = []QuarantinedRow{w.quarantinedRow(chunk, try.segment, err)}
+		try.aside = &chunk
+	}
+	return nil
+}
+
+// mayQuarantine is how many rows of the run may be aside.
+func (w *worker) mayQuarantine() int {
+	if w.quarantine == nil || w.plan.Heap != nil { // a row's place is no name for it: it moves
+		return 0
+	}
+	return max(w.pace().MaxQuarantined, 0)
+}
+
+// full pauses the run that has more rows aside than may be.
+func (w *worker) full(ctx context.Context, chunk Chunk, try *attempts, full *fullError) error {
+	if full.most == 0 {
+		err := w.broken(chunk, try, errors.New(full.row.Why()), "a row cannot be changed", "mend it, then run it again; or let such rows be set aside: max_quarantined")
+		w.observe(ChunkFailed{Worker: w.id, Chunk: chunk, Err: err})
+		return err
+	}
+	w.observe(ChunkFailed{Worker: w.id, Chunk: chunk, Err: full, Retry: true})
+	name := w.plan.Job.Name
+	return w.pauseItself(ctx, fmt.Sprintf("paused by pgbackfill: %s; see them with: pgbackfill status %s; mend what is wrong and do them with retry-quarantined, or allow more with: pgbackfill set %s max_quarantined=%d",
+		full, name, name, 10*full.most))
+}
+
+// setAside commits a chunk whose rows, which have one key, cannot be changed: the ledger says that it is behind us, and
+// the quarantine that it is not done, in one transaction.
+func (w *worker) setAside(seg Segment, chunk Chunk, try *attempts) (Chunk, *boundary, error) {
+	ctx, cancel := w.grace()
+	defer cancel()
+	chunk.Started, chunk.RowsChanged = time.Now(), make([]int64, max(len(w.sql.steps), 1))
+	err := w.alone(ctx, seg, &chunk)
+	if err == nil {
+		err = w.putAside(ctx, &chunk)
+	}
+	if err != nil {
+		rollback(ctx, w.conn.PgConn())
+		return chunk, nil, err
+	}
+	chunk.Duration = time.Since(chunk.Started)
+	w.observe(ChunkChanged{Worker: w.id, Chunk: chunk})
+	following, err := w.commit(ctx, seg, &chunk, w.rows(try))
+	if err != nil {
+		rollback(ctx, w.conn.PgConn())
+	}
+	return chunk, following, err
+}
+
+// alone makes sure, in a transaction that it leaves open, that the chunk still holds the rows that failed and no others:
+// a row that came in between would be set aside though nothing is wrong with it.
+func (w *worker) alone(ctx context.Context, seg Segment, chunk *Chunk) error {
+	row := &chunk.Quarantined[0]
+	answers, err := exchange(ctx, w.conn.PgConn(), pgsql.Begin, w.sql.keySettings(seg, w.pace()), w.sql.walk.Alone(chunk.keys(seg), row.Key))
+	if err != nil {
+		return err
+	}
+	counts := answers[2].rows[0]
+	if counts[0] != counts[1] || counts[0] == "0" {
+		return fmt.Errorf("%w: %s rows, %s of them with the key %s", errEntered, counts[0], counts[1], row.Name())
+	}
+	row.Rows = number(counts[0])
+	chunk.RowsSeen = row.Rows
+	return nil
+}
+
+// putAside records the chunk's quarantined rows in its transaction, which is open.
+func (w *worker) putAside(ctx context.Context, chunk *Chunk) error {
+	most := w.mayQuarantine()
+	last := chunk.Quarantined[len(chunk.Quarantined)-1]
+	if most == 0 {
+		return &fullError{row: last}
+	}
+	answers, err := exchange(ctx, w.conn.PgConn(), w.quarantine.Keep(*chunk)...)
+	if err != nil {
+		return err
+	}
+	if chunk.aside = number(answers[len(answers)-1].rows[0][0]); chunk.aside > int64(most) {
+		return &fullError{most: most, row: last}
+	}
+	return nil
+}
+
+// aside counts the rows of the run that are aside.
+func (e *engine) aside(ctx context.Context) (int64, error) {
+	if e.quarantine == nil {
+		return 0, nil
+	}
+	n, err := e.quarantine.Aside(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("counting the quarantined rows: %w", err)
+	}
+	return n, nil
+}
+
+// timedOut reports whether a statement that was cancelled ran into its time limit, and was not cancelled by somebody.
+func (w *worker) timedOut(chunk Chunk, err error) bool {
+	limit := w.pace().StatementTimeout
+	return pgerr.Code(err) == pgerr.CodeQueryCanceled && (limit <= 0 || time.Since(chunk.Started) >= limit)
+}

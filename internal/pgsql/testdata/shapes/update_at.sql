@@ -1,0 +1,48 @@
+-- lock
+SELECT pg_catalog.count(*) FROM (
+  SELECT FROM "public"."users" AS t
+  WHERE t."id" OPERATOR(pg_catalog.=) $1::bigint AND t."Co""de" OPERATOR(pg_catalog.=) $2::character(5) COLLATE "pg_catalog"."C"
+    AND (t.display_name IS NULL
+)
+  ORDER BY t."id" USING OPERATOR(pg_catalog.<), t."Co""de" COLLATE "pg_catalog"."C" USING OPERATOR(pg_catalog.<)
+  FOR NO KEY UPDATE OF t) AS locked;
+-- $1 = "77"
+-- $2 = ""
+-- update
+WITH pgbackfill_scoped AS MATERIALIZED (
+  SELECT t.tableoid AS pgbackfill_table, t.ctid AS pgbackfill_row, t.*
+  FROM "public"."users" AS t
+  WHERE t."id" OPERATOR(pg_catalog.=) $1::bigint AND t."Co""de" OPERATOR(pg_catalog.=) $2::character(5) COLLATE "pg_catalog"."C"
+    AND (t.display_name IS NULL
+)
+  FOR NO KEY UPDATE OF t
+), pgbackfill_new AS MATERIALIZED (
+  SELECT t.pgbackfill_table, t.pgbackfill_row,
+         CAST((initcap(t.full_name) -- as shown
+) AS character varying) AS pgbackfill_1,
+         CAST((t.cents / 100.0
+) AS numeric) AS pgbackfill_2
+  FROM pgbackfill_scoped AS t,
+       (SELECT p.user_id, p.code FROM posts p WHERE (p.user_id OPERATOR(pg_catalog.=) $1::bigint AND p.code OPERATOR(pg_catalog.=) $2::character(5) COLLATE "pg_catalog"."C") AND (t.display_name IS NULL
+)) p
+  WHERE (p.user_id = t.id
+)
+), pgbackfill_changed AS (
+  UPDATE "public"."users" AS t
+  SET "display_name" = new.pgbackfill_1,
+      "price" = new.pgbackfill_2
+  FROM pgbackfill_new AS new
+  WHERE t."id" OPERATOR(pg_catalog.=) $1::bigint AND t."Co""de" OPERATOR(pg_catalog.=) $2::character(5) COLLATE "pg_catalog"."C"
+    AND t.ctid OPERATOR(pg_catalog.=) new.pgbackfill_row
+    AND t.tableoid OPERATOR(pg_catalog.=) new.pgbackfill_table
+    AND (t."display_name"::pg_catalog.text COLLATE "pg_catalog"."C" IS DISTINCT FROM CAST(new.pgbackfill_1 AS character varying)::pg_catalog.text COLLATE "pg_catalog"."C"
+        OR ROW(t."price")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(CAST(new.pgbackfill_2 AS numeric(8,2)))::pg_catalog.record)
+  RETURNING 1
+)
+SELECT (SELECT pg_catalog.count(*) FROM pgbackfill_scoped),
+       pg_catalog.count(*),
+       pg_catalog.count(*) FILTER (WHERE met.times OPERATOR(pg_catalog.>) 1),
+       (SELECT pg_catalog.count(*) FROM pgbackfill_changed)
+FROM (SELECT pg_catalog.count(*) AS times FROM pgbackfill_new GROUP BY pgbackfill_table, pgbackfill_row) AS met;
+-- $1 = "77"
+-- $2 = ""
