@@ -229,8 +229,10 @@ func (pl *planning) returned(ctx context.Context) ([]TransformMember, error) {
 	for _, r := range t.Returns {
 		types, err := pl.types(ctx, []string{r.Type})
 		if err != nil {
-			return nil, &Error{Place: pl.at(t.Line), Found: fmt.Sprintf("transform: returns: %s: the type %q", r.Name, r.Type), Err: describedError{err},
-				Remedy: "name a type as SQL does: bytea, numeric, text[], public.mood", Kind: ErrInput}
+			return nil, &Error{
+				Place: pl.at(t.Line), Found: fmt.Sprintf("transform: returns: %s: the type %q", r.Name, r.Type), Err: describedError{err},
+				Remedy: "name a type as SQL does: bytea, numeric, text[], public.mood", Kind: ErrInput,
+			}
 		}
 		m := member(r.Name, types[0].base, types[0].bare)
 		if len(t.Write) == 0 { // a domain checks what a step reads; what is written checks itself

@@ -62,11 +62,15 @@ func TestPoisonedRows(t *testing.T) {
 		"cast":     {"t.n + x::int", "ALTER TABLE numbers ADD x text NOT NULL DEFAULT '1'; UPDATE numbers SET x = 'one' WHERE id IN (" + list + ")", "UPDATE numbers SET x = '1'", "22P02", "update"},
 		"check":    {"t.n + 1", "ALTER TABLE numbers ADD CONSTRAINT small CHECK (n = 0 OR id NOT IN (" + list + "))", "ALTER TABLE numbers DROP CONSTRAINT small", "23514", "update"},
 		"raise":    {"t.n + 1", raise("RAISE 'not this one'"), "DROP TRIGGER trip ON numbers", "P0001", "update"},
-		"fence": {"t.n + 1", "CREATE TABLE chunks (id int CONSTRAINT chunks_pkey PRIMARY KEY); INSERT INTO chunks VALUES (1);" + raise("INSERT INTO chunks VALUES (1)"),
-			"DELETE FROM chunks; ALTER TABLE chunks DROP CONSTRAINT chunks_pkey", "23505", "update"},
-		"deferred": {"t.n + 1", "CREATE TABLE ok (n int PRIMARY KEY); INSERT INTO ok VALUES (0); CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE foreign_key_violation; END $$;" +
-			"CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON numbers DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (new.id IN (" + list + ")) EXECUTE FUNCTION late()",
-			"DROP TRIGGER late ON numbers", "23503", "commit"},
+		"fence": {
+			"t.n + 1", "CREATE TABLE chunks (id int CONSTRAINT chunks_pkey PRIMARY KEY); INSERT INTO chunks VALUES (1);" + raise("INSERT INTO chunks VALUES (1)"),
+			"DELETE FROM chunks; ALTER TABLE chunks DROP CONSTRAINT chunks_pkey", "23505", "update",
+		},
+		"deferred": {
+			"t.n + 1", "CREATE TABLE ok (n int PRIMARY KEY); INSERT INTO ok VALUES (0); CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE foreign_key_violation; END $$;" +
+				"CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON numbers DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (new.id IN (" + list + ")) EXECUTE FUNCTION late()",
+			"DROP TRIGGER late ON numbers", "23503", "commit",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -137,8 +141,12 @@ func TestPoisonedRowsOfEveryKey(t *testing.T) {
 		"text":       {`a text COLLATE "en-x-icu" PRIMARY KEY`, `chr(96 + i % 26) || '{''"\' || i`, nil, `a LIKE '%"\\47'`, []string{`u{'"\47`}, 1, `'u{''"\46x'`},
 		"not unique": {"a int", "i / 10", []string{"a"}, "ctid = (SELECT max(ctid) FROM numbers WHERE a = 5)", []string{"5"}, 10, "4"},
 		"nulls":      {"a int, b int NOT NULL", "NULLIF(i % 10, 3), i", []string{"a", "b"}, "b = 53", []string{""}, 9, "53, NULL"},
-		"timestamp": {"a timestamptz PRIMARY KEY", "'2024-01-01'::timestamptz + i * interval '1.000001 hour'", nil,
-			"a BETWEEN '2024-01-02' AND '2024-01-02 01:00'", []string{"2024-01-02 00:00:00.0864+00"}, 1, "'2024-01-02 00:00:00.0863+00'"},
+		"timestamp": {
+			"a timestamptz PRIMARY KEY", "'2024-01-01'::timestamptz + i * interval '1.000001 hour'", nil,
+			"a BETWEEN '2024-01-02' AND '2024-01-02 01:00'",
+			[]string{"2024-01-02 00:00:00.0864+00"},
+			1, "'2024-01-02 00:00:00.0863+00'",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -192,7 +192,7 @@ func (w *worker) failed(ctx context.Context, chunk Chunk, try *attempts, err err
 
 // follows decides about an error that would have this action: it returns what it is after all, and nil for another try.
 func (w *worker) follows(chunk Chunk, try *attempts, action pgerr.Action, err error) (pgerr.Action, error) {
-	if stop, ours := w.transformFailed(chunk, try, err); ours {
+	if ours, stop := w.transformFailed(chunk, try, err); ours {
 		if errors.As(err, new(*rowFailedError)) {
 			return pgerr.Data, stop
 		}

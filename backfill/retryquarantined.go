@@ -201,8 +201,10 @@ func (r *retrier) after(ctx context.Context, seg Segment, chunk Chunk, row Quara
 	case pgerr.Data:
 		return r.failedAgain(ctx, seg, chunk, row, err)
 	case pgerr.Fatal:
-		return &Error{Place: r.place() + ", " + row.Name(), Found: "the statement cannot succeed", Err: describedError{err},
-			Remedy: "mend the job or the schema, then try again: what is done stays"}
+		return &Error{
+			Place: r.place() + ", " + row.Name(), Found: "the statement cannot succeed", Err: describedError{err},
+			Remedy: "mend the job or the schema, then try again: what is done stays",
+		}
 	}
 	return r.wait(ctx, backoff, pgerr.Describe(err))
 }

@@ -260,38 +260,38 @@ func (e *outsideError) Error() string { return "the transform failed: " + e.err.
 func (e *outsideError) Unwrap() error { return e.err }
 
 // transformFailed decides what follows an error of the transform; ours is false where it is none.
-func (w *worker) transformFailed(chunk Chunk, try *attempts, err error) (stop error, ours bool) {
+func (w *worker) transformFailed(chunk Chunk, try *attempts, err error) (ours bool, stop error) {
 	var failed *rowFailedError
 	var outside *outsideError
 	var muted *mutedError
 	switch {
 	case w.transforms == nil:
-		return nil, false
+		return false, nil
 	case errors.As(err, &failed):
-		return w.rowFails(chunk, try, err), true
+		return true, w.rowFails(chunk, try, err)
 	case errors.Is(err, ErrProgramMissing):
-		return &Error{Place: w.plan.Job.Origin, Found: err.Error(), Remedy: "mend the transform's command, or install what it needs", Kind: ErrInput}, true
+		return true, &Error{Place: w.plan.Job.Origin, Found: err.Error(), Remedy: "mend the transform's command, or install what it needs", Kind: ErrInput}
 	case errors.Is(err, ErrProgramAnswer):
-		return w.broken(chunk, try, err, "the transform is not as agreed",
-			"mend the program, then run it again: what is committed stays. A line in is an object; a line out repeats its key and has what returns: says, and nothing else"), true
+		return true, w.broken(chunk, try, err, "the transform is not as agreed",
+			"mend the program, then run it again: what is committed stays. A line in is an object; a line out repeats its key and has what returns: says, and nothing else")
 	case errors.As(err, &outside):
 		if try.outside++; try.outside < outsideBorne {
-			return nil, true
+			return true, nil
 		}
-		return w.broken(chunk, try, err, "the transform failed again and again", "mend what it depends on, then run it again"), true
+		return true, w.broken(chunk, try, err, "the transform failed again and again", "mend what it depends on, then run it again")
 	case errors.Is(err, ErrProgramEnded):
 		if try.outside++; try.outside < 2 {
-			return nil, true
+			return true, nil
 		}
-		return w.rowFails(chunk, try, err), true
+		return true, w.rowFails(chunk, try, err)
 	case errors.Is(err, ErrProgramSilent):
 		w.sizer().shrink(chunk.size)
 		if stop = w.rowFails(chunk, try, err); stop == nil && errors.As(err, &muted) && len(try.narrowed) > 0 {
 			try.narrowed[len(try.narrowed)-1].rows = 1
 		}
-		return stop, true
+		return true, stop
 	}
-	return nil, false
+	return false, nil
 }
 
 // rowFails closes in on a row that the transform cannot do. The job says what becomes of it: it is treated as a row that

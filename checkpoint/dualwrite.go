@@ -189,7 +189,7 @@ func newDualWriting(plan *backfill.Plan, o DualWriteOptions) (*dualWriting, erro
 		if s.Name == "lock" {
 			w.locks = i + 1
 		}
-		io.WriteString(sum, s.SQL+";\n")
+		sum.Write([]byte(s.SQL + ";\n"))
 	}
 	w.hash = hex.EncodeToString(sum.Sum(nil))
 	return w, nil

@@ -298,12 +298,12 @@ func (b *bagsProof) prepare(ctx context.Context, r *reading) error {
 // storedOtherwise reports whether a value of the first column would be given another precision when it is stored in the
 // second. Other types find what they have in common by themselves, or are refused.
 func storedOtherwise(expected, actual pgconn.FieldDescription) bool {
-	const numeric, int2, int4, int8 = 1700, 21, 23, 20
+	const numericOID, int2OID, int4OID, int8OID = 1700, 21, 23, 20
 	if actual.TypeModifier < 0 || expected.TypeModifier == actual.TypeModifier {
 		return false
 	}
 	return expected.DataTypeOID == actual.DataTypeOID ||
-		actual.DataTypeOID == numeric && slices.Contains([]uint32{int2, int4, int8}, expected.DataTypeOID)
+		actual.DataTypeOID == numericOID && slices.Contains([]uint32{int2OID, int4OID, int8OID}, expected.DataTypeOID)
 }
 
 func names(fields []pgconn.FieldDescription) []string {

@@ -347,7 +347,10 @@ func TestRunInstallsTheDualWrite(t *testing.T) {
 		t.Errorf("the owner needs rights on the schema: %s", out)
 	}
 	db.Exec(must(t, db.DSN(), dir, "schema", "grants", "--installer", owner))
-	pgtest.Connect(t, ownerDSN).PgConn().Exec(t.Context(), must(t, ownerDSN, dir, "dual-write", "install", "--print", "names.yaml")).ReadAll()
+	printed := must(t, ownerDSN, dir, "dual-write", "install", "--print", "names.yaml")
+	if _, err := pgtest.Connect(t, ownerDSN).PgConn().Exec(t.Context(), printed).ReadAll(); err != nil {
+		t.Fatalf("what is printed for the owner: %v\n%s", err, printed)
+	}
 	says(t, must(t, runnerDSN, dir, "dual-write", "status", "names.yaml"), "is installed", "as role "+owner)
 	says(t, must(t, ownerDSN, dir, "dual-write", "install", "names.yaml"), "already installed")
 	says(t, must(t, runnerDSN, dir, "plan", "names.yaml"), "[dual-write-trigger]", "it is installed", "CREATE OR REPLACE TRIGGER")

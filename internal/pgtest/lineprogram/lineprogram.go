@@ -41,12 +41,14 @@ func Main() {
 	for n := 1; ; n++ {
 		line, err := lines.ReadString('\n')
 		if err != nil {
-			out.Flush()
+			if out.Flush() != nil {
+				os.Exit(1)
+			}
 			os.Exit(0)
 		}
 		f(n, strings.TrimSuffix(line, "\n"), func(text string) { fmt.Fprintln(out, text) })
-		if lines.Buffered() == 0 {
-			out.Flush()
+		if lines.Buffered() == 0 && out.Flush() != nil {
+			os.Exit(1)
 		}
 	}
 }
@@ -96,11 +98,11 @@ func once(path string) bool {
 var kept string
 
 // programs are what a test can ask for. Most answer {id, v} with {id, out}, out being v in capitals.
-var programs = map[string]func(n int, line string, print func(string)){
-	"echo":  func(_ int, line string, print func(string)) { print(line) },
-	"upper": func(_ int, line string, print func(string)) { print(upper(line)) },
+var programs = map[string]func(n int, line string, say func(string)){
+	"echo":  func(_ int, line string, say func(string)) { say(line) },
+	"upper": func(_ int, line string, say func(string)) { say(upper(line)) },
 	// token answers {id, static_object_token} as transform.py of corpus case 12 does.
-	"token": func(_ int, line string, print func(string)) {
+	"token": func(_ int, line string, say func(string)) {
 		var r map[string]any
 		d := json.NewDecoder(strings.NewReader(line))
 		d.UseNumber()
@@ -111,84 +113,84 @@ var programs = map[string]func(n int, line string, print func(string)){
 		for i, k := 0, len(token)-1; i < k; i, k = i+1, k-1 {
 			token[i], token[k] = token[k], token[i]
 		}
-		print(fmt.Sprintf(`{"id": %s, "static_object_token_encrypted": "enc:%s"}`, r["id"], base64.StdEncoding.EncodeToString([]byte(string(token)))))
+		say(fmt.Sprintf(`{"id": %s, "static_object_token_encrypted": "enc:%s"}`, r["id"], base64.StdEncoding.EncodeToString([]byte(string(token)))))
 	},
 	// says talks on its standard error, as one line that is too long, too.
-	"says": func(n int, line string, print func(string)) {
+	"says": func(n int, line string, say func(string)) {
 		if n == 1 {
 			fmt.Fprintf(os.Stderr, "hello\n%s\n", strings.Repeat("x", 10_000))
 		}
-		print(upper(line))
+		say(upper(line))
 	},
 	// dies ends at its fifth line, the first time that it runs.
-	"dies": func(n int, line string, print func(string)) {
+	"dies": func(n int, line string, say func(string)) {
 		if n == 5 && once(arg(0)) {
 			fmt.Fprintln(os.Stderr, "out of cheese")
 			os.Exit(9)
 		}
-		print(upper(line))
+		say(upper(line))
 	},
 	// poisoned ends at a row whose value says so.
-	"poisoned": func(_ int, line string, print func(string)) {
+	"poisoned": func(_ int, line string, say func(string)) {
 		if strings.Contains(line, "poison") {
 			os.Exit(9)
 		}
-		print(upper(line))
+		say(upper(line))
 	},
 	// refuses says of a row whose value says so that it cannot be done.
-	"refuses": func(_ int, line string, print func(string)) {
+	"refuses": func(_ int, line string, say func(string)) {
 		if strings.Contains(line, "poison") {
-			print(fmt.Sprintf(`{"id": %s, "error": "it is bitter"}`, read(line).ID))
+			say(fmt.Sprintf(`{"id": %s, "error": "it is bitter"}`, read(line).ID))
 			return
 		}
-		print(upper(line))
+		say(upper(line))
 	},
 	"missing": func(int, string, func(string)) { os.Exit(127) },
 	// hangs does not answer a row whose value says so.
-	"hangs": func(_ int, line string, print func(string)) {
+	"hangs": func(_ int, line string, say func(string)) {
 		if strings.Contains(line, "poison") {
 			time.Sleep(time.Hour)
 		}
-		print(upper(line))
+		say(upper(line))
 	},
 	"silent":  func(int, string, func(string)) {},
 	"garbage": func(int, string, func(string)) { fmt.Println("Starting up, please wait…") },
 	// swaps answers every second line before the first.
-	"swaps": func(n int, line string, print func(string)) {
+	"swaps": func(n int, line string, say func(string)) {
 		if n%2 == 1 {
 			kept = line
 			return
 		}
-		print(upper(line))
-		print(upper(kept))
+		say(upper(line))
+		say(upper(kept))
 	},
 	// drops leaves the third line out.
-	"drops": func(n int, line string, print func(string)) {
+	"drops": func(n int, line string, say func(string)) {
 		if n != 3 {
-			print(upper(line))
+			say(upper(line))
 		}
 	},
-	"doubles": func(_ int, line string, print func(string)) { print(upper(line)); print(upper(line)) },
-	"adds": func(_ int, line string, print func(string)) {
-		print(strings.TrimSuffix(upper(line), "}") + `,"extra":1}`)
+	"doubles": func(_ int, line string, say func(string)) { say(upper(line)); say(upper(line)) },
+	"adds": func(_ int, line string, say func(string)) {
+		say(strings.TrimSuffix(upper(line), "}") + `,"extra":1}`)
 	},
-	"omits":  func(_ int, line string, print func(string)) { print(fmt.Sprintf(`{"id": %s}`, read(line).ID)) },
-	"floats": func(_ int, _ string, print func(string)) { print(`{"id": 9007199254740992, "out": "x"}`) },
+	"omits":  func(_ int, line string, say func(string)) { say(fmt.Sprintf(`{"id": %s}`, read(line).ID)) },
+	"floats": func(_ int, _ string, say func(string)) { say(`{"id": 9007199254740992, "out": "x"}`) },
 	// waits takes its time for each line: a duration, its argument.
-	"waits": func(_ int, line string, print func(string)) {
+	"waits": func(_ int, line string, say func(string)) {
 		d, err := time.ParseDuration(arg(0))
 		if err != nil {
 			panic(err)
 		}
 		time.Sleep(d)
-		print(upper(line))
+		say(upper(line))
 	},
 	// gated answers only once a file is there, and says by another that it waits.
-	"gated": func(_ int, line string, print func(string)) {
+	"gated": func(_ int, line string, say func(string)) {
 		once(arg(0) + ".waiting")
 		for _, err := os.Stat(arg(0)); err != nil; _, err = os.Stat(arg(0)) {
 			time.Sleep(5 * time.Millisecond)
 		}
-		print(upper(line))
+		say(upper(line))
 	},
 }
