@@ -55,8 +55,7 @@ var kinds = []struct {
 // Every value comes through the lines and an identity program byte for byte, whatever its type and whatever the session's
 // settings are: read from one column, written to another of the same type, compared as the server sends it.
 //
-// Made to fail: with numbers as float64, times by the session's DateStyle, -0 as an integer, values cast from text
-// (character(5) was cut, "char" too).
+// Made to fail: with times in the form of the session's DateStyle; with composite values in arrays of their type.
 func TestTransformIsExact(t *testing.T) {
 	t.Parallel()
 	for name, settings := range map[string]map[string]string{

@@ -79,7 +79,7 @@ func TestProgramIsLookedUp(t *testing.T) {
 
 // However large the rows, and however slow the program, the engine needs at most 64 MiB.
 //
-// It failed when chunks were bounded by their rows alone (400 MiB).
+// It failed where a chunk was not broken off that had too many bytes (73 MiB).
 func TestTransformMemory(t *testing.T) {
 	t.Parallel()
 	db, dir := pgtest.New(t), t.TempDir()

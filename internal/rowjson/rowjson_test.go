@@ -86,3 +86,27 @@ func TestRefuses(t *testing.T) {
 		t.Errorf("an absent JSON member is NULL: %v, %v", got, err)
 	}
 }
+
+// Values are sent in one form each. Made to fail: -0 as the server writes it, which readers take for an integer.
+func TestForms(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		kind        rowjson.Kind
+		value, want string
+	}{
+		{rowjson.Float, "-0", "-0.0"},
+		{rowjson.Float, "1e-05", "1e-05"},
+		{rowjson.Float, "NaN", `"NaN"`},
+		{rowjson.Number, "-Infinity", `"-Infinity"`},
+		{rowjson.Number, "-1.10", "-1.10"},
+		{rowjson.Bool, "f", "false"},
+		{rowjson.Bytes, "deadbeef", `"3q2+7w=="`},
+		{rowjson.Time, `"2024-02-29T23:59:59+00:00"`, `"2024-02-29T23:59:59+00:00"`},
+		{rowjson.JSON, "{\n}", "{ }"},
+		{rowjson.Array, `{1,"a"}`, `"{1,\"a\"}"`},
+	} {
+		if got, err := c.kind.AppendValue(nil, []byte(c.value)); err != nil || string(got) != c.want {
+			t.Errorf("%q: %s, want %s: %v", c.value, got, c.want, err)
+		}
+	}
+}
