@@ -13,6 +13,11 @@
 // NULL. What comes back may also be a string where a number or a boolean is meant, and a JSON array where an array
 // is: both are what PostgreSQL would read.
 //
+// A line that comes back repeats the key of its row, in the order of the lines that were sent, and has one member for each
+// value that is returned and no other. One that cannot be done says so, with its key:
+//
+//	{"id": 7, "error": "the token has no issuer"}
+//
 // A package that reads JSON into Go's values is not used: it takes a number for a float, half a surrogate pair for
 // U+FFFD, and the last of two members of one name, all without a word.
 package rowjson
