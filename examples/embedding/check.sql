@@ -1,0 +1,1 @@
+SELECT id FROM products WHERE slug IS DISTINCT FROM 'product-no-' || id;

@@ -1,0 +1,1 @@
+SELECT id FROM events WHERE id_wide IS DISTINCT FROM id;
