@@ -40,6 +40,7 @@ type place struct {
 var places = map[string]place{
 	"cmd":           {layer: top},
 	"bench":         {layer: top},
+	"examples":      {layer: top},
 	"docs/examples": {layer: top},
 
 	"configs":             {layer: adapter},
