@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,29 +61,39 @@ func TestCorpus(t *testing.T) {
 			reference := corpusDatabase(t, dir)
 			script(t, reference, filepath.Join(dir, "reference.sql"))
 			want := fingerprint(t, reference, dir)
-			job := filepath.Join(dir, "job.yaml")
-			ways := map[string]func(*testing.T, *pgtest.DB){
-				"straight": func(t *testing.T, db *pgtest.DB) {
-					must(t, db.DSN(), dir, "run", "--yes", job)
+			ways := map[string]func(*testing.T, *pgtest.DB, string){
+				"straight": func(t *testing.T, db *pgtest.DB, job string) {
+					must(t, db.DSN(), dir, "run", "--yes", "--allow-programs", job)
 				},
-				"four workers, tiny chunks": func(t *testing.T, db *pgtest.DB) {
-					must(t, db.DSN(), dir, "run", "--yes", "--workers", "4", "--chunk-rows", "97", job)
+				"four workers, tiny chunks": func(t *testing.T, db *pgtest.DB, job string) {
+					must(t, db.DSN(), dir, "run", "--yes", "--allow-programs", "--workers", "4", "--chunk-rows", "97", job)
 				},
-				"killed and resumed": func(t *testing.T, db *pgtest.DB) {
+				"killed and resumed": func(t *testing.T, db *pgtest.DB, job string) {
 					killedAndResumed(t, db, dir, job)
 				},
-				"again": func(t *testing.T, db *pgtest.DB) {
-					must(t, db.DSN(), dir, "run", "--yes", job)
-					must(t, db.DSN(), dir, "run", "--yes", "--again", job)
+				"again": func(t *testing.T, db *pgtest.DB, job string) {
+					must(t, db.DSN(), dir, "run", "--yes", "--allow-programs", job)
+					again(t, db, dir, job)
 				},
 			}
 			for name, way := range ways {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
 					db := corpusDatabase(t, dir)
-					way(t, db)
+					for _, job := range corpusJobs(t, dir) {
+						way(t, db, job)
+					}
 					if got := fingerprint(t, db, dir); got != want {
 						t.Errorf("the result differs from the reference: fingerprint %s, want %s", got, want)
+					}
+					if strings.HasPrefix(filepath.Base(dir), "30") && name == "again" {
+						return // the second run was refused, and is the one that verification speaks of
+					}
+					for _, job := range corpusJobs(t, dir) {
+						out := must(t, db.DSN(), dir, "verify", "--allow-programs", job)
+						if first, _, _ := strings.Cut(out, "\n"); !strings.Contains(first, ": proven") {
+							t.Errorf("verification says: %s", out)
+						}
 					}
 				})
 			}
@@ -100,10 +111,30 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
+// corpusJobs are a case's job files, in order.
+func corpusJobs(t *testing.T, dir string) []string {
+	t.Helper()
+	list, err := filepath.Glob(filepath.Join(dir, "job*.yaml"))
+	if err != nil || len(list) == 0 {
+		t.Fatalf("no job in %s: %v", dir, err)
+	}
+	slices.SortFunc(list, func(a, b string) int { return len(a) - len(b) }) // job.yaml, job-2.yaml
+	return list
+}
+
+// again runs a job that has finished once more. One that is not idempotent, and whose prepare says so by itself, is refused.
+func again(t *testing.T, db *pgtest.DB, dir, job string) {
+	t.Helper()
+	code, out := pgbackfill(t, db.DSN(), dir, "run", "--yes", "--allow-programs", "--again", job)
+	if refused := strings.HasPrefix(filepath.Base(dir), "30"); refused != (code != 0) {
+		t.Errorf("run --again ended with exit code %d:\n%s", code, out)
+	}
+}
+
 // killedAndResumed kills the run when a third of the rows are walked, and runs it again.
 func killedAndResumed(t *testing.T, db *pgtest.DB, dir, job string) {
 	t.Helper()
-	p := start(t, db.DSN(), dir, "run", "--yes", "--workers", "3", "--chunk-rows", "50", "--rate", "15000", job)
+	p := start(t, db.DSN(), dir, "run", "--yes", "--allow-programs", "--workers", "3", "--chunk-rows", "50", "--rate", "15000", job)
 	pgtest.Eventually(t, time.Minute, func() error {
 		if p.ended() {
 			t.Fatalf("the run ended before it was killed:\n%s", p.out)
@@ -111,15 +142,16 @@ func killedAndResumed(t *testing.T, db *pgtest.DB, dir, job string) {
 		if !pgtest.One[bool](db, "SELECT to_regclass('pgbackfill.chunks') IS NOT NULL") {
 			return errNotYet
 		}
-		walked := pgtest.One[int64](db, "SELECT coalesce(sum(rows_seen), 0)::bigint FROM pgbackfill.chunks")
-		if want := pgtest.One[int64](db, "SELECT coalesce(max(estimated_rows), 0) FROM pgbackfill.runs"); walked == 0 || walked*3 < want {
+		// of the job at hand, where there are two
+		walked := pgtest.One[int64](db, "SELECT coalesce(sum(rows_seen), 0)::bigint FROM pgbackfill.chunks WHERE run_id = (SELECT max(id) FROM pgbackfill.runs WHERE state = 'running')")
+		if want := pgtest.One[int64](db, "SELECT coalesce(max(estimated_rows), 0) FROM pgbackfill.runs WHERE state = 'running'"); walked == 0 || walked*3 < want {
 			return fmt.Errorf("%d of %d rows walked", walked, want)
 		}
 		return nil
 	})
 	p.kill(t)
-	if state := pgtest.One[string](db, "SELECT state FROM pgbackfill.runs"); state != "running" {
+	if state := pgtest.One[string](db, "SELECT state FROM pgbackfill.runs ORDER BY id DESC LIMIT 1"); state != "running" {
 		t.Fatalf("killed in mid-run, the run is %s", state)
 	}
-	must(t, db.DSN(), dir, "run", "--yes", "--workers", "2", job)
+	must(t, db.DSN(), dir, "run", "--yes", "--allow-programs", "--workers", "2", job)
 }
