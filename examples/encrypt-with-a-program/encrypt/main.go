@@ -1,5 +1,5 @@
 // Command encrypt is the program of an example: a JSON object a line in, one a line out, in the same order. It encrypts
-// deterministically (AES-GCM with a nonce made from the text), so that verification can compute the same again.
+// deterministically (AES-GCM with a nonce made from the text), so that a row which is done again stays as it is.
 package main
 
 import (
