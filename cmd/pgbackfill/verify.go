@@ -14,6 +14,7 @@ import (
 	"github.com/pgbackfill/pgbackfill/configs"
 	"github.com/pgbackfill/pgbackfill/internal/eventlog"
 	"github.com/pgbackfill/pgbackfill/internal/progressui"
+	"github.com/pgbackfill/pgbackfill/jobs"
 	"github.com/pgbackfill/pgbackfill/throttle"
 )
 
@@ -39,7 +40,7 @@ It only reads, in short transactions, and may be used at any time, by a role tha
 Rows that are wrong are named by their keys; their values are shown with --show-values.`,
 		Args: args(1, 1, "one job file"),
 		RunE: func(c *cobra.Command, given []string) error {
-			list, err := a.read(given[0])
+			list, err := jobs.ReadFile(given[0]) // what lint would warn of, the verdict itself says
 			if err != nil {
 				return err
 			}
