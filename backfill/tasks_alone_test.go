@@ -48,8 +48,7 @@ func building(t *testing.T, db *pgtest.DB) (pid int) {
 // built again: by the same process, when its backend was ended; and by the next one, when it was killed. What
 // came before it in the script is not sent again.
 //
-// Made to fail: without ownIndex the run went on over the invalid index, and without the record before it the first
-// statement failed because its table was there.
+// Made to fail: with ownIndex content with an invalid index, the run went on over it.
 func TestInterruptedIndexIsBuiltAgain(t *testing.T) {
 	t.Parallel()
 	for _, killed := range []bool{false, true} {
@@ -101,7 +100,7 @@ func TestInterruptedIndexIsBuiltAgain(t *testing.T) {
 
 // Of two processes one sends what cannot be in a transaction, and the other waits for it.
 //
-// Made to fail: without the lock the second one failed, because the index was there.
+// Made to fail: without the lock nobody waited; without LetGo the index waited for the holder of the lock for ever.
 func TestScriptAloneIsSentByOneProcess(t *testing.T) {
 	t.Parallel()
 	db := installed(t, numbered(95))
@@ -123,7 +122,7 @@ func TestScriptAloneIsSentByOneProcess(t *testing.T) {
 // A statement that fails stops the run, with what came before it done; mended, the same run goes on, over the invalid
 // index that its failure left.
 //
-// Made to fail: with the index taken for the statement's own because one of that name was there.
+// Made to fail: with ownIndex content with an invalid index, it stayed invalid.
 func TestIndexThatFailsIsBuiltWhenMended(t *testing.T) {
 	t.Parallel()
 	db := installed(t, numbered(95))

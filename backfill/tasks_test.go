@@ -86,8 +86,7 @@ func doneOnce(t *testing.T, db *pgtest.DB) {
 // Two processes that begin together do prepare, helpers and finish once between them, in their states, and walk what
 // these made. The plan from before says what it could not look at.
 //
-// Made to fail: with the record's ON CONFLICT clause gone one process failed; without the record at all prepare ran
-// twice; with the first plan's segments recorded the run had none.
+// Made to fail: with the record's ON CONFLICT clause gone, or its answer not looked at, one process failed.
 func TestPrepareHelpersAndFinishAreDoneOnce(t *testing.T) {
 	t.Parallel()
 	db := onceTables(t)
@@ -123,8 +122,8 @@ func TestPrepareHelpersAndFinishAreDoneOnce(t *testing.T) {
 // The connection is lost before prepare's commit, after it, and at finish's: what is done once is done once, whether
 // the engine goes on by itself or is killed and run again.
 //
-// Made to fail: with the record in a transaction of its own, prepare was left out after the first cut and done twice
-// after the second.
+// Made to fail: with the record in a transaction of its own, prepare and finish were left out; with the run not known
+// to be finishing, it could not be resumed because its finish had dropped a table.
 func TestPrepareAndFinishOverLostCommits(t *testing.T) {
 	t.Parallel()
 	for _, what := range []string{"prepare", "finish"} {
@@ -170,8 +169,7 @@ func TestPrepareAndFinishOverLostCommits(t *testing.T) {
 
 // A run that is cancelled while its prepare is at work leaves nothing of it, and its lock on the record nobody waiting.
 //
-// Made to fail: without untilCancelled the statement went on for its ten seconds, and without the run's state in
-// taskDone it was committed.
+// Made to fail: without untilCancelled hearing of it the statement went on for its minute.
 func TestCancelledPrepareLeavesNothing(t *testing.T) {
 	t.Parallel()
 	db := onceTables(t)
@@ -196,7 +194,7 @@ func TestCancelledPrepareLeavesNothing(t *testing.T) {
 
 // What a job cannot mean is refused before anything is written, and a name that nothing makes is no promise.
 //
-// Made to fail: with every missing column tolerated the typo was found only when prepare had run.
+// Made to fail: with every missing column tolerated the typo was in no error.
 func TestScriptsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	db := onceTables(t)
@@ -227,7 +225,7 @@ func TestScriptsThatAreRefused(t *testing.T) {
 
 // A prepare that fails leaves nothing and says what failed; mended in the database, the same run goes on.
 //
-// Made to fail: with a lost connection for every error, the division was tried for ever.
+// Made to fail: with the connection closed after an error, which then passes for a lost one, it was tried for ever.
 func TestPrepareThatFailsIsRunAgain(t *testing.T) {
 	t.Parallel()
 	db := onceTables(t)
@@ -249,7 +247,7 @@ func TestPrepareThatFailsIsRunAgain(t *testing.T) {
 
 // A helper is walked by its key, and the rows that were in it when it was built are what is done.
 //
-// Made to fail: with the plan from before prepare the run had no table to walk.
+// Made to fail: with helperTable naming another run's helper, its table was not there.
 func TestHelperIsWalked(t *testing.T) {
 	t.Parallel()
 	db := onceTables(t)

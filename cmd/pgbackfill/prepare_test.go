@@ -13,7 +13,7 @@ import (
 // A job whose steps and verification speak of what its prepare makes: two jobs that must not do a row twice, one of
 // them killed in the middle and resumed.
 //
-// Made to fail: without the record of prepare the resumed run failed, because its table was there.
+// Made to fail: without the segments of the plan that is made after prepare, the run ended before it was killed.
 func TestPrepareOfARenumbering(t *testing.T) {
 	t.Parallel()
 	dir, err := filepath.Abs("testdata/prepare/30-zulip-renumber-enum")
@@ -34,8 +34,8 @@ func TestPrepareOfARenumbering(t *testing.T) {
 // A run that is killed while its prepare is at work goes on with it when it is run again, and what a secret of its is,
 // is nowhere but in the rows; another secret, or none, is refused, and --again drops the helpers of the run before.
 //
-// Made to fail: with the secret's value in runs.params it was found there; with --again keeping the older run's
-// helper its table was still there.
+// Made to fail: with the secret's value in runs.params the resumed run was another one's; with --again keeping the older
+// run's helper its table was still there.
 func TestJobFileWithPrepareHelpersAndASecret(t *testing.T) {
 	const secret = "hunter-2-hunter-2"
 	t.Setenv("PREPARE_TEST_SECRET", secret)
