@@ -101,13 +101,13 @@ func TestHowItEnds(t *testing.T) {
 		kind error
 		said string
 	}{
-		"echo why >&2; exit 4":              {backfill.ErrProgramEnded, "exit status 4 after 0 of 2 lines; the last it said: why"},
-		"exit 127":                          {backfill.ErrProgramMissing, "exit status 127"},
-		"nobody-at-all":                     {backfill.ErrProgramMissing, "nobody-at-all"},
-		"head -n 1; exec >&-; sleep 100":    {backfill.ErrProgramEnded, "signal: killed after 1 of 2 lines"},
-		"kill -9 $$":                        {backfill.ErrProgramEnded, "signal: killed"},
-		"printf half":                       {backfill.ErrProgramEnded, "after 0 of 2 lines"},
-		"echo 1; echo 2; echo 3; sleep 100": {backfill.ErrProgramAnswer, "a line more than asked for"},
+		"echo why >&2; exit 4":             {backfill.ErrProgramEnded, "exit status 4 after 0 of 2 lines; the last it said: why"},
+		"exit 127":                         {backfill.ErrProgramMissing, "exit status 127"},
+		"nobody-at-all":                    {backfill.ErrProgramMissing, "nobody-at-all"},
+		"head -n 1; exec >&-; sleep 100":   {backfill.ErrProgramEnded, "signal: killed after 1 of 2 lines"},
+		"kill -9 $$":                       {backfill.ErrProgramEnded, "signal: killed"},
+		"printf half":                      {backfill.ErrProgramEnded, "after 0 of 2 lines"},
+		"printf '1\\n2\\n3\\n'; sleep 100": {backfill.ErrProgramAnswer, "a line more than asked for"},
 	} {
 		t.Run(script, func(t *testing.T) {
 			t.Parallel()
