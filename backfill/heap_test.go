@@ -106,7 +106,10 @@ func TestHeapWalkIsChosenAndRefused(t *testing.T) {
 		job.Walk = backfill.WalkHeap
 		return job
 	}
+	undone := heap(sets("w", map[string]string{"n": "t.x * 2"}))
+	undone.Undo = &backfill.Undo{Set: []backfill.Assignment{{Column: "n", Value: backfill.Expr{SQL: "NULL"}}}}
 	for reason, job := range map[string]backfill.Job{
+		"undo: {set}":           undone,
 		"not idempotent":        heap(counts("w")),
 		"not hold":              heap(does("w", "", "DELETE FROM w AS t WHERE {{scope}}")),
 		"partitions":            heap(sets("parts", map[string]string{"n": "1"})),

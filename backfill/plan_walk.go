@@ -87,6 +87,8 @@ func (pl *planning) noHeap() string {
 		return "rows move while they are walked and some are met twice, which is wrong for a job that is not idempotent"
 	case other || job.Transform != nil || len(job.Steps) != 1:
 		return "rows that move are found again by looking for those that do not hold their new values, and only an update or a deletion says which these are"
+	case job.Undo != nil && len(job.Undo.Set) > 0:
+		return "it says undo: {set}, which goes back over the ranges of keys that were walked"
 	case t.Partitioned || len(t.Children) > 0:
 		return "it has partitions or children, whose rows have no common physical order"
 	case slices.ContainsFunc(job.exprs(), Expr.speaksOfRange):
