@@ -226,3 +226,16 @@ func (w *worker) timedOut(chunk Chunk, err error) bool {
 	limit := w.pace().StatementTimeout
 	return pgerr.Code(err) == pgerr.CodeQueryCanceled && (limit <= 0 || time.Since(chunk.Started) >= limit)
 }
+
+// planAside adds the statements about rows that cannot be changed, and those that do them after all.
+func (s statements) planAside(key []string, columns []pgsql.KeyColumn, add func(string, ...pgsql.Statement)) error {
+	const when = "where rows cannot be changed: whether the chunk holds others besides"
+	add(when+", in the first segment", s.walk.Alone(pgsql.Range{Through: key}, key))
+	add(when, s.walk.Alone(pgsql.Range{After: key, Through: key}, key))
+	if slices.ContainsFunc(columns, func(k pgsql.KeyColumn) bool { return k.Nullable }) {
+		add(when+", for the rows with a NULL in the key", s.walk.Alone(pgsql.Range{Nulls: true}, nil))
+	}
+	at := pgsql.Range{At: key}
+	add("retry-quarantined, in the transaction of a key", s.walk.Count(at))
+	return s.planChunk(pgsql.Part{Range: at}, "retry-quarantined, in the transaction of a key", add)
+}

@@ -304,6 +304,11 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 	}
 	add("at the end of every transaction", pgsql.Commit)
 	add("after a statement that failed", pgsql.Rollback)
+	if p.Heap == nil {
+		if err := s.planAside(key, p.Key, add); err != nil {
+			return nil, err
+		}
+	}
 	if p.Heap != nil {
 		if err := s.planLook(ranges[0].rng, closed, p, add); err != nil {
 			return nil, err
