@@ -11,6 +11,8 @@ import (
 
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/internal/pgtest"
+	"github.com/pgbackfill/pgbackfill/internal/pgtest/lineprogram"
+	"github.com/pgbackfill/pgbackfill/internal/programs"
 	"github.com/pgbackfill/pgbackfill/throttle"
 )
 
@@ -38,7 +40,7 @@ func retry(t testing.TB, db *pgtest.DB, w *worked, plan *backfill.Plan, p part) 
 		p.connect = dialing(db.DSN())
 	}
 	return backfill.RetryQuarantined(t.Context(), backfill.Options{
-		Run: w.run.ID(), Plan: plan, Process: "retry", Connect: p.connect, Throttle: rate, Observer: p.observer,
+		Run: w.run.ID(), Plan: plan, Process: "retry", Connect: p.connect, Tasks: w.run, Throttle: rate, Programs: programs.Runner{}, Observer: p.observer,
 	}, w.run)
 }
 
@@ -348,5 +350,49 @@ func TestQuarantineKeepsNoSecret(t *testing.T) {
 		if strings.Contains(fmt.Sprintf("%+v", e), secret[:20]) {
 			t.Errorf("an event has the secret: %+v", e)
 		}
+	}
+}
+
+// A row that the transform's program refuses, or dies of, is set aside where the job says so, and done by the retry through the
+// same program.
+//
+// Made to fail: with the retry over the chunk's range, the rows before it are computed and written again; with the job's word
+// not asked for, the second case finishes.
+func TestQuarantineOfATransform(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"refuses", "poisoned"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			db := installed(t, words(40))
+			db.Exec("UPDATE words SET v = 'poison' WHERE id = 17")
+			job := transforms(lineprogram.Command(mode)...)
+			_, err := join(t, db, inOneSegment(planFor(t, db, job, nil)), part{}).wait()
+			if err == nil || !strings.Contains(err.Error(), "on_error: quarantine") {
+				t.Fatalf("without the job's word the run ended with %v", err)
+			}
+			db.Exec("UPDATE words SET out = NULL; DELETE FROM pgbackfill.runs")
+			job.Transform.Quarantine = true
+			plan := inOneSegment(planFor(t, db, job, nil))
+			w := join(t, db, plan, part{})
+			if s := w.finished(); s.Quarantined != 1 {
+				t.Errorf("%d rows are quarantined", s.Quarantined)
+			}
+			if found := aside(db); !slices.Equal(found, []string{"17 transform  ×1"}) {
+				t.Errorf("quarantined: %q", found)
+			}
+			if n := pgtest.One[int](db, "SELECT count(*) FROM words WHERE out = upper(v)"); n != 39 {
+				t.Errorf("%d rows are written", n)
+			}
+			if got, err := retry(t, db, w, plan, part{}); err != nil || got.Failed != 1 {
+				t.Errorf("before it is mended: %+v, %v", got, err)
+			}
+			db.Exec("UPDATE words SET v = 'cured' WHERE id = 17; UPDATE words SET out = 'theirs' WHERE id = 16")
+			if got, err := retry(t, db, w, plan, part{}); err != nil || got.Done != 1 || got.Left != 0 {
+				t.Errorf("after it is mended: %+v, %v", got, err)
+			}
+			if all := pgtest.All[string](db, "SELECT out FROM words WHERE id IN (16, 17) ORDER BY id"); !slices.Equal(all, []string{"theirs", "CURED"}) {
+				t.Errorf("the rows are %v", all)
+			}
+		})
 	}
 }

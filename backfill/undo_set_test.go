@@ -118,10 +118,10 @@ func TestUndoBySetKeepsAScopeThatHolds(t *testing.T) {
 	}
 }
 
-// Rows that are quarantined are as they were, and stay so; those that a retry has done are taken back. Once the run is
-// being taken back there is no retry.
+// Rows that are quarantined are as they were, and stay so; those that a retry has done are taken back. Of a run that was
+// taken back there is no retry.
 //
-// Made to fail: without the keys that are aside, rows 30 and 50 end at -1; without the look at the undo, a retry adds 1.
+// Made to fail: without the keys that are aside, rows 30 and 50 end at -1; without the look at the run's state, a retry adds 1.
 func TestUndoBySetLeavesQuarantinedRows(t *testing.T) {
 	t.Parallel()
 	setup, _ := texted(100)
