@@ -87,8 +87,8 @@ func TestQuarantinedRowsAreSaid(t *testing.T) {
 // Promise 1 with rows that cannot be changed: killed at any instant, two processes at a time, no row is lost and none is done
 // twice, those that were set aside included; nor by retries that are killed and started twice.
 //
-// Made to fail: with the quarantine's row written in a transaction of its own, before the chunk's, rows are there twice; after
-// it, rows are lost; with the retry's mark set after its commit, rows are done twice.
+// Made to fail: with the retry's rows committed before its mark, rows are done twice. What is committed with a chunk, and not
+// before it, is shown by backfill's TestConnectionLostWhileSettingAside.
 func TestKilledWithQuarantinedRows(t *testing.T) {
 	t.Parallel()
 	const rows, bad = 60_000, 120
