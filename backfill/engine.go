@@ -23,6 +23,8 @@ const (
 	// graceMost bounds how long a begun chunk may take to finish, over and above its own
 	// statement timeouts: no network keeps a worker for ever.
 	graceMost = 30 * time.Second
+	// cancelSettles is how long it is waited for a run to become cancelled that somebody is cancelling.
+	cancelSettles = 5 * time.Second
 )
 
 // Options are what an engine is made of. All are required but where it says otherwise.
@@ -318,6 +320,12 @@ func (e *engine) interrupted(found string) error {
 func (e *engine) cancelled(ctx context.Context, noticed error) error {
 	if err := e.beat(ctx); err != nil {
 		return noticed
+	}
+	// Who cancels says so first and closes the segments then: the run is cancelled a moment later.
+	for until := time.Now().Add(cancelSettles); !e.ordersNow().State.Over() && time.Now().Before(until); {
+		if (&worker{engine: e}).wait(ctx, cancelSettles/100, "") != nil || e.beat(ctx) != nil {
+			break
+		}
 	}
 	reason := e.ordersNow().Reason
 	if reason == "" {
