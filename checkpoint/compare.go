@@ -105,13 +105,25 @@ func compareSpecs(info RunInfo, job backfill.Job) []Difference {
 	if err == nil {
 		var was, is any
 		if json.Unmarshal(info.Spec, &was) == nil && json.Unmarshal(text, &is) == nil {
-			list := compareLines("job: ", flatten(was), flatten(is))
+			list := compareLines("job: ", asWritten(flatten(was)), asWritten(flatten(is)))
 			if len(list) > 0 {
 				return list
 			}
 		}
 	}
 	return []Difference{{"job: hash", info.SpecHash, job.Hash()}}
+}
+
+// asWritten gives the parts of a job's only step the paths that the file has for them: update.set.c.
+func asWritten(flat map[string]string) map[string]string {
+	written := map[string]string{}
+	for path, value := range flat {
+		if rest, only := strings.CutPrefix(path, "steps[0]."); only && flat["steps[1].name"] == "" && (rest == "delete" || strings.HasPrefix(rest, "update.")) {
+			path = rest
+		}
+		written[path] = value
+	}
+	return written
 }
 
 func compareLines(prefix string, was, is map[string]string) []Difference {

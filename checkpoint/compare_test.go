@@ -33,7 +33,7 @@ func TestCompare(t *testing.T) {
 			p.Job.Idempotent = false
 		}, want: []Difference{
 			{"job: idempotent", "true", "false"},
-			{"job: steps[0].update.set.name", "initcap(t.name)", "upper(t.name)"},
+			{"job: update.set.name", "initcap(t.name)", "upper(t.name)"},
 			{"job: where", "(none)", "t.id > 5"},
 		}},
 		"table": {version: "1.2.3", change: func(p *backfill.Plan) {

@@ -2,6 +2,7 @@ package pgsql
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -84,13 +85,16 @@ func (c Change) Statements(p Part) ([]Statement, error) {
 	return []Statement{lock, {Name: c.name(), SQL: sql, Args: f.b.Args()}}, f.err
 }
 
+// speaksOfT matches a from that refers to the walked table, as LATERAL and functions may.
+var speaksOfT = regexp.MustCompile(`(?i)(^|[^\w.])t\s*\.`)
+
 // Check is the change in the plainest form that PostgreSQL accepts, for preparing: its
 // errors are those of the job's own SQL and not of what the engine puts around it.
 func (c Change) Check(p Part) (Statement, error) {
 	f := c.filling(p)
 	var b strings.Builder
-	target := "t"
-	if c.From != "" {
+	target, lateral := "t", speaksOfT.MatchString(c.From)
+	if lateral {
 		target = "pgbackfill_target"
 	}
 	fmt.Fprintf(&b, "UPDATE %s AS %s\nSET ", c.Table, target)
@@ -100,8 +104,11 @@ func (c Change) Check(p Part) (Statement, error) {
 		}
 		fmt.Fprintf(&b, "%s = (%s\n)", Ident(s.Name), f.fill(s.Expr))
 	}
-	if c.From != "" { // LATERAL sees what stands in FROM, and not what is updated
+	switch {
+	case lateral: // it sees what stands in FROM, and not what is updated
 		fmt.Fprintf(&b, "\nFROM %s AS t,\n     %s", c.Table, f.fill(c.From))
+	case c.From != "":
+		fmt.Fprintf(&b, "\nFROM %s", f.fill(c.From))
 	}
 	b.WriteString("\nWHERE true")
 	if c.Where != "" {
