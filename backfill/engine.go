@@ -161,7 +161,7 @@ func newEngine(o Options) (*engine, error) {
 		e.clamp = func(p Pace) Pace { return p }
 	}
 	if e.abort == nil {
-		e.abort = context.WithoutCancel(context.TODO())
+		e.abort = context.Background()
 	}
 	e.setPace(o.Plan.Pace)
 	if e.transforms, err = newTransforming(o); err != nil {
