@@ -1,6 +1,7 @@
 package backfill_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -42,6 +43,37 @@ func TestValueThatDoesNotFitIsRefused(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A value that does not fit is refused also where the row holds just what it would be cut to: such a row is not taken for
+// unchanged.
+//
+// Made to fail: with the new value cast to the column's own type before it is compared, all ten are unchanged.
+func TestValueWhoseCutFormIsHeldIsRefused(t *testing.T) {
+	t.Parallel()
+	kinds := []struct{ column, value string }{
+		{"varchar(5)", "'abcdefgh'::text"}, {"varchar(5)[]", "ARRAY['abcdefgh'::text]"}, {"short", "'abcdefgh'::text"},
+		{"char(5)", "'abcdefgh'::text"}, {"char(5)[]", "ARRAY['abcdefgh'::text]"}, {"filled", "'abcdefgh'::text"},
+		{"bit(3)", "B'10111'"}, {"bits", "B'1'"}, {"bit(3)[]", "ARRAY[B'10111']"}, {"varbit(3)", "B'10111'"},
+	}
+	for _, lockFirst := range []bool{false, true} {
+		db := installed(t, "CREATE DOMAIN short AS varchar(5); CREATE DOMAIN filled AS char(5); CREATE DOMAIN bits AS bit(3); CREATE TABLE w (id int PRIMARY KEY)", "INSERT INTO w SELECT generate_series(0, 11)")
+		set := map[string]string{}
+		for i, k := range kinds {
+			name := fmt.Sprintf("c%d", i)
+			db.Exec(fmt.Sprintf("ALTER TABLE w ADD %s %s; UPDATE w SET %s = CAST(%s AS %s)", name, k.column, name, k.value, k.column))
+			base := pgtest.One[string](db, "SELECT pg_typeof("+k.value+")::text")
+			set[name] = fmt.Sprintf("CASE WHEN t.id = %d THEN %s ELSE t.%s::%s END", i, k.value, name, base)
+			if strings.HasPrefix(base, "bit") { // a cast from bit(3) to bit is one to bit(1)
+				set[name] = fmt.Sprintf("CASE WHEN t.id = %d THEN %s ELSE t.%s END", i, k.value, name)
+			}
+		}
+		plan := planned(t, db, sets("w", set), whole)
+		plan.LockFirst = lockFirst
+		if s := join(t, db, plan, part{}).finished(); s.Quarantined != int64(len(kinds)) || s.RowsChanged != 0 {
+			t.Errorf("locked first %t: %d rows are refused and %d changed; expected %d and none; refused are %v", lockFirst, s.Quarantined, s.RowsChanged, len(kinds), aside(db))
+		}
 	}
 }
 

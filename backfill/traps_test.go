@@ -277,13 +277,22 @@ func TestUnchangedIsToTheByte(t *testing.T) {
 		{"inet[]", "{10.0.0.1/8}", "{10.0.0.1/8}", "{10.0.0.1}"},
 		{"bytea", `\x00`, `\x00`, `\x0000`},
 		{"point", "(1,1)", "(1,1)", "(1,1.0000001)"},
+		{"box", "(2,2),(0,0)", "(0,0),(2,2)", "(4,1),(0,0)"}, // as large
+		{"circle", "<(0,0),1>", "<(0,0),1>", "<(5,5),1>"},
+		{"path", "((0,0),(1,1))", "((0,0),(1,1))", "((0,0),(2,2))"}, // as many points
+		{"lseg", "[(0,0),(1,1)]", "[(0,0),(1,1)]", "[(0,0),(1,1.0000001)]"},
+		{"polygon", "((0,0),(1,1),(1,0))", "((0,0),(1,1),(1,0))", "((1,1),(1,0),(0,0))"}, // the same one, begun elsewhere
+		{"citext", "a", "a", "A"},
+		{"xml", "<a/>", "<a/>", "<a></a>"},
+		{"char(5)[]", "{ab}", `{"ab   "}`, "{abc}"},
+		{"padded", "ab", "ab   ", "abc"},
 		{"record_of_ours", "(1.0,a)", "(1.0,a)", "(1.00,a)"},
 	}
 	for _, lockFirst := range []bool{false, true} {
 		t.Run(fmt.Sprintf("locked first %t", lockFirst), func(t *testing.T) {
 			t.Parallel()
 			db := installed(t, `CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
-				CREATE TYPE record_of_ours AS (a numeric, b text)`)
+				CREATE TYPE record_of_ours AS (a numeric, b text); CREATE DOMAIN padded AS char(5); CREATE EXTENSION citext`)
 			var kinds, olds []string
 			set := map[string]string{}
 			for i, c := range columns {

@@ -56,7 +56,7 @@ func (b Bags) both(f *filling) string {
 		columns[i] = "q." + names[i]
 		casts[i] = columns[i]
 		if cast != "" {
-			casts[i] = fmt.Sprintf("CAST(q.%s AS %s)", names[i], comparedType(cast))
+			casts[i] = stored(columns[i], cast)
 		}
 	}
 	list := strings.Join(names, ", ")

@@ -6,20 +6,6 @@ import (
 	"strings"
 )
 
-// Compare says how a column's old and new value are told apart.
-type Compare string
-
-// How values are compared.
-const (
-	// CompareIdentity is for types whose = means the same bytes.
-	CompareIdentity Compare = "identity"
-	// CompareCollateC is for text: byte for byte, whatever collations the two values bring.
-	CompareCollateC Compare = "collate-c"
-	// CompareImage compares the stored images: for types whose = is not identity (numeric
-	// scale, float -0, jsonb scale, citext, intervals, geometry …) or that have none (json).
-	CompareImage Compare = "image"
-)
-
 // SetColumn is one assignment of a change.
 type SetColumn struct {
 	Name string
@@ -148,60 +134,6 @@ func (c Change) update(f *filling) string {
 		fmt.Fprintf(&b, "\n  AND (%s)", differs)
 	}
 	return b.String()
-}
-
-// present is true of the rows whose new value is not NULL.
-func (n *Nulls) present() string {
-	if len(n.Columns) == 0 {
-		return "true"
-	}
-	list := make([]string, len(n.Columns))
-	for i, name := range n.Columns {
-		list[i] = "t." + Ident(name) + " IS NOT NULL"
-	}
-	return strings.Join(list, " AND ")
-}
-
-// differs is true of the rows that do not hold their new values. Where a column is filled for the
-// first time it need only be known whether the new value is NULL, and where that can be told from the
-// row, the expression is not evaluated once more for it.
-func (c Change) differs(value func(int) string) string {
-	return strings.Join(c.differences(func(i int) string { return "t." + Ident(c.Set[i].Name) }, value), "\n        OR ")
-}
-
-// differences says of each column whether its old value is another than the new one.
-func (c Change) differences(held, value func(int) string) []string {
-	parts := make([]string, len(c.Set))
-	for i, s := range c.Set {
-		old, cast := held(i), fmt.Sprintf("CAST(%s AS %s)", value(i), comparedType(s.Type))
-		switch s.Compare {
-		case CompareIdentity:
-			parts[i] = fmt.Sprintf("%s IS DISTINCT FROM %s", old, cast)
-		case CompareCollateC:
-			// As text, since for other types the search_path may have an = of somebody's own.
-			parts[i] = fmt.Sprintf(`%s::pg_catalog.text COLLATE "pg_catalog"."C" IS DISTINCT FROM %s::pg_catalog.text COLLATE "pg_catalog"."C"`, old, cast)
-		default:
-			parts[i] = fmt.Sprintf("ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(%s)::pg_catalog.record", old, cast)
-		}
-		if s.Nulls != nil {
-			parts[i] = fmt.Sprintf("CASE WHEN %s IS NULL THEN %s\n             ELSE %s END", old, s.Nulls.present(), parts[i])
-		}
-	}
-	return parts
-}
-
-// comparedType is the type a new value is cast to before it is compared. An explicit cast
-// to varchar(5) cuts where an assignment refuses, and would call a value that does not fit
-// unchanged; without the length the value differs, and the assignment says what is wrong.
-func comparedType(t string) string {
-	for _, prefix := range []string{"character varying(", "bit varying("} {
-		if rest, ok := strings.CutPrefix(t, prefix); ok {
-			if end := strings.IndexByte(rest, ')'); end >= 0 {
-				return strings.TrimSuffix(prefix, "(") + rest[end+1:]
-			}
-		}
-	}
-	return t
 }
 
 // lockedUpdate changes rows that are locked already. What it names begins with pgbackfill_, so

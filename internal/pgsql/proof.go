@@ -52,7 +52,7 @@ func (c Change) Wrong(p Part, most int, values bool) (Statement, error) {
 	columns := append(keyColumns(c.Key, "t"), differ...)
 	for i := range c.Set {
 		if values {
-			columns = append(columns, old(i)+"::pg_catalog.text", fmt.Sprintf("CAST(%s AS %s)::pg_catalog.text", value(i), comparedType(c.Set[i].Type)))
+			columns = append(columns, old(i)+"::pg_catalog.text", fmt.Sprintf("CAST(%s AS %s)::pg_catalog.text", value(i), c.Set[i].uncut()))
 		}
 	}
 	condition := strings.Join(differ, "\n        OR ")
