@@ -27,6 +27,9 @@ type Planner struct {
 	// Prepared is set where its prepare and helpers are done: what does not exist then is an error. Finishing is set
 	// where its finish has begun: what does not exist any more is none.
 	Prepared, Finishing bool
+	// Key are the columns that the run walked by, for [Planner.Survey]: what the job's own SQL says of ranges is said of
+	// these. Empty is not known, and has no meaning for a plan.
+	Key []string
 	// Environment looks up a variable; nil is os.LookupEnv.
 	Environment func(name string) (value string, ok bool)
 	// Programs looks the programs up that transforms name; nil leaves that to the start of the work.

@@ -39,15 +39,27 @@ func (p Planner) Survey(ctx context.Context, conn *pgx.Conn, job Job, pace Pace)
 // in it, and must be as of one moment.
 func (pl *planning) surveyTable(ctx context.Context) error {
 	job, p := pl.plan.Job, pl.plan
+	p.run = pl.known.Run
+	if built := p.run != 0 && pl.known.Prepared; !built {
+		if job.WalkHelper != "" {
+			return Inputf(pl.place(), "run the job first", "table: {{helper %s}} is built by a run, and none has built it", job.WalkHelper)
+		}
+		p.helpers = pl.queries()
+	}
+	schema, name, columns := pl.walkedTable()
 	var err error
-	if p.Table, err = catalog.ReadTable(ctx, pl.conn, p.Server, job.Table.Schema, job.Table.Name); err != nil {
+	if p.Table, err = catalog.ReadTable(ctx, pl.conn, p.Server, schema, name); err != nil {
 		return pl.problem("table", err)
 	}
-	columns := job.Key
 	if slices.Equal(columns, []string{tidColumn.Name}) {
 		columns = nil
 	}
 	key, err := p.Table.ResolveKey(columns)
+	if len(columns) == 0 && len(pl.known.Key) > 0 { // unless the columns or their index are gone since
+		if walked, gone := p.Table.ResolveKey(pl.known.Key); gone == nil && walked.Index != nil {
+			key, err = walked, nil
+		}
+	}
 	switch {
 	case err != nil && len(columns) == 0 && !p.Table.Partitioned && len(p.Table.Children) == 0:
 		return pl.byHeap(ctx, "the table has no key to read it by")

@@ -170,6 +170,11 @@ func (i RunInfo) Remaining() (time.Duration, bool) {
 // Planner plans for the run: with the values that its parameters have.
 func (i RunInfo) Planner() backfill.Planner {
 	p := backfill.Planner{Run: i.ID, Prepared: !i.Walk.Pending, Finishing: i.Finishing && !i.State.Over()}
+	if i.Walk.Walk == string(backfill.WalkKey) {
+		for _, k := range i.Walk.Key {
+			p.Key = append(p.Key, k.Name)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(i.Params)) {
 		p.Constants = append(p.Constants, i.Params[name])
 	}

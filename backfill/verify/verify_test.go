@@ -31,6 +31,12 @@ func dialing(dsn string) backfill.Connect {
 // verified verifies a job in a database over a connection string; with changes the options are others.
 func verified(t *testing.T, dsn string, job backfill.Job, changes ...func(*verify.Options)) (verify.Verdict, error) {
 	t.Helper()
+	return verifiedOf(t, dsn, backfill.Planner{}, job, changes...)
+}
+
+// verifiedOf verifies what the run did that a planner plans for.
+func verifiedOf(t *testing.T, dsn string, planner backfill.Planner, job backfill.Job, changes ...func(*verify.Options)) (verify.Verdict, error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	checks, err := verify.Checks(job)
@@ -41,7 +47,7 @@ func verified(t *testing.T, dsn string, job backfill.Job, changes ...func(*verif
 	for _, change := range changes {
 		change(&o)
 	}
-	if o.Plan, err = (backfill.Planner{}).Survey(ctx, pgtest.Connect(t, dsn), job, o.Plan.Pace); err != nil {
+	if o.Plan, err = planner.Survey(ctx, pgtest.Connect(t, dsn), job, o.Plan.Pace); err != nil {
 		return verify.Verdict{}, err
 	}
 	return verify.Verify(ctx, o)
