@@ -27,6 +27,9 @@ func DryRun(ctx context.Context, o Options, chunks int, each func(Chunk)) error 
 	w := &worker{engine: e, id: 1, conn: conn}
 	defer w.endProgram()
 	for _, seg := range plan.Segments {
+		if err := w.findLeaf(ctx, seg); err != nil {
+			return err
+		}
 		for after := seg.Range.After; chunks > 0; chunks-- {
 			if err := ctx.Err(); err != nil {
 				return err

@@ -98,6 +98,13 @@ type (
 		Worker int
 		Line   string
 	}
+	// PartitionGone says that the rest of a segment is left out, since the table that it is in is no partition of the walked one any more.
+	// Table is the name that it had, quoted.
+	PartitionGone struct {
+		Worker  int
+		Segment Segment
+		Table   string
+	}
 	// Waiting says why nothing is written; Reason "" ends the wait.
 	Waiting struct {
 		// Worker is 0 where the whole process waits.
@@ -126,6 +133,7 @@ type (
 func (RunStarted) event()     {}
 func (PassStarted) event()    {}
 func (Synced) event()         {}
+func (PartitionGone) event()  {}
 func (SegmentStarted) event() {}
 func (SegmentEnded) event()   {}
 func (SegmentSplit) event()   {}

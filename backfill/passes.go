@@ -35,6 +35,11 @@ func (e *engine) following(ctx context.Context, pass Pass) (Pass, []Segment, err
 	switch {
 	case e.plan.Finishing:
 	case e.plan.Heap != nil:
+		if pass == PassWalk && e.plan.Table.Partitioned {
+			if segments, err := e.leafTail(ctx); err != nil || len(segments) > 0 {
+				return PassTail, segments, err
+			}
+		}
 		return e.afterHeap(ctx, pass)
 	case pass == PassWalk:
 		segments, err := e.tail(ctx)

@@ -103,6 +103,14 @@ func (pl *planning) explain(ctx context.Context) error {
 
 // sample are the statements of one chunk that touch the user's tables.
 func (pl *planning) sample(part pgsql.Part) ([]pgsql.Statement, error) {
+	if leaf, ok := pl.probedLeaf(); ok {
+		sql, err := pl.plan.leafStatements(leaf.Table)
+		if err != nil {
+			return nil, err
+		}
+		list, _, err := sql.changes(part)
+		return list, err
+	}
 	if pl.sql.transform != nil {
 		list, err := pl.sql.transformed(part)
 		return append([]pgsql.Statement{list.read, list.lock}, list.write...), err
@@ -111,13 +119,22 @@ func (pl *planning) sample(part pgsql.Part) ([]pgsql.Statement, error) {
 	return list, err
 }
 
+// probedLeaf is the leaf that stands for all of them, where each is walked by itself.
+func (pl *planning) probedLeaf() (Leaf, bool) {
+	if pl.plan.Heap == nil {
+		return Leaf{}, false
+	}
+	return pl.plan.Heap.largest()
+}
+
 // findProbe looks for a chunk in the middle of the table, so that the statements are explained with values that
 // are there.
 func (pl *planning) findProbe(ctx context.Context) error {
 	p := pl.plan
 	var walked []Segment
+	leaf, _ := pl.probedLeaf()
 	for _, s := range p.Segments {
-		if !s.Nulls {
+		if !s.Nulls && s.Leaf == leaf.OID {
 			walked = append(walked, s)
 		}
 	}
@@ -129,7 +146,7 @@ func (pl *planning) findProbe(ctx context.Context) error {
 	if p.Heap != nil {
 		next := p.Heap.boundary(middle.After, walked[len(walked)/2], pl.chunkRows())
 		pl.probe.Through = next.through
-		pl.probed = p.Heap.rowsIn(KeyRange{After: middle.After, Through: next.through})
+		pl.probed = p.Heap.of(walked[len(walked)/2]).rowsIn(KeyRange{After: middle.After, Through: next.through})
 		return nil
 	}
 	answers, err := pl.ask(ctx, pl.keySettings(), pl.sql.walk.Boundary(pl.probe, pl.chunkRows()))

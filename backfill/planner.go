@@ -98,6 +98,8 @@ type planning struct {
 	sql       statements
 	functions []catalog.Function
 	activity  catalog.Activity
+	// leaves are the tables that hold the rows of a partitioned one that is walked in physical order.
+	leaves []leafRow
 	// other is the one plain table that the job's from names, or nil.
 	other *catalog.Table
 	// captured are the tables that undo: capture keeps the rows of.

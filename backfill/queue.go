@@ -149,7 +149,7 @@ func (e *engine) stillPlanned(ctx context.Context, seg Segment) (bool, error) {
 	defer q.mu.Unlock()
 	for _, s := range q.list {
 		if s.No == seg.No {
-			return s.Parent == seg.Parent && s.Nulls == seg.Nulls &&
+			return s.Parent == seg.Parent && s.Nulls == seg.Nulls && s.Leaf == seg.Leaf &&
 				slices.Equal(s.Range.After, seg.Range.After) && slices.Equal(s.Range.Through, seg.Range.Through), nil
 		}
 	}

@@ -261,7 +261,7 @@ func (w *worker) leaveStandby(ctx context.Context, err error) {
 
 // broken is the error that stops the run at a chunk.
 func (w *worker) broken(chunk Chunk, try *attempts, err error, found, remedy string) error {
-	place := fmt.Sprintf("job %s, table %s, segment %d, rows %s", w.plan.Job.Name, w.sql.walk.Table, try.segment.No, chunk.Range)
+	place := fmt.Sprintf("job %s, table %s, segment %d, rows %s", w.plan.Job.Name, w.table(try.segment), try.segment.No, chunk.Range)
 	if try.segment.Nulls {
 		place = fmt.Sprintf("job %s, table %s, the rows with a NULL in the key", w.plan.Job.Name, w.sql.walk.Table)
 	}

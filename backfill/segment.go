@@ -36,6 +36,9 @@ type Segment struct {
 	Pass Pass `json:"pass"`
 	// Parent is the segment this one was split from; 0 is none.
 	Parent int `json:"parent,omitempty"`
+	// Leaf is the table, by its oid, that the pages of Range are in, where a partitioned one is walked in physical order; 0 is the walked
+	// table itself.
+	Leaf uint32 `json:"leaf,omitempty"`
 	// Nulls marks the one segment that holds the rows with a NULL in the key; its Range is open and means nothing.
 	Nulls bool     `json:"nulls,omitempty"`
 	Range KeyRange `json:"range"`

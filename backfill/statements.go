@@ -228,8 +228,12 @@ func (s statements) keeping() []pgsql.Statement {
 	return []pgsql.Statement{keeping}
 }
 
-// checksKeeping says of a statement that it looks whether rows were kept for undo.
-const checksKeeping = -2
+const (
+	// checksKeeping says of a statement that it looks whether rows were kept for undo, checksLeaf that it looks whether the table
+	// that was written belongs to the walked one.
+	checksKeeping = -2
+	checksLeaf    = -3
+)
 
 // Planned lists every statement that a run of the plan sends about the table, with placeholders
 // for its values, in the order of a chunk's life. Those about the ledger and the run are the store's.
@@ -297,8 +301,20 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 			break
 		}
 	}
+	chunk, of := s, "each chunk"
+	if p.Heap != nil {
+		if leaf, ok := p.Heap.largest(); ok { // the others are named in its place
+			if chunk, err = p.leafStatements(leaf.Table); err != nil {
+				return nil, err
+			}
+			chunk, of = chunk.of(p, 0), fmt.Sprintf("each chunk of a partition, here of %s", leaf.Table)
+			add("when a worker takes a segment, and in each chunk: whether its partition is one of the table's", pgsql.Leaf(p.Table.OID, leaf.OID))
+			columns, deletes := p.Job.writesOf()
+			add("when the walk is done: which partitions have come meanwhile", pgsql.Leaves(p.Table.OID, columns, deletes))
+		}
+	}
 	for _, r := range ranges {
-		if err := s.planChunk(pgsql.Part{Range: r.rng}, "each chunk"+r.when, add); err != nil {
+		if err := chunk.planChunk(pgsql.Part{Range: r.rng}, of+r.when, add); err != nil {
 			return nil, err
 		}
 	}
@@ -318,7 +334,7 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 	}
 	if p.sweeps() {
 		add("before the closing sweep, until the writers it names are gone", pgsql.Writers(p.Table.OID))
-		add("in each transaction of the closing sweep: whether the table was rewritten", pgsql.Pages(p.Table.OID))
+		add("in each transaction of the closing sweep: whether the table was rewritten", pagesOf(p))
 		add("in each transaction of the closing sweep", s.jobSettings(sweep, p.Pace))
 		for _, r := range ranges {
 			walked := r.rng

@@ -35,6 +35,9 @@ type HeapWalk struct {
 	// Filenode names the file that the pages are in. Another one means that the table was rewritten, and its rows
 	// have moved without being written.
 	Filenode uint32 `json:"filenode"`
+	// Leaves are the tables of a partitioned one, which are walked one by one; Blocks is then the most that one of them has, RowsPerBlock
+	// what one page of each holds together, and Filenode 0.
+	Leaves []Leaf `json:"leaves,omitempty"`
 	// Horizon is the oldest transaction that was open before the pages were counted: what older ones wrote lies in
 	// the pages of the walk.
 	Horizon string `json:"horizon"`
@@ -86,6 +89,7 @@ func (h HeapWalk) rowsIn(r KeyRange) int64 {
 
 // boundary is where a chunk of about so many rows ends: known without a question to the server.
 func (h HeapWalk) boundary(after Key, seg Segment, rows int) *boundary {
+	h = h.of(seg)
 	through, end := blockOf(after)+h.blocksFor(rows), blockOf(seg.Range.Through)
 	if through >= end {
 		return &boundary{size: rows, through: seg.Range.Through, last: true}
@@ -179,13 +183,14 @@ func (w *worker) look(ctx context.Context, rows int) (looked, error) {
 	w.observe(Waiting{Reason: "looking whether a row was missed that moved while it was walked"})
 	// The table's lock comes before the snapshot: to one that is older than a rewrite by ALTER TABLE the table is empty.
 	answers, err := exchange(ctx, w.conn.PgConn(), pgsql.Begin, w.sql.jobSettings(Segment{Pass: PassSweep}, w.pace()), w.sql.walk.Keep(),
-		pgsql.ExportSnapshot, pgsql.Pages(w.plan.Table.OID), w.sql.walk.Walkers(int64(w.run), pgsql.Range{}))
+		pgsql.ExportSnapshot, w.pages(), w.sql.walk.Walkers(int64(w.run), pgsql.Range{}))
 	if err != nil {
 		return looked{}, err
 	}
 	defer rollback(context.WithoutCancel(ctx), w.conn.PgConn())
-	snapshot, pages := answers[3].rows[0][0], answers[4].rows[0]
-	found := looked{blocks: number(pages[0])}
+	snapshot := answers[3].rows[0][0]
+	var found looked
+	found.blocks, _ = w.pagesIn(answers[4])
 	part := pgsql.Part{Reading: true}
 	w.written(&part, answers[5], answers[4])
 	g, looking := errgroup.WithContext(ctx)

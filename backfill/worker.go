@@ -23,6 +23,8 @@ type worker struct {
 	began bool
 	// running ends when the work is to stop: what is computed outside of the database then ends at once. Nil is never.
 	running context.Context
+	// leaf is where the rows of the segment at hand are, where they are in one of several tables.
+	leaf leafTable
 	// lost is when the connection was lost; zero while there is one.
 	lost time.Time
 	// program is the transform's, while it is at work; nil is none yet, or none any more.
@@ -95,6 +97,10 @@ func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 				try.refused(at.mark)
 				continue
 			}
+			if w.leafMoved(ctx, seg, err) {
+				at.known, at.doubtful = false, true
+				continue
+			}
 			if err = w.failed(ctx, chunk, try, err); err != nil {
 				return at.mark, err
 			}
@@ -139,6 +145,9 @@ func (w *worker) know(ctx context.Context, seg Segment, at *position, try *attem
 		}
 	}
 	mark, err := w.ledger.Mark(ctx, w.conn, seg.No)
+	if err == nil {
+		err = w.findLeaf(ctx, seg)
+	}
 	if err != nil {
 		return err
 	}
@@ -273,8 +282,11 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 	if counted {
 		statements = append(statements, w.sql.walk.Count(rng))
 	}
+	if seg.Leaf != 0 && w.leaf.name == "" {
+		return w.leaveOut(ctx, seg, chunk, statements)
+	}
 	if seg.Pass.Sweeps() {
-		answers, err := exchange(ctx, w.conn.PgConn(), append(statements, w.walkers(rng), pgsql.Pages(w.plan.Table.OID))...)
+		answers, err := exchange(ctx, w.conn.PgConn(), append(statements, w.walkers(rng), w.pages())...)
 		if err != nil {
 			return err
 		}
@@ -289,9 +301,16 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 		}
 		statements = nil
 	}
-	work, of, err := w.sql.changes(part)
+	sql := w.sql
+	if seg.Leaf != 0 {
+		sql = w.leaf.sql
+	}
+	work, of, err := sql.changes(part)
 	if err != nil {
 		return err
+	}
+	if seg.Leaf != 0 {
+		work, of = append(work, pgsql.Leaf(w.plan.Table.OID, seg.Leaf)), append(of, checksLeaf)
 	}
 	answers, err := exchange(ctx, w.conn.PgConn(), append(statements, work...)...)
 	if err != nil {
@@ -302,7 +321,7 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 		chunk.RowsSeen = seg.EstimatedRows
 	}
 	if h := w.plan.Heap; h != nil {
-		chunk.RowsSeen = h.rowsIn(chunk.Range)
+		chunk.RowsSeen = h.of(seg).rowsIn(chunk.Range)
 	}
 	if counted {
 		chunk.RowsSeen = number(append(taken, answers...)[2].rows[0][0])
@@ -314,7 +333,7 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 // Where a table that is walked in physical order was rewritten, by VACUUM FULL for one, rows have moved that nobody
 // wrote, and all of them are looked at.
 func (w *worker) written(part *pgsql.Part, walkers, pages answer) {
-	if h := w.plan.Heap; h != nil && pages.rows[0][1] != strconv.FormatUint(uint64(h.Filenode), 10) {
+	if _, rewritten := w.pagesIn(pages); rewritten {
 		return
 	}
 	part.Sweep, part.Walked = int64(w.run), []byte(walkers.rows[0][0])
@@ -357,6 +376,10 @@ func (w *worker) tally(chunk *Chunk, answers []answer, of []int) error {
 		case step == checksKeeping:
 			if err := w.kept(chunk.Segment, number(answers[i].rows[0][0])); err != nil {
 				return err
+			}
+		case step == checksLeaf:
+			if leafName(answers[i]) != w.leaf.name {
+				return errLeafMoved
 			}
 		case step < 0:
 		case len(answers[i].rows) == 0: // the server's own count

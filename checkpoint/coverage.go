@@ -88,9 +88,9 @@ func tile(name string, s backfill.SegmentState, children []backfill.SegmentState
 }
 
 // checkPasses proves that the planned segments tile each pass: the walk and the tail together
-// from the beginning of the table, and the sweep from there again.
+// from the beginning of the table, or of each of its leaves, and the sweep from there again.
 func checkPasses(roots []backfill.SegmentState) error {
-	var walk []backfill.SegmentState
+	walk := map[uint32][]backfill.SegmentState{} // by leaf: each has pages of its own
 	sweeps := map[backfill.Pass][]backfill.SegmentState{}
 	for _, s := range roots {
 		switch {
@@ -98,11 +98,13 @@ func checkPasses(roots []backfill.SegmentState) error {
 		case s.Pass.Sweeps():
 			sweeps[s.Pass] = append(sweeps[s.Pass], s)
 		default:
-			walk = append(walk, s)
+			walk[s.Leaf] = append(walk[s.Leaf], s)
 		}
 	}
-	if err := follow(walk); err != nil {
-		return err
+	for _, of := range walk {
+		if err := follow(of); err != nil {
+			return err
+		}
 	}
 	for _, sweep := range sweeps {
 		if err := follow(sweep); err != nil {

@@ -39,7 +39,7 @@ func readSegment(list *[]backfill.SegmentState) func(pgx.Rows) error {
 	return func(rows pgx.Rows) error {
 		var s backfill.SegmentState
 		fields := append([]any{
-			&s.No, &s.Pass, &s.Parent, &s.Nulls,
+			&s.No, &s.Pass, &s.Parent, &s.Leaf, &s.Nulls,
 			(*[]string)(&s.Range.After), (*[]string)(&s.Range.Through), &s.EstimatedRows,
 		}, markFields(&s.Mark)...)
 		if err := rows.Scan(append(fields, &s.Owner)...); err != nil {
@@ -188,6 +188,6 @@ func (r *Run) newSegment(s backfill.Segment, pass backfill.Pass) pgsql.Statement
 	}
 	return pgsql.Statement{Name: "segment", SQL: insertSegment, Args: [][]byte{
 		pgsql.Int(r.id), pgsql.Int(s.No), pgsql.Int(pass), pgsql.Text(nulls),
-		keyParam(s.Range.After), keyParam(s.Range.Through), pgsql.Int(s.EstimatedRows),
+		keyParam(s.Range.After), keyParam(s.Range.Through), pgsql.Int(s.EstimatedRows), pgsql.Int(int64(s.Leaf)),
 	}}
 }

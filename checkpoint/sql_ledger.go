@@ -62,7 +62,7 @@ const readMark = `SELECT ` + markColumns + `
  WHERE s.run_id OPERATOR(pg_catalog.=) $1::pg_catalog.int8 AND s.no OPERATOR(pg_catalog.=) $2::pg_catalog.int4`
 
 // segmentColumns are a segment with its mark and its owner, in the order of scanSegment.
-const segmentColumns = `s.no, s.pass, s.parent, s.nulls, s.after, s.through, s.estimated_rows,
+const segmentColumns = `s.no, s.pass, s.parent, s.leaf, s.nulls, s.after, s.through, s.estimated_rows,
        ` + markColumns
 
 // listSegments reads the segments of pass $2, of all passes where it is NULL. $3 is the process that asks.

@@ -13,15 +13,15 @@ RETURNING id`
 // newestOther is the newest run of job $1 but for $2; 0 where there is none.
 const newestOther = `SELECT COALESCE(max(id), 0) FROM pgbackfill.runs WHERE job = $1::text AND id <> $2::bigint`
 
-const insertSegment = `INSERT INTO pgbackfill.segments (run_id, no, pass, parent, nulls, after, through, estimated_rows)
-VALUES ($1::bigint, $2::integer, $3::smallint, 0, $4::boolean, $5::text[], $6::text[], $7::bigint)`
+const insertSegment = `INSERT INTO pgbackfill.segments (run_id, no, pass, parent, nulls, after, through, estimated_rows, leaf)
+VALUES ($1::bigint, $2::integer, $3::smallint, 0, $4::boolean, $5::text[], $6::text[], $7::bigint, $8::oid)`
 
 // insertChildren adds the two halves of segment $2 of run $1, which $3 (the watermark) and $4 divide; $5 rows are behind the watermark.
-const insertChildren = `INSERT INTO pgbackfill.segments (run_id, no, pass, parent, nulls, after, through, estimated_rows)
+const insertChildren = `INSERT INTO pgbackfill.segments (run_id, no, pass, parent, nulls, after, through, estimated_rows, leaf)
 SELECT s.run_id, (SELECT max(no) FROM pgbackfill.segments WHERE run_id = $1::bigint) + half, s.pass, s.no, false,
        CASE half WHEN 1 THEN $3::text[] ELSE $4::text[] END,
        CASE half WHEN 1 THEN $4::text[] ELSE s.through END,
-       greatest(s.estimated_rows - $5::bigint, 0) / 2
+       greatest(s.estimated_rows - $5::bigint, 0) / 2, s.leaf
   FROM pgbackfill.segments AS s, generate_series(1, 2) AS half
  WHERE s.run_id = $1::bigint AND s.no = $2::integer
    AND $4::text[] IS DISTINCT FROM s.through

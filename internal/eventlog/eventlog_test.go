@@ -97,6 +97,7 @@ func TestLevels(t *testing.T) {
 		backfill.ChunkCommitted{Chunk: done},
 		backfill.SegmentSplit{},
 		backfill.SegmentEnded{},
+		backfill.PartitionGone{},
 		backfill.Waiting{Worker: 1, Reason: "retry in 1s"},
 		backfill.Waiting{Reason: "lag"},
 		backfill.Waiting{},
@@ -109,7 +110,7 @@ func TestLevels(t *testing.T) {
 	}
 	want := map[string]string{
 		"RunStarted": "info", "PassStarted": "info", "Synced": "debug", "SegmentStarted": "debug", "ChunkChanged": "trace",
-		"ChunkCommitted": "debug", "SegmentSplit": "debug", "SegmentEnded": "debug", "Reconnected": "warn", "StateChanged": "info",
+		"ChunkCommitted": "debug", "SegmentSplit": "debug", "SegmentEnded": "debug", "PartitionGone": "warn", "Reconnected": "warn", "StateChanged": "info",
 		"LimitsChanged": "info", "RunEnded": "info",
 	}
 	for _, e := range events {

@@ -42,6 +42,9 @@ func (r *recorder) observe(e backfill.Event) {
 		r.segment(e.Worker, e.Segment, e.Mark).Msg("segment ended")
 	case backfill.SegmentSplit:
 		r.at(zerolog.DebugLevel).Int("segment", e.Segment.No).Stringer("at", e.At).Msg("segment split")
+	case backfill.PartitionGone:
+		r.at(zerolog.WarnLevel).Int("worker", e.Worker).Int("segment", e.Segment.No).Str("partition", e.Table).
+			Msg("a partition belongs to the table no more, its rows are left alone")
 	case backfill.ChunkChanged:
 		chunk(r.at(zerolog.TraceLevel), e.Worker, e.Chunk).Msg("chunk changed")
 	case backfill.ChunkCommitted:

@@ -1,0 +1,1 @@
+ALTER TABLE pgbackfill.segments DROP COLUMN leaf;
