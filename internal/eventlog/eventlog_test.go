@@ -132,7 +132,7 @@ func TestLevels(t *testing.T) {
 			t.Errorf("%s: %v, expected one record at %s", name, got, want[name])
 		}
 	}
-	if got := records(t, "info", events...); len(got) != 10 {
+	if got := records(t, "info", events...); len(got) != 11 {
 		t.Errorf("%d records at info: %v", len(got), got)
 	}
 }
