@@ -30,8 +30,8 @@ func parted(rows int) string {
 // A partitioned table is walked in physical order partition by partition: each segment is in one of them, and every row is
 // changed by the walk itself.
 //
-// Made to fail: with statements that name the parent, rows are changed by every partition's segments again; with coverage that
-// follows all segments as one chain, the run cannot finish; with each partition's last page left out, a sweep finds its rows.
+// Made to fail: with statements that name the parent, plan shows no partition's; with each partition's last page left out, its rows
+// keep their old value.
 func TestHeapWalkOfPartitions(t *testing.T) {
 	t.Parallel()
 	db := installed(t, parted(2000))
