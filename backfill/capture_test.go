@@ -61,7 +61,10 @@ func takingBack(t testing.TB, db *pgtest.DB, w *worked, plan *backfill.Plan) bac
 	if err != nil {
 		t.Fatal(err)
 	}
-	return backfill.UndoOptions{Run: w.run.ID(), Job: plan.Job.Name, Tables: tables, Pace: plan.Pace, Connect: dialing(db.DSN()), Ledger: w.run, Throttle: rate}
+	return backfill.UndoOptions{
+		Run: w.run.ID(), Job: plan.Job.Name, Process: w.run.Process(), Who: "a test", Tables: tables, Pace: plan.Pace,
+		Connect: dialing(db.DSN()), Ledger: w.run, Control: w.run, Throttle: rate,
+	}
 }
 
 // takenBack takes a run back and ends it as undone.
@@ -71,8 +74,8 @@ func takenBack(t testing.TB, db *pgtest.DB, w *worked, plan *backfill.Plan) back
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.run.FinishUndo(t.Context(), "a test"); err != nil {
-		t.Fatal(err)
+	if state := pgtest.One[string](db, "SELECT state FROM pgbackfill.runs WHERE id = $1", w.run.ID()); state != "undone" {
+		t.Errorf("the run is %s, want undone", state)
 	}
 	if n := pgtest.One[int](db, "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pgbackfill%'"); n != 0 {
 		t.Errorf("%d of our triggers are left", n)
@@ -230,8 +233,8 @@ func TestUndoByCaptureIsResumable(t *testing.T) {
 	}
 	o.MaxChunks = 0
 	var cut atomic.Int64
-	o.Progress = func(backfill.UndoMark) {
-		if cut.Add(1)%4 == 0 {
+	o.Observer = func(e backfill.Event) {
+		if _, ok := e.(backfill.ChunkCommitted); ok && cut.Add(1)%4 == 0 {
 			db.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pgbackfill test-numbers undo%' AND datname = current_database()")
 		}
 	}

@@ -91,6 +91,8 @@ type engine struct {
 	closing atomic.Bool
 	// rounds counts the sweeps of a heap walk that this process has found necessary.
 	rounds int
+	// undoing is set where it is not a run that is worked on but its undo.
+	undoing bool
 	// preparing is set until the plan is one that can be run.
 	preparing atomic.Bool
 	paceNow   atomic.Pointer[Pace]

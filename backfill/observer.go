@@ -33,6 +33,8 @@ type (
 		Process string
 		// Resumed is set where the run had begun before; Joined where others are at work on it now.
 		Resumed, Joined bool
+		// Undo is set where the run is not worked on but taken back; its rows are then the versions that it kept.
+		Undo bool
 		// EstimatedRows and RowsSeen are the planner's guess and what is walked already.
 		EstimatedRows, RowsSeen, RowsChanged int64
 		// Quarantined counts the rows that are aside already.

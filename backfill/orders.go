@@ -83,6 +83,8 @@ func (e *engine) obey(ctx context.Context) error {
 // working is the state of a run that is worked on.
 func (e *engine) working(orders Orders) State {
 	switch {
+	case e.undoing:
+		return StateUndoing
 	case e.plan.Finishing || orders.Pass.Sweeps() || orders.State == StateFinishing || e.closing.Load():
 		return StateFinishing
 	case e.preparing.Load() && orders.State != StateRunning: // else another process has got further

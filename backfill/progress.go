@@ -130,6 +130,9 @@ func (p *Progress) Observe(e Event) {
 	switch e := e.(type) {
 	case RunStarted:
 		p.at.Run, p.at.Job, p.at.State = e.Run, e.Job, StateRunning
+		if e.Undo {
+			p.at.State = StateUndoing
+		}
 		p.at.EstimatedRows, p.at.RowsChanged = e.EstimatedRows, e.RowsChanged
 		p.at.Quarantined = e.Quarantined
 		p.seen[PassWalk] = e.RowsSeen
@@ -228,7 +231,7 @@ func (p *Progress) Snapshot() ProgressSnapshot {
 	if s.Pass.Sweeps() {
 		s.EstimatedRows, s.RowsSeen = max(walked, 1), p.seen[s.Pass]
 	}
-	s.Fraction = Fraction(s.RowsSeen, s.EstimatedRows, s.State == StateFinished)
+	s.Fraction = Fraction(s.RowsSeen, s.EstimatedRows, s.State == StateFinished || s.State == StateUndone)
 	s.RowsPerSecond = p.pace.rate(paceNow)
 	s.ETA = ETA(s.RowsSeen, s.EstimatedRows, p.pace.rate(paceLong))
 	s.Elapsed, s.Active = p.pace.elapsed(now), p.pace.active

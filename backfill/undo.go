@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/pgbackfill/pgbackfill/internal/pgerr"
@@ -14,15 +15,25 @@ import (
 // UndoAll is above the number of everything that was kept: where taking back begins.
 const UndoAll = math.MaxInt64
 
+// StateUndoing is what a run is said to be in while it is taken back. It is not stored: the run itself is over.
+const StateUndoing State = "undoing"
+
 // UndoMark is how far a run is taken back.
 type UndoMark struct {
 	// Seq is the last chunk's number, 0 where there is none, and Low what was kept under the least number that is
 	// taken back; all above it are as well.
-	Seq int
-	Low int64
+	Seq int   `json:"chunks"`
+	Low int64 `json:"-"`
+	// Kept is the greatest number under which a version of a row was kept. Of the numbers up to it those are missing
+	// of chunks that were rolled back.
+	Kept int64 `json:"kept"`
 	// Restored and Missed count the rows that were put back and those that were left as they are.
-	Restored, Missed int64
+	Restored int64 `json:"restored"`
+	Missed   int64 `json:"left"`
 }
+
+// Passed is how many of the numbers up to Kept are behind the undo.
+func (m UndoMark) Passed() int64 { return max(m.Kept-m.Low+1, 0) }
 
 // UndoChunk is the part of what was kept that one transaction takes back: numbers from Low on and below Below.
 type UndoChunk struct {
@@ -42,31 +53,48 @@ type UndoLedger interface {
 	UndoRefused(err error) bool
 }
 
+// UndoControl is how the processes that take a run back and the people around them meet: the part of [Control] that is
+// not about the state of a run, which is over.
+type UndoControl interface {
+	// Beat records that this process is alive and returns what it should do.
+	Beat(ctx context.Context, b Beat) (Orders, error)
+	// FinishUndo ends the run as undone, and is an error where there is more to take back. Doing so again is none.
+	FinishUndo(ctx context.Context, reason string) error
+	// Leave records that this process is gone.
+	Leave(ctx context.Context) error
+}
+
 // UndoOptions are what taking back is made of. All are required but where it says otherwise.
 type UndoOptions struct {
 	Run RunID
 	Job string
+	// Process names this process among those of the run, and Who the person behind it.
+	Process, Who string
+	// Joined is set where others are taking the run back now.
+	Joined bool
 	// Tables are what the run kept. All segments of the run must be closed, so that nothing is added.
 	Tables   []pgsql.Capture
 	Pace     Pace
 	Connect  Connect
 	Ledger   UndoLedger
+	Control  UndoControl
 	Throttle Throttle
-	// Progress is told of every chunk that is committed, and Waiting why nothing is done; nil is nobody.
-	Progress func(UndoMark)
-	Waiting  func(reason string)
+	// Observer is told what happens: a chunk is one of segment 1, its RowsSeen are the numbers that it passed; nil is nobody.
+	Observer Observer
+	// Clamp lowers a pace to what the operator allows; nil allows all.
+	Clamp func(Pace) Pace
 	// Abort, when done, cancels the chunk that has begun; nil is never.
 	Abort context.Context
 	// MaxChunks ends the work after so many chunks; 0 is no limit.
-	MaxChunks int
+	MaxChunks int64
 }
 
-// undoer takes a run back, from the last row that was kept to the first.
+// undoer takes a run back, from the last row that was kept to the first. It is one worker: versions of a row, and rows
+// that depend on each other, are taken back in the order opposite to that in which they were written.
 type undoer struct {
 	UndoOptions
 	*worker
-	sizer *sizer
-	mark  UndoMark
+	mark UndoMark
 	// narrow bounds the next chunk after one that was too much; 0 is no bound.
 	narrow int
 }
@@ -74,80 +102,153 @@ type undoer struct {
 // TakeBack takes back what a run has done, from what it kept (undo: capture): in the order from last to first, chunk by
 // chunk, each with its record in one transaction. A row is put back where it still holds what the run wrote; one
 // that somebody has changed since is left and written down. It returns how far it is, and nil when all is taken
-// back. When ctx is cancelled the begun chunk finishes, and the error is [ErrInterrupted]; it goes on
-// where it was left when it is called again, by any number of processes.
+// back and the run is undone. It is paused, resumed and set like a run. When ctx is cancelled the begun chunk finishes,
+// and the error is [ErrInterrupted]; it goes on where it was left when it is called again, by any number of processes.
 func TakeBack(ctx context.Context, o UndoOptions) (UndoMark, error) {
-	if o.Progress == nil {
-		o.Progress = func(UndoMark) {}
+	u, started := newUndoer(o), time.Now()
+	defer u.close(ctx)
+	err := u.begin(ctx)
+	resumed := u.mark.Seq > 0
+	if err == nil {
+		err = u.attended(ctx, u.all)
 	}
-	if o.Waiting == nil {
-		o.Waiting = func(string) {}
+	if err == nil {
+		err = u.steadily(ctx, func(ctx context.Context) error { return o.Control.FinishUndo(ctx, "by "+o.Who) })
 	}
-	if o.Abort == nil {
-		o.Abort = context.WithoutCancel(ctx)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceMost)
+	defer cancel()
+	s := Summary{Run: o.Run, Job: o.Job, State: StateUndoing, Resumed: resumed || o.Joined, Retries: u.retries.Load()}
+	switch {
+	case err == nil:
+		s.State = StateUndone
+		u.observe(StateChanged{From: StateUndoing, To: StateUndone})
+	case u.aborted():
+		err = u.interrupted("stopped at once: the chunk that had begun was cancelled and rolled back; what is taken back stays so")
+	case ctx.Err() != nil, errors.Is(err, errEnough):
+		err = u.interrupted("stopped between two chunks; what is taken back stays so")
 	}
-	e := &engine{
-		plan: &Plan{Job: Job{Name: o.Job}}, run: o.Run, connect: o.Connect, abort: o.Abort, process: "undo", changed: make(chan struct{}),
-		observe: func(e Event) {
-			if w, ok := e.(Waiting); ok {
-				o.Waiting(w.Reason)
-			}
-		},
+	if leaving := o.Control.Leave(last); leaving != nil && err == nil {
+		err = fmt.Errorf("leaving the run: %w", leaving)
 	}
-	o.Pace = o.Pace.Over(DefaultPace).Settled()
-	e.orders = Orders{State: StateRunning, Desired: DesiredRunning}
-	e.paceNow.Store(&o.Pace)
-	u := &undoer{UndoOptions: o, worker: &worker{engine: e, id: 1}, sizer: newSizer(o.Pace, false)}
-	defer u.worker.close(ctx)
-	err := u.all(ctx)
-	if err != nil && (ctx.Err() != nil || errors.Is(err, errEnough)) && !errors.Is(err, ErrInterrupted) {
-		err = e.interrupted("stopped between two chunks; what is taken back stays so")
+	if err != nil {
+		s.Reason = err.Error()
 	}
+	s.Chunks, s.RowsSeen, s.RowsChanged, s.OwnChunks = int64(u.mark.Seq), u.mark.Restored+u.mark.Missed, u.mark.Restored, u.chunks.Load()
+	s.Elapsed = time.Since(started)
+	u.observe(RunEnded{Summary: s, Err: err})
 	return u.mark, err
+}
+
+func newUndoer(o UndoOptions) *undoer {
+	e := &engine{
+		plan: &Plan{Job: Job{Name: o.Job}, Pace: o.Pace}, run: o.Run, process: o.Process, connect: o.Connect,
+		control: &undoControl{UndoControl: o.Control, state: StateUndoing}, throttle: o.Throttle, clamp: o.Clamp, abort: o.Abort,
+		maxChunks: o.MaxChunks, undoing: true, changed: make(chan struct{}), queue: newQueue(0, nil), progress: NewProgress(nil),
+	}
+	e.observe = Tee(e.progress.Observe, o.Observer)
+	if e.clamp == nil {
+		e.clamp = func(p Pace) Pace { return p }
+	}
+	if e.abort == nil {
+		e.abort = context.Background()
+	}
+	e.setPace(o.Pace)
+	e.sizerNow.Store(e.newSizer(false))
+	return &undoer{UndoOptions: o, worker: &worker{engine: e, id: 1}}
+}
+
+// undoControl is the control of a process that takes a run back. The states it goes through are its own.
+type undoControl struct {
+	UndoControl
+	mu    sync.Mutex
+	state State
+}
+
+// Beat passes on the orders but for those that were given to the run: that it is over.
+func (c *undoControl) Beat(ctx context.Context, b Beat) (Orders, error) {
+	orders, err := c.UndoControl.Beat(ctx, b)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	orders.State, orders.Pass = c.state, PassWalk
+	if orders.Desired != DesiredPaused {
+		orders.Desired, orders.Reason = DesiredRunning, ""
+	}
+	return orders, err
+}
+
+func (c *undoControl) SetState(_ context.Context, to State, _ string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state = to
+	return nil
+}
+
+func (c *undoControl) Pause(context.Context, string) error { return nil }
+
+func (c *undoControl) Finish(context.Context, Pass, Summary) (bool, error) { return false, nil }
+
+// begin says that this process is here, hears what to do, and finds out how far the run is taken back.
+func (u *undoer) begin(ctx context.Context) error {
+	err := u.beat(ctx)
+	if err == nil {
+		u.mark, err = u.Ledger.UndoMark(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	u.observe(RunStarted{
+		Run: u.run, Job: u.Job, Process: u.process, Resumed: u.mark.Seq > 0, Joined: u.Joined, Undo: true,
+		EstimatedRows: u.mark.Kept, RowsSeen: u.mark.Passed(), RowsChanged: u.mark.Restored,
+	})
+	u.observe(SegmentStarted{Worker: u.id, Segment: Segment{No: 1, Pass: PassWalk}, Mark: Mark{Seq: u.mark.Seq}})
+	return nil
 }
 
 // all takes chunk after chunk back.
 func (u *undoer) all(ctx context.Context) error {
-	known, try, chunks := false, newAttempts(Segment{}), 0
+	u.count(&u.active, 1)
+	defer u.count(&u.active, -1)
+	known, try := false, newAttempts(Segment{})
 	for {
-		if err := ctx.Err(); err != nil {
+		if err := u.mayWork(ctx, u.id); err != nil {
 			return err
-		}
-		if u.MaxChunks > 0 && chunks >= u.MaxChunks {
-			return errEnough
 		}
 		var done bool
 		err := u.ready(ctx, &known)
 		if err == nil {
-			if err = u.Throttle.Wait(ctx, u.rows()); err != nil {
+			if let, err := u.ration(ctx, u.rows()); err != nil {
 				return err
+			} else if !let {
+				continue
 			}
-			done, err = u.chunk()
+			done, err = u.chunk(try.number)
 		}
 		switch {
 		case done:
 			return nil
 		case err == nil:
-			chunks++
 			try.number, try.timeouts, u.narrow = 1, 0, 0
-			u.Progress(u.mark)
 			continue
 		case errors.Is(err, errRefused), errors.Is(err, errNotCommitted):
 			known = false
 			continue
 		case u.aborted():
-			return fmt.Errorf("%w: a begun chunk was cancelled and rolled back", ErrInterrupted)
+			return err
 		}
 		known = false // the answer to a commit may have been lost
+		u.retries.Add(1)
+		u.observe(ChunkFailed{Worker: u.id, Chunk: Chunk{Segment: 1, Seq: u.mark.Seq + 1, Attempt: try.number}, Err: err, Retry: true})
 		if pgerr.Class(err) == pgerr.Shrink && u.rows() > 1 {
 			u.narrow = max(u.rows()/10, 1)
 			continue
 		}
-		if err = u.passing(ctx, try, err); err != nil {
+		if err = u.passing(ctx, try, err); err != nil && ctx.Err() == nil {
 			return &Error{
 				Place: u.place(), Found: "it cannot be taken back any further", Err: describedError{err},
 				Remedy: "mend what stands in the way, then undo again: it goes on here",
 			}
+		} else if err != nil {
+			return err
 		}
 	}
 }
@@ -166,119 +267,7 @@ func (u *undoer) ready(ctx context.Context, known *bool) error {
 	mark, err := u.Ledger.UndoMark(ctx)
 	if err == nil {
 		u.mark, *known = mark, true
+		u.observe(Synced{Pass: PassWalk, RowsSeen: mark.Passed(), RowsChanged: mark.Restored})
 	}
 	return err
-}
-
-func (u *undoer) rows() int {
-	if u.narrow > 0 {
-		return u.narrow
-	}
-	return u.sizer.next()
-}
-
-// chunk takes the next part back and commits it with its record. done is set where nothing is left.
-func (u *undoer) chunk() (done bool, err error) {
-	ctx, cancel := u.grace()
-	defer cancel()
-	conn, size, started := u.conn.PgConn(), u.rows(), time.Now()
-	defer rollback(ctx, conn)
-	answers, err := exchange(ctx, conn, pgsql.Begin, u.settings(), pgsql.Kept(u.Tables, u.mark.Low, size))
-	if err != nil {
-		return false, err
-	}
-	found := answers[2].rows[0]
-	if found[0] == "" {
-		return true, nil
-	}
-	c := UndoChunk{Seq: u.mark.Seq + 1, Below: u.mark.Low, Low: number(found[0])}
-	if err := u.restore(ctx, &c, c.Low, number(found[2])+1); err != nil {
-		return false, err
-	}
-	if answers, err = exchange(ctx, conn, u.Ledger.AppendUndo(c), pgsql.Commit); err != nil {
-		if len(answers) == 0 && u.Ledger.UndoRefused(err) {
-			return false, fmt.Errorf("%w: %w", errRefused, err)
-		}
-		return false, err
-	}
-	if answers[1].tag.String() != "COMMIT" {
-		return false, errNotCommitted
-	}
-	u.sizer.took(size, number(found[1]), number(found[1]), time.Since(started))
-	u.mark = UndoMark{Seq: c.Seq, Low: c.Low, Restored: u.mark.Restored + c.Restored, Missed: u.mark.Missed + c.Missed}
-	return false, nil
-}
-
-func (u *undoer) settings() pgsql.Statement {
-	p := u.Pace
-	limits := pgsql.Limits{Lock: p.LockTimeout, Statement: p.StatementTimeout, Idle: p.IdleTimeout, SynchronousCommit: p.SynchronousCommit}
-	return pgsql.SetLocal(append(append(pgsql.UndoPins(), limits.Settings()...),
-		pgsql.Setting{Name: "application_name", Value: applicationName(u.Job+" undo", 1)})...)
-}
-
-// restore puts back what was kept under numbers from low on and below another. What a constraint does not allow all
-// at once is tried by halves, the later one first, down to the row that does not go: rows depend on each other
-// in the order in which they were written.
-func (u *undoer) restore(ctx context.Context, c *UndoChunk, low, below int64) error {
-	statements := []pgsql.Statement{{Name: "savepoint", SQL: "SAVEPOINT pgbackfill_undo"}}
-	for i := len(u.Tables) - 1; i >= 0; i-- {
-		statements = append(statements, u.Tables[i].Restore(low, below)...)
-	}
-	conn := u.conn.PgConn()
-	answers, err := exchange(ctx, conn, append(statements, pgsql.CheckNow)...)
-	if err == nil {
-		for _, a := range answers[1 : len(answers)-1] {
-			c.Restored += number(a.rows[0][0])
-			c.Missed += number(a.rows[0][1])
-		}
-		return nil
-	}
-	if pgerr.Class(err) != pgerr.Data || conn.IsClosed() {
-		return err
-	}
-	if _, err := exchange(ctx, conn, pgsql.Statement{Name: "rollback", SQL: "ROLLBACK TO SAVEPOINT pgbackfill_undo"}); err != nil {
-		return err
-	}
-	if below-low <= 1 {
-		return u.leave(ctx, c, low, err)
-	}
-	middle := low + (below-low)/2
-	if err := u.restore(ctx, c, middle, below); err != nil {
-		return err
-	}
-	return u.restore(ctx, c, low, middle)
-}
-
-// leave writes down the one row that cannot be put back, and why.
-func (u *undoer) leave(ctx context.Context, c *UndoChunk, id int64, why error) error {
-	statements := make([]pgsql.Statement, len(u.Tables))
-	for i, t := range u.Tables {
-		statements[i] = t.Leave(id, pgerr.Describe(why))
-	}
-	answers, err := exchange(ctx, u.conn.PgConn(), statements...)
-	for _, a := range answers {
-		c.Missed += a.tag.RowsAffected()
-	}
-	return err
-}
-
-// kept makes sure that the chunk's changes were kept for undo: n of the run's triggers are there and enabled. They go
-// when the run is over; a worker that has not heard of that yet finds its segment closed.
-func (w *worker) kept(segment int, n int64) error {
-	_, want := pgsql.Keeping(w.sql.captures)
-	if n == want {
-		return nil
-	}
-	ctx, cancel := w.grace()
-	defer cancel()
-	if mark, err := w.ledger.Mark(ctx, w.conn, segment); err != nil {
-		return err
-	} else if mark.Closed() {
-		return errRefused
-	}
-	return &Error{
-		Place: w.place(), Found: fmt.Sprintf("%d of the triggers that keep rows for undo are there and enabled", n), Expected: fmt.Sprint(want),
-		Remedy: "ALTER TABLE … ENABLE ALWAYS TRIGGER those that somebody disabled, and run it again; where they were dropped, start over with --again",
-		Kind:   ErrChanged,
-	}
 }

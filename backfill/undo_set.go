@@ -17,7 +17,6 @@ import (
 // row is assigned once, and there is no sweep over what applications write meanwhile. No key says that the run was walked in
 // physical order: rows have moved since, so that no range tells which it came to, and all in scope are meant.
 func (j Job) UndoJob(run RunID, key []pgsql.KeyColumn, covered, aside []pgsql.Range) Job {
-	suffix := fmt.Sprintf("-undo-%d", run)
 	where := "(true)"
 	if len(key) > 0 {
 		where = "(" + pgsql.Covered(key, covered) + ")"
@@ -40,7 +39,7 @@ func (j Job) UndoJob(run RunID, key []pgsql.KeyColumn, covered, aside []pgsql.Ra
 		}
 	}
 	undo := Job{
-		Name: j.Name[:min(len(j.Name), 63-len(suffix))] + suffix, Table: j.Table, Where: &scope,
+		Name: UndoName(j.Name, run), Table: j.Table, Where: &scope,
 		Description: fmt.Sprintf("Takes run %d of %s back.", run, j.Name),
 		Steps:       []Step{{Name: "undo", Update: &Update{Set: j.Undo.Set, SkipUnchanged: true}}},
 		Params:      j.Params, Settings: j.Settings, Pace: j.Pace, Origin: j.Origin,
@@ -50,6 +49,12 @@ func (j Job) UndoJob(run RunID, key []pgsql.KeyColumn, covered, aside []pgsql.Ra
 		undo.Key = append(undo.Key, k.Name)
 	}
 	return undo
+}
+
+// UndoName is the name of the job that takes a run of another one back: that of its run, as status has it.
+func UndoName(job string, run RunID) string {
+	suffix := fmt.Sprintf("-undo-%d", run)
+	return job[:min(len(job), 63-len(suffix))] + suffix
 }
 
 // scopeHolds reports whether the job's scope holds after the run for the rows that it held for before.

@@ -135,16 +135,15 @@ func (r *Run) Release(ctx context.Context) error {
 	return nil
 }
 
-const readUndoMark = `SELECT seq, low, (SELECT COALESCE(sum(restored), 0)::bigint FROM pgbackfill.undo_chunks WHERE run_id = $1::pg_catalog.int8),
-       (SELECT COALESCE(sum(missed), 0)::bigint FROM pgbackfill.undo_chunks WHERE run_id = $1::pg_catalog.int8)
-  FROM pgbackfill.undo_chunks WHERE run_id = $1::pg_catalog.int8 ORDER BY seq DESC LIMIT 1`
+const readUndoMark = `SELECT COALESCE(b.seq, 0), COALESCE(b.low, 9223372036854775807), r.kept, COALESCE(b.total_restored, 0), COALESCE(b.total_missed, 0)
+  FROM (SELECT u.run_id AS id, u.kept FROM pgbackfill.undos AS u WHERE u.run_id = $1::bigint) AS r LEFT JOIN LATERAL (` + undoMark + `) AS b ON true`
 
 // UndoMark reads how far the run is taken back.
 func (r *Run) UndoMark(ctx context.Context) (backfill.UndoMark, error) {
 	mark := backfill.UndoMark{Low: backfill.UndoAll}
 	err := r.store.once(ctx, settings, step{
 		Statement: pgsql.Statement{Name: "undo mark", SQL: readUndoMark, Args: [][]byte{pgsql.Int(r.id)}},
-		read:      one(&mark.Seq, &mark.Low, &mark.Restored, &mark.Missed),
+		read:      one(&mark.Seq, &mark.Low, &mark.Kept, &mark.Restored, &mark.Missed),
 	})
 	if err != nil {
 		return mark, r.failed("reading how far it is taken back", err)
@@ -154,11 +153,11 @@ func (r *Run) UndoMark(ctx context.Context) (backfill.UndoMark, error) {
 
 // appendUndo proves, as the ledger does, that the chunk begins where the one before ended, and that the run is
 // being taken back.
-const appendUndo = `INSERT INTO pgbackfill.undo_chunks (run_id, seq, below, low, follows, restored, missed, worker)
+const appendUndo = `INSERT INTO pgbackfill.undo_chunks (run_id, seq, below, low, follows, restored, missed, worker, total_restored, total_missed)
 SELECT n.run_id, n.seq, n.below, n.low,
        u.run_id IS NOT NULL AND u.ended_at IS NULL AND CASE WHEN n.seq = 1 THEN n.below = 9223372036854775807
             ELSE COALESCE(p.low = n.below, false) END,
-       n.restored, n.missed, n.worker
+       n.restored, n.missed, n.worker, COALESCE(p.total_restored, 0) + n.restored, COALESCE(p.total_missed, 0) + n.missed
   FROM (SELECT $1::int8 AS run_id, $2::int4 AS seq, $3::int8 AS below, $4::int8 AS low, $5::int8 AS restored, $6::int8 AS missed, $7::text AS worker) AS n
   LEFT JOIN pgbackfill.undos AS u ON u.run_id = n.run_id
   LEFT JOIN pgbackfill.undo_chunks AS p ON p.run_id = n.run_id AND p.seq = n.seq - 1`
@@ -206,4 +205,7 @@ func (r *Run) Left(ctx context.Context, most int) ([]LeftRow, error) {
 	return list, nil
 }
 
-var _ backfill.UndoLedger = (*Run)(nil)
+var (
+	_ backfill.UndoLedger  = (*Run)(nil)
+	_ backfill.UndoControl = (*Run)(nil)
+)

@@ -125,10 +125,13 @@ type Process struct {
 	Live bool `json:"live"`
 }
 
-// Progress is the part of the current pass that is done, from 0 to 1. It is 1 only where all of it is.
+// Progress is the part of the current pass that is done, from 0 to 1; of a run that is being taken back from what it
+// kept, the part of that. It is 1 only where all of it is.
 func (i RunInfo) Progress() float64 {
 	t := i.Totals
 	switch {
+	case i.byCapture():
+		return backfill.Fraction(i.Undo.Passed(), i.Undo.Kept, false)
 	case i.State == backfill.StateFinished || t.Segments > 0 && t.Segments == t.SegmentsDone:
 		return 1
 	case t.PassExpected == 0:
@@ -151,7 +154,7 @@ func (i RunInfo) RowsPerSecond() float64 {
 	if now > 0 {
 		return now
 	}
-	if i.Totals.Busy <= 0 {
+	if i.Totals.Busy <= 0 || i.Undoing() { // how fast the run was says nothing of its undo
 		return 0
 	}
 	return float64(i.Totals.RowsSeen) / i.Totals.Busy.Seconds() * float64(max(workers, 1))
@@ -161,6 +164,10 @@ func (i RunInfo) RowsPerSecond() float64 {
 // false where that cannot be said.
 func (i RunInfo) Remaining() (time.Duration, bool) {
 	rate := i.RowsPerSecond()
+	if i.byCapture() {
+		left := backfill.ETA(i.Undo.Passed(), i.Undo.Kept, rate)
+		return left, left >= 0
+	}
 	if i.State.Over() || rate <= 0 || i.Totals.PassExpected == 0 {
 		return 0, false
 	}
@@ -214,6 +221,12 @@ func (s *Store) Find(ctx context.Context, job string) (RunInfo, error) {
 // [backfill.ErrNotFound] where there was never one.
 func (s *Store) Newest(ctx context.Context, job string) (RunInfo, error) {
 	return s.find(ctx, readNewest, job, "it has no run", "start one with: pgbackfill run; see all with: pgbackfill status")
+}
+
+// Steered returns the run of a job that can be paused, resumed and set: its unfinished one, or one that is being taken
+// back from what it kept. The error is a [backfill.ErrNotFound] where there is none.
+func (s *Store) Steered(ctx context.Context, job string) (RunInfo, error) {
+	return s.find(ctx, readSteered, job, "it has no unfinished run, and none is being taken back", "start one with: pgbackfill run")
 }
 
 func (s *Store) find(ctx context.Context, sql, job, missing, remedy string) (RunInfo, error) {
@@ -276,7 +289,8 @@ func scanRun(rows pgx.Rows) (RunInfo, error) {
 		&i.State, &i.Reason, &i.Desired, &i.DesiredReason, &i.Pass, &overrides, &i.EstimatedRows, &i.ToolVersion,
 		&i.CreatedAt, &i.CreatedBy, &i.StartedAt, &i.FinishedAt, &summary,
 		&t.Segments, &t.SegmentsDone, &t.Chunks, &t.RowsSeen, &t.RowsChanged, &t.SweepChanged, &t.Unmatched, &t.Multiple,
-		&busy, &t.PassSeen, &t.PassExpected, &t.Quarantined, &i.Finishing, &undo.how, &undo.by, &undo.began, &undo.ended)
+		&busy, &t.PassSeen, &t.PassExpected, &t.Quarantined, &i.Finishing,
+		&undo.how, &undo.by, &undo.began, &undo.ended, &undo.kept, &undo.seq, &undo.low, &undo.restored, &undo.missed)
 	if err != nil {
 		return i, err
 	}

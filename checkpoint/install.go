@@ -46,6 +46,11 @@ const serverVersion = `SELECT current_setting('server_version_num')::integer`
 
 const unfinishedRuns = `SELECT id, job, state FROM pgbackfill.runs WHERE state NOT IN ('finished', 'cancelled', 'undone') ORDER BY id`
 
+// versionOfUndo is the version of the schema from which on runs are taken back.
+const versionOfUndo = 2
+
+const unfinishedUndos = `SELECT r.id, r.job, 'being taken back' FROM pgbackfill.runs AS r JOIN pgbackfill.undos AS u ON u.run_id = r.id WHERE u.ended_at IS NULL ORDER BY r.id`
+
 // Install makes the schema, or brings it up to date; where it is up to date it does nothing.
 // Any number of processes may do so at once. Nothing is written where a publication would
 // publish the new tables: the first ledger row would stop a subscriber that lacks them.
@@ -173,7 +178,7 @@ func unpublished(t *tx) error {
 	}
 }
 
-// Remove drops the schema with all that is in it. It is refused while a run is unfinished, and
+// Remove drops the schema with all that is in it. It is refused while a run is unfinished, or is being taken back, and
 // where the schema holds what is not pgbackfill's.
 func Remove(ctx context.Context, conn *pgx.Conn) error {
 	err := inside(ctx, conn, func(t *tx) error {
@@ -188,7 +193,7 @@ func Remove(ctx context.Context, conn *pgx.Conn) error {
 		if err := t.script("LOCK TABLE pgbackfill.runs IN ACCESS EXCLUSIVE MODE"); err != nil {
 			return err
 		}
-		if err := noneUnfinished(t); err != nil {
+		if err := noneUnfinished(t, status.Version); err != nil {
 			return err
 		}
 		for v := status.Version; v > 0; v-- {
@@ -201,21 +206,28 @@ func Remove(ctx context.Context, conn *pgx.Conn) error {
 	return refine(err, "removing")
 }
 
-func noneUnfinished(t *tx) error {
-	var runs, cancels []string
-	err := t.send(step{Statement: pgsql.Statement{SQL: unfinishedRuns}, read: func(rows pgx.Rows) error {
-		var id int64
-		var job, state string
-		err := rows.Scan(&id, &job, &state)
-		runs = append(runs, fmt.Sprintf("run %d of %s (%s)", id, job, state))
-		cancels = append(cancels, "pgbackfill cancel "+job)
-		return err
-	}})
+// noneUnfinished is an error while somebody may still need a schema of a version.
+func noneUnfinished(t *tx, version int) error {
+	var runs, ends []string
+	look := func(sql, command string) error {
+		return t.send(step{Statement: pgsql.Statement{SQL: sql}, read: func(rows pgx.Rows) error {
+			var id int64
+			var job, state string
+			err := rows.Scan(&id, &job, &state)
+			runs = append(runs, fmt.Sprintf("run %d of %s (%s)", id, job, state))
+			ends = append(ends, command+job)
+			return err
+		}})
+	}
+	err := look(unfinishedRuns, "pgbackfill cancel ")
+	if err == nil && version >= versionOfUndo {
+		err = look(unfinishedUndos, "pgbackfill undo, with the file of ")
+	}
 	if err != nil || len(runs) == 0 {
 		return err
 	}
 	return &backfill.Error{
 		Place: place, Found: "it holds unfinished runs: " + strings.Join(runs, ", "), Expected: "none",
-		Remedy: "let them finish, or end them with: " + strings.Join(cancels, "; "), Kind: backfill.ErrInput,
+		Remedy: "let them finish, or end them with: " + strings.Join(ends, "; "), Kind: backfill.ErrInput,
 	}
 }

@@ -51,6 +51,8 @@ type runRow struct {
 	desiredReason string
 	pass          backfill.Pass
 	walk          Walk
+	// undoing is how the run is being taken back, "set" or "capture"; "" where it is not.
+	undoing string
 }
 
 // lock reads the run's row and keeps others from changing it until the transaction ends.
@@ -64,7 +66,7 @@ func lockRow(t *tx, id backfill.RunID) (runRow, error) {
 		Statement: pgsql.Statement{Name: "lock run", SQL: lockRun, Args: [][]byte{pgsql.Int(id)}},
 		read: func(rows pgx.Rows) error {
 			found = true
-			return rows.Scan(&row.state, &row.reason, &row.desired, &row.desiredReason, &row.pass, &plan)
+			return rows.Scan(&row.state, &row.reason, &row.desired, &row.desiredReason, &row.pass, &plan, &row.undoing)
 		},
 	})
 	if err != nil {

@@ -35,7 +35,9 @@ VALUES ($1::bigint, $2::text, $3::text, $4::jsonb)`
 const readEvents = `SELECT at, who, what, detail FROM pgbackfill.events WHERE run_id = $1::bigint ORDER BY id`
 
 // lockRun keeps a run's state as it is until the transaction ends. Beats and chunks do not wait for it.
-const lockRun = `SELECT state, reason, desired, desired_reason, pass, plan FROM pgbackfill.runs WHERE id = $1::bigint FOR NO KEY UPDATE`
+const lockRun = `SELECT r.state, r.reason, r.desired, r.desired_reason, r.pass, r.plan,
+       COALESCE((SELECT u.how FROM pgbackfill.undos AS u WHERE u.run_id = r.id AND u.ended_at IS NULL), '')
+  FROM pgbackfill.runs AS r WHERE r.id = $1::bigint FOR NO KEY UPDATE OF r`
 
 // otherLive counts the processes at work on run $1 other than $2.
 const otherLive = `SELECT count(*) FROM pgbackfill.processes
@@ -77,6 +79,9 @@ const leave = `WITH gone AS (
 INSERT INTO pgbackfill.events (run_id, who, what, detail)
 SELECT gone.run_id, $3::text, 'left', jsonb_build_object('process', gone.process, 'since', gone.started_at) FROM gone`
 
+// undoMark is the last row of the ledger of taking a run back.
+const undoMark = `SELECT c.seq, c.low, c.total_restored, c.total_missed FROM pgbackfill.undo_chunks AS c WHERE c.run_id = r.id ORDER BY c.seq DESC LIMIT 1`
+
 // runColumns are a run with its totals, in the order of scanRun. They are read from the last
 // ledger row of each segment, never from the ledger as a whole.
 const runColumns = `SELECT r.id, r.job, r.spec, r.spec_hash, r.params, r.table_oid, r.table_name, r.plan, r.fingerprint,
@@ -85,9 +90,10 @@ const runColumns = `SELECT r.id, r.job, r.spec, r.spec_hash, r.params, r.table_o
        t.segments, t.done, t.chunks, t.seen, t.changed, t.swept, t.unmatched, t.multiple, t.busy, t.pass_seen, t.pass_expected,
        (SELECT COALESCE(sum(q.rows), 0)::bigint FROM pgbackfill.quarantine AS q WHERE q.run_id = r.id AND q.resolved_at IS NULL),
        EXISTS (SELECT FROM pgbackfill.tasks AS f WHERE f.run_id = r.id AND f.part = 'finish'),
-       u.how, u.began_by, u.began_at, u.ended_at
+       u.how, u.began_by, u.began_at, u.ended_at, u.kept, b.seq, b.low, b.total_restored, b.total_missed
   FROM pgbackfill.runs AS r
   LEFT JOIN pgbackfill.undos AS u ON u.run_id = r.id
+  LEFT JOIN LATERAL (` + undoMark + `) AS b ON true
  CROSS JOIN LATERAL (
        SELECT count(*) FILTER (WHERE m.fence IS DISTINCT FROM 'split') AS segments,
               count(*) FILTER (WHERE ` + isDone + `) AS done,
@@ -113,6 +119,11 @@ const readNewest = runColumns + `
 
 const readUnfinished = runColumns + `
  WHERE r.job = $1::text AND r.state NOT IN ('finished', 'cancelled', 'undone')`
+
+// readSteered is the run of job $1 that is at work: unfinished, or being taken back from what it kept.
+const readSteered = runColumns + `
+ WHERE r.job = $1::text AND (r.state NOT IN ('finished', 'cancelled', 'undone') OR u.how = 'capture' AND u.ended_at IS NULL)
+ ORDER BY r.id DESC LIMIT 1`
 
 const readProcesses = `SELECT p.run_id, p.process, p.host, p.pid, p.db_user, p.version, p.started_at, p.heartbeat_at, p.segments,
        p.workers, p.chunk_rows, p.rows_per_second, p.waiting, p.heartbeat_at > clock_timestamp() - interval '10 seconds'

@@ -80,6 +80,8 @@ func TestEveryStatementIsListed(t *testing.T) {
 	must(err)
 	_, err = run.Advance(t.Context(), backfill.PassWalk, backfill.PassTail, nil)
 	must(err)
+	_, err = s.Find(t.Context(), "listed")
+	must(err)
 	_, err = s.SetOverrides(t.Context(), "listed", backfill.Pace{Workers: 3}, "ann")
 	must(err)
 	bad := backfill.QuarantinedRow{Key: key(7), Rows: 1, Step: "update", SQLState: "22012", Message: "division by zero"}

@@ -220,9 +220,10 @@ func tableText(t backfill.TableName) string {
 // Attach is this process's part in a run that was found.
 func (s *Store) Attach(info RunInfo) *Run { return &Run{store: s, id: info.ID, job: info.Job} }
 
-// SetDesired asks the unfinished run of a job for something; its processes follow within about
-// a second. why may be empty. A run that was asked to be cancelled is not asked for anything else.
-// The error is a [backfill.ErrNotFound] where the job has no unfinished run.
+// SetDesired asks the run of a job for something: its unfinished one, or the one that is being taken back from what it
+// kept ([Store.Steered]). Its processes follow within about a second. why may be empty. A run that was asked to be
+// cancelled is not asked for anything else, and an undo not to be cancelled.
+// The error is a [backfill.ErrNotFound] where the job has no such run.
 func (s *Store) SetDesired(ctx context.Context, job string, desired backfill.Desired, who, why string) (RunInfo, error) {
 	reason := map[backfill.Desired]string{
 		backfill.DesiredRunning: "resumed", backfill.DesiredPaused: "paused", backfill.DesiredCancelled: "cancelled",
@@ -242,7 +243,13 @@ func (s *Store) SetDesired(ctx context.Context, job string, desired backfill.Des
 		reason += ": " + why
 	}
 	return s.change(ctx, job, who, event, detail, func(run *Run, row runRow) (pgsql.Statement, error) {
-		if row.desired == backfill.DesiredCancelled && desired != backfill.DesiredCancelled {
+		switch {
+		case row.undoing != "" && desired == backfill.DesiredCancelled:
+			return pgsql.Statement{}, &backfill.Error{
+				Place: run.place(), Found: "it is being taken back, and a part of that is neither the one state nor the other",
+				Remedy: "let it end, or stop it for a time: pgbackfill pause " + job, Kind: backfill.ErrInput,
+			}
+		case row.undoing == "" && row.desired == backfill.DesiredCancelled && desired != backfill.DesiredCancelled:
 			return pgsql.Statement{}, &backfill.Error{
 				Place: run.place(), Found: "somebody asked for it to be cancelled",
 				Remedy: "cancel it (pgbackfill cancel " + job + ") and start a new run", Kind: backfill.ErrCancelled,
@@ -252,9 +259,9 @@ func (s *Store) SetDesired(ctx context.Context, job string, desired backfill.Des
 	})
 }
 
-// SetOverrides changes the pace of the unfinished run of a job while it goes on. Fields of delta
+// SetOverrides changes the pace of a run while it goes on, or is taken back ([Store.Steered]). Fields of delta
 // at zero stay as they were.
-// The error is a [backfill.ErrNotFound] where the job has no unfinished run.
+// The error is a [backfill.ErrNotFound] where the job has no such run.
 func (s *Store) SetOverrides(ctx context.Context, job string, delta backfill.Pace, who string) (RunInfo, error) {
 	text, err := jsonParam(delta)
 	if err != nil {
@@ -265,11 +272,11 @@ func (s *Store) SetOverrides(ctx context.Context, job string, delta backfill.Pac
 	})
 }
 
-// change does one thing to the unfinished run of a job and writes down who did.
+// change does one thing to the run of a job that is at work and writes down who did.
 func (s *Store) change(ctx context.Context, job, who, what string, detail []byte,
 	statement func(*Run, runRow) (pgsql.Statement, error),
 ) (RunInfo, error) {
-	info, err := s.Find(ctx, job)
+	info, err := s.Steered(ctx, job)
 	if err != nil {
 		return RunInfo{}, err
 	}
@@ -279,7 +286,7 @@ func (s *Store) change(ctx context.Context, job, who, what string, detail []byte
 		if err != nil {
 			return err
 		}
-		if row.state.Over() {
+		if row.state.Over() && row.undoing != "capture" {
 			return run.over(row)
 		}
 		st, err := statement(run, row)

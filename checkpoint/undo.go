@@ -20,9 +20,19 @@ type UndoInfo struct {
 	BeganBy string    `json:"began_by"`
 	// EndedAt is nil where it is not done.
 	EndedAt *time.Time `json:"ended_at,omitempty"`
+	// How far a run is taken back from what it kept; zero where it is taken back by assignments.
+	backfill.UndoMark
 }
 
-const insertUndo = `INSERT INTO pgbackfill.undos (run_id, how, began_by) VALUES ($1::bigint, $2::text, $3::text)
+// Undoing reports whether the run is being taken back, by whichever way.
+func (i RunInfo) Undoing() bool {
+	return i.Undo != nil && i.Undo.EndedAt == nil && i.State != backfill.StateUndone
+}
+
+// byCapture reports whether it is being taken back from what it kept: by processes that are this run's own.
+func (i RunInfo) byCapture() bool { return i.Undoing() && i.Undo.How == "capture" }
+
+const insertUndo = `INSERT INTO pgbackfill.undos (run_id, how, began_by, kept) VALUES ($1::bigint, $2::text, $3::text, $4::bigint)
     ON CONFLICT (run_id) DO NOTHING`
 
 const endUndo = `UPDATE pgbackfill.undos SET ended_at = clock_timestamp() WHERE run_id = $1::bigint`
@@ -53,13 +63,29 @@ func (r *Run) beginUndo(t *tx, how string) error {
 	if err != nil {
 		return err
 	}
-	steps := []step{{Statement: pgsql.Statement{Name: "undo", SQL: insertUndo, Args: [][]byte{pgsql.Int(r.id), pgsql.Text(how), pgsql.Text(r.store.who)}}}}
+	kept, err := r.greatestKept(t)
+	if err != nil {
+		return err
+	}
+	steps := []step{{Statement: pgsql.Statement{Name: "undo", SQL: insertUndo, Args: [][]byte{pgsql.Int(r.id), pgsql.Text(how), pgsql.Text(r.store.who), pgsql.Int(kept)}}}}
 	if !row.state.Over() {
 		steps = append(steps, step{Statement: pgsql.Statement{
 			Name: "cancelled", SQL: updateCancelled, Args: [][]byte{pgsql.Int(r.id), pgsql.Text("being taken back by " + r.store.who)},
 		}})
 	}
+	if how == "capture" { // from here on it is the undo that is paused and resumed
+		steps = append(steps, step{Statement: r.desire(backfill.DesiredRunning, "")})
+	}
 	return t.send(append(steps, step{Statement: r.event("undo begun", detail)})...)
+}
+
+// greatestKept is the greatest number under which the run has kept something, 0 where there is none.
+func (r *Run) greatestKept(t *tx) (kept int64, err error) {
+	tables, _, err := r.captures(t)
+	if err != nil || len(tables) == 0 {
+		return 0, err
+	}
+	return kept, t.send(step{Statement: pgsql.GreatestKept(tables), read: one(&kept)})
 }
 
 // FinishUndo ends the run as undone, in a commit that waits for the disk and so for every chunk's before it.
@@ -168,16 +194,22 @@ func joined(list []pgsql.Range) []pgsql.Range {
 
 // undoFields are where the columns of a run's undo go, which are NULL where there is none.
 type undoFields struct {
-	how, by *string
-	began   *time.Time
-	ended   *time.Time
+	how, by                     *string
+	began, ended                *time.Time
+	seq                         *int
+	kept, low, restored, missed *int64
 }
 
 func (f undoFields) info() *UndoInfo {
 	if f.how == nil {
 		return nil
 	}
-	return &UndoInfo{How: *f.how, BeganAt: *f.began, BeganBy: *f.by, EndedAt: f.ended}
+	info := &UndoInfo{How: *f.how, BeganAt: *f.began, BeganBy: *f.by, EndedAt: f.ended}
+	info.Kept, info.Low = *f.kept, backfill.UndoAll
+	if f.seq != nil {
+		info.Seq, info.Low, info.Restored, info.Missed = *f.seq, *f.low, *f.restored, *f.missed
+	}
+	return info
 }
 
 // UndoBegun is the error of a run that is being taken back; nil where it is not.

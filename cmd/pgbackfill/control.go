@@ -20,9 +20,10 @@ import (
 
 func (a *app) pauseCommand() *cobra.Command {
 	return a.desire("pause JOB", "Stops the run of a job between two chunks until it is resumed", func(ctx context.Context, s *checkpoint.Store, job, why string) error {
-		info, err := s.Find(ctx, job)
+		job = steered(ctx, s, job)
+		info, err := s.Steered(ctx, job)
 		if err == nil && info.Desired == backfill.DesiredPaused && why == "" { // the reason that was given stays
-			fmt.Fprintf(a.out, "%s: run %d is %s already\n  → to go on: pgbackfill resume %s\n", job, info.ID, info.DesiredReason, job)
+			fmt.Fprintf(a.out, "%s: %s is %s already\n  → to go on: pgbackfill resume %s\n", job, runText(info), info.DesiredReason, job)
 			return nil
 		}
 		if err != nil {
@@ -30,7 +31,7 @@ func (a *app) pauseCommand() *cobra.Command {
 		}
 		info, err = s.SetDesired(ctx, job, backfill.DesiredPaused, who(), why)
 		if err == nil {
-			fmt.Fprintf(a.out, "%s: run %d pauses: its workers stop after the chunk they are at\n  → to go on: pgbackfill resume %s\n", job, info.ID, job)
+			fmt.Fprintf(a.out, "%s: %s pauses: its workers stop after the chunk they are at\n  → to go on: pgbackfill resume %s\n", job, runText(info), job)
 		}
 		return err
 	})
@@ -38,7 +39,8 @@ func (a *app) pauseCommand() *cobra.Command {
 
 func (a *app) resumeCommand() *cobra.Command {
 	return a.desire("resume JOB", "Lets a paused run go on", func(ctx context.Context, s *checkpoint.Store, job, why string) error {
-		info, err := s.Find(ctx, job)
+		job = steered(ctx, s, job)
+		info, err := s.Steered(ctx, job)
 		if err != nil {
 			return err
 		}
@@ -51,9 +53,9 @@ func (a *app) resumeCommand() *cobra.Command {
 		} else if live(info) == 0 {
 			said = "is not paused"
 		}
-		fmt.Fprintf(a.out, "%s: run %d %s\n", job, info.ID, said)
+		fmt.Fprintf(a.out, "%s: %s %s\n", job, runText(info), said)
 		if live(info) == 0 {
-			fmt.Fprintf(a.out, "  no process is at work on it\n  → start one: pgbackfill run %s\n", orFile(info.Walk.Origin))
+			fmt.Fprintf(a.out, "  no process is at work on it\n  → start one: pgbackfill %s\n", worksOn(info))
 		}
 		return nil
 	})
@@ -61,11 +63,11 @@ func (a *app) resumeCommand() *cobra.Command {
 
 func (a *app) cancelCommand() *cobra.Command {
 	return a.desire("cancel JOB", "Ends the run of a job; what it has done stays", func(ctx context.Context, s *checkpoint.Store, job, why string) error {
-		info, err := s.Find(ctx, job)
+		info, err := s.Steered(ctx, job)
 		if err != nil {
 			return err
 		}
-		if !a.ask(fmt.Sprintf("End run %d of %s for good? %s rows are changed and stay so.", info.ID, job, human.Count(info.Totals.RowsChanged))) {
+		if !info.Undoing() && !a.ask(fmt.Sprintf("End run %d of %s for good? %s rows are changed and stay so.", info.ID, job, human.Count(info.Totals.RowsChanged))) {
 			return &backfill.Error{Found: "not cancelled, as answered", Kind: backfill.ErrInput}
 		}
 		if info, err = s.SetDesired(ctx, job, backfill.DesiredCancelled, who(), why); err != nil {
@@ -111,18 +113,46 @@ func (a *app) setCommand() *cobra.Command {
 				return &backfill.Error{Place: "set", Found: "it asks for more than the operator allows: " + strings.Join(notes, "; "), Remedy: "ask for less, or have the operator raise the ceiling", Kind: backfill.ErrInput}
 			}
 			return a.stored(c.Context(), func(s *checkpoint.Store) error {
-				info, err := s.SetOverrides(c.Context(), given[0], limits, who())
+				job := steered(c.Context(), s, given[0])
+				info, err := s.SetOverrides(c.Context(), job, limits, who())
 				if err != nil {
-					return unknownJob(c.Context(), s, given[0], err)
+					return unknownJob(c.Context(), s, job, err)
 				}
-				fmt.Fprintf(a.out, "%s: run %d is to work at %s\n", given[0], info.ID, strings.Join(given[1:], " "))
+				fmt.Fprintf(a.out, "%s: %s is to work at %s\n", job, runText(info), strings.Join(given[1:], " "))
 				if live(info) == 0 {
-					fmt.Fprintf(a.out, "  no process is at work on it; it holds when one is\n  → start one: pgbackfill run %s\n", orFile(info.Walk.Origin))
+					fmt.Fprintf(a.out, "  no process is at work on it; it holds when one is\n  → start one: pgbackfill %s\n", worksOn(info))
 				}
 				return nil
 			})
 		},
 	}
+}
+
+// steered is the job whose run is meant where somebody names one to be paused or set: where its newest run is being taken
+// back by assignments, that is the job that does so.
+func steered(ctx context.Context, s *checkpoint.Store, job string) string {
+	info, err := s.Newest(ctx, job)
+	if err == nil && info.Undoing() && info.Undo.How == "set" {
+		return backfill.UndoName(job, info.ID)
+	}
+	return job
+}
+
+// runText names a run, or its undo, for people.
+func runText(info checkpoint.RunInfo) string {
+	if info.Undoing() {
+		return fmt.Sprintf("the undo of run %d", info.ID)
+	}
+	return fmt.Sprintf("run %d", info.ID)
+}
+
+// worksOn is the command that goes on with a run or with its undo.
+func worksOn(info checkpoint.RunInfo) string {
+	verb := "run "
+	if info.Undoing() {
+		verb = "undo "
+	}
+	return verb + orFile(info.Walk.Origin)
 }
 
 // unknownJob makes of an error about a job that is not there one that says which there are.

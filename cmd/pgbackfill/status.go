@@ -52,7 +52,7 @@ func (a *app) watch(ctx context.Context, given []string) error {
 			}
 			if len(given) == 1 {
 				info, err := s.Newest(ctx, given[0])
-				if err != nil || info.State.Over() {
+				if err != nil || info.State.Over() && !info.Undoing() {
 					return err
 				}
 			}
@@ -72,7 +72,8 @@ func (a *app) watch(ctx context.Context, given []string) error {
 // runStatus is a run as status prints it in JSON: what is stored, and what follows from it.
 type runStatus struct {
 	checkpoint.RunInfo
-	// Progress is from 0 to 1, and 1 only where all is done.
+	// Progress is from 0 to 1, and 1 only where all is done. It, the rate and the ETA are the undo's where the run is
+	// being taken back from what it kept.
 	Progress float64 `json:"progress"`
 	// RowsPerSecond is 0, and ETASeconds absent, where nobody is at work or it is paused.
 	RowsPerSecond float64 `json:"rows_per_second"`
@@ -86,7 +87,7 @@ type runStatus struct {
 func statusOf(info checkpoint.RunInfo) runStatus {
 	info = known(info)
 	s := runStatus{RunInfo: info, Progress: info.Progress(), Live: live(info), Waiting: waiting(info)}
-	if info.State.Over() || info.Desired != backfill.DesiredRunning || s.Live == 0 {
+	if info.State.Over() && !info.Undoing() || info.Desired != backfill.DesiredRunning || s.Live == 0 {
 		return s // it does not move, and nobody can know when it will
 	}
 	s.RowsPerSecond = info.RowsPerSecond()
@@ -98,17 +99,24 @@ func statusOf(info checkpoint.RunInfo) runStatus {
 
 // waiting is why a run does not move, "" where it does or is over.
 func waiting(info checkpoint.RunInfo) string {
+	command := "run"
 	switch {
+	case info.Undoing() && info.Undo.How == "set":
+		return "being taken back by another run; see: pgbackfill status " + backfill.UndoName(info.Job, info.ID)
+	case info.Undoing():
+		command = "undo"
 	case info.State.Over():
 		return ""
+	}
+	switch {
 	case info.Desired == backfill.DesiredPaused:
 		return info.DesiredReason + "; go on with: pgbackfill resume " + info.Job
-	case info.Desired == backfill.DesiredCancelled:
+	case info.Desired == backfill.DesiredCancelled && !info.Undoing():
 		return info.DesiredReason + "; end it with: pgbackfill cancel " + info.Job
-	case info.State == backfill.StateFailed && live(info) == 0:
+	case info.State == backfill.StateFailed && live(info) == 0 && !info.Undoing():
 		return info.Reason
 	case live(info) == 0:
-		return "nobody is at work on it; go on with: pgbackfill run " + orFile(info.Walk.Origin)
+		return "nobody is at work on it; go on with: pgbackfill " + command + " " + orFile(info.Walk.Origin)
 	}
 	for _, p := range info.Processes {
 		if p.Live && p.Waiting != "" {

@@ -54,8 +54,11 @@ func writeRun(w io.Writer, s runStatus, events []checkpoint.EventRow) error {
 	if s.State.Over() && s.Reason != "" {
 		fmt.Fprintf(w, "  reason    %s\n", s.Reason)
 	}
-	fmt.Fprintf(w, "  progress  %s of the %s: segments %d of %d, %s\n", human.Percent(s.Progress), s.Pass,
-		s.Totals.SegmentsDone, s.Totals.Segments, human.Plural(s.Totals.Chunks, "chunk"))
+	writeUndo(w, s)
+	if !s.Undoing() {
+		fmt.Fprintf(w, "  progress  %s of the %s: segments %d of %d, %s\n", human.Percent(s.Progress), s.Pass,
+			s.Totals.SegmentsDone, s.Totals.Segments, human.Plural(s.Totals.Chunks, "chunk"))
+	}
 	fmt.Fprintf(w, "  rows      %s walked, %s changed\n", human.Count(s.Totals.RowsSeen), human.Count(s.Totals.RowsChanged))
 	if s.Totals.SweepChanged > 0 {
 		fmt.Fprintf(w, "            %s of them by the closing sweep\n", human.Count(s.Totals.SweepChanged))
@@ -78,6 +81,22 @@ func writeRun(w io.Writer, s runStatus, events []checkpoint.EventRow) error {
 		}
 	}
 	return writeEvents(w, events)
+}
+
+// writeUndo says how far a run is taken back.
+func writeUndo(w io.Writer, s runStatus) {
+	u := s.Undo
+	if u == nil {
+		return
+	}
+	fmt.Fprintf(w, "  undo      begun %s by %s\n", u.BeganAt.Local().Format(time.DateTime), u.BeganBy)
+	if u.How == "set" {
+		return
+	}
+	if s.Undoing() {
+		fmt.Fprintf(w, "  progress  %s of what it kept, %s\n", human.Percent(s.Progress), human.Plural(int64(u.Seq), "chunk"))
+	}
+	fmt.Fprintf(w, "            %s put back, %s left as others changed them\n", human.Plural(u.Restored, "row"), human.Count(u.Missed))
 }
 
 // writeEvents prints the last things that happened to a run.
@@ -206,6 +225,15 @@ func like(held, asked backfill.Pace) backfill.Pace {
 
 // stateText is the state of a run; one that nobody is at work on, and should be, is interrupted.
 func stateText(s runStatus) string {
+	if s.Undoing() {
+		switch {
+		case s.Undo.How == "capture" && s.Desired == backfill.DesiredPaused:
+			return "undo paused"
+		case s.Undo.How == "capture" && s.Live == 0:
+			return "undo interrupted"
+		}
+		return string(backfill.StateUndoing)
+	}
 	switch s.State {
 	case backfill.StatePlanned, backfill.StatePreparing, backfill.StateRunning, backfill.StatePausing, backfill.StateFinishing:
 		if s.Live == 0 {

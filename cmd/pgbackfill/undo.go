@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,7 +23,9 @@ func (a *app) undoCommand() *cobra.Command {
 		Long: `undo takes the newest run of each job of a file back, the last job first, in the way that the job
 says under undo:. An unfinished run is closed first: no chunk of it is committed afterwards.
 
-It is done in chunks, like the run: killed anywhere it goes on by the same command. What was changed by
+It is done in chunks, like the run: killed anywhere it goes on by the same command, it is shown by status
+like a run, and held by pause, resume and set. From what was kept (undo: capture) it goes by one worker,
+since that is taken back in the order opposite to that in which it was written. What was changed by
 others since is never overwritten where the run kept what was there (undo: capture); such rows are
 listed, and the exit code is 4.`,
 		Args: args(1, 1, "one job file"),
@@ -194,23 +195,23 @@ func (a *app) undoByCapture(ctx context.Context, connect backfill.Connect, store
 	}
 	a.release(ctx, run)
 	mark := backfill.UndoMark{}
-	if len(tables) > 0 {
-		if mark, err = a.takeBack(ctx, connect, run, tables, job); err != nil {
-			if errors.Is(err, backfill.ErrInterrupted) {
-				a.note("note", "to go on: pgbackfill undo "+file)
-			}
-			return err
-		}
+	if len(tables) == 0 {
+		err = run.FinishUndo(ctx, "by "+who())
+	} else {
+		mark, err = a.takeBack(ctx, connect, run, info, tables, job)
 	}
-	if err := run.FinishUndo(ctx, "by "+who()); err != nil {
+	if errors.Is(err, backfill.ErrInterrupted) {
+		a.note("note", "to go on: pgbackfill undo "+file)
+	}
+	if err != nil {
 		return err
 	}
 	a.result(fmt.Sprintf("%s: run %d is taken back: %s as before", job.Name, info.ID, human.Plural(mark.Restored, "row")))
 	return a.left(ctx, run, mark)
 }
 
-// takeBack does the work and says how far it is.
-func (a *app) takeBack(ctx context.Context, connect backfill.Connect, run *checkpoint.Run, tables []pgsql.Capture, job backfill.Job) (backfill.UndoMark, error) {
+// takeBack does the work and shows it as a run is shown.
+func (a *app) takeBack(ctx context.Context, connect backfill.Connect, run *checkpoint.Run, info checkpoint.RunInfo, tables []pgsql.Capture, job backfill.Job) (backfill.UndoMark, error) {
 	pace, notes := a.cfg.Resolve(job)
 	for _, note := range notes {
 		a.note("note", note)
@@ -220,20 +221,19 @@ func (a *app) takeBack(ctx context.Context, connect backfill.Connect, run *check
 	if err != nil {
 		return backfill.UndoMark{}, err
 	}
-	said := time.Now()
+	if text := stillHeld(info, pace); text != "" {
+		a.note("note", text)
+	}
+	show, err := a.show()
+	if err != nil {
+		return backfill.UndoMark{}, err
+	}
+	defer show.close()
+	defer context.AfterFunc(ctx, show.stopping)()
 	return backfill.TakeBack(ctx, backfill.UndoOptions{
-		Run: run.ID(), Job: job.Name, Tables: tables, Pace: pace, Connect: connect, Ledger: run, Throttle: limit, Abort: a.abort,
-		Progress: func(m backfill.UndoMark) {
-			if time.Since(said) >= a.cfg.ProgressInterval {
-				said = time.Now()
-				a.note("undo", fmt.Sprintf("%s taken back, %s left", human.Plural(m.Restored, "row"), human.Count(m.Missed)))
-			}
-		},
-		Waiting: func(reason string) {
-			if reason != "" {
-				a.note("undo", "waits: "+reason)
-			}
-		},
+		Run: run.ID(), Job: job.Name, Process: run.Process(), Who: who(), Joined: info.Undoing() && live(info) > 0, Tables: tables, Pace: pace,
+		Connect: connect, Ledger: run, Control: run, Throttle: limit, Observer: show.observe, Abort: a.abort,
+		Clamp: func(p backfill.Pace) backfill.Pace { p, _ = a.cfg.Clamp(p); return p },
 	})
 }
 

@@ -80,12 +80,17 @@ func (r *recorder) runStarted(e backfill.RunStarted) {
 	r.mu.Lock()
 	r.logger = r.logger.With().Int64("run", int64(e.Run)).Str("job", e.Job).Logger()
 	r.mu.Unlock()
-	what := "run started"
+	what := "run"
+	if e.Undo {
+		what = "undo"
+	}
 	switch {
 	case e.Joined:
-		what = "run joined"
+		what += " joined"
 	case e.Resumed:
-		what = "run resumed"
+		what += " resumed"
+	default:
+		what += " started"
 	}
 	r.at(zerolog.InfoLevel).Str("process", e.Process).Int64("estimated_rows", e.EstimatedRows).Msg(what)
 }

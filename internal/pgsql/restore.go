@@ -54,6 +54,15 @@ func AnyKept(tables []Capture, below int64) Statement {
 	return Statement{Name: "undo: any kept", SQL: "SELECT " + strings.Join(parts, " OR "), Args: [][]byte{Int(below)}}
 }
 
+// GreatestKept asks for the greatest number under which anything was kept, 0 where nothing was.
+func GreatestKept(tables []Capture) Statement {
+	parts := make([]string, len(tables))
+	for i, c := range tables {
+		parts[i] = fmt.Sprintf("(SELECT max(u.id) FROM %s AS u)", c.Store())
+	}
+	return Statement{Name: "undo: all kept", SQL: "SELECT COALESCE(greatest(" + strings.Join(parts, ", ") + "), 0)"}
+}
+
 // Restore are the statements that put the rows of a table back that were kept under numbers from low on and below
 // another. Each answers with one row: how many were put back, and how many were left and written down, since somebody
 // has changed them.

@@ -74,7 +74,7 @@ func (st style) title(s backfill.ProgressSnapshot, width int) string {
 
 func (st style) state(s backfill.State) string {
 	switch s {
-	case backfill.StateRunning, backfill.StateFinishing, backfill.StateFinished:
+	case backfill.StateRunning, backfill.StateFinishing, backfill.StateFinished, backfill.StateUndoing, backfill.StateUndone:
 		return st.paint(green, string(s))
 	case backfill.StateFailed, backfill.StateCancelled:
 		return st.paint(red, string(s))

@@ -1,0 +1,131 @@
+package backfill
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgerr"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+func (u *undoer) rows() int {
+	if u.narrow > 0 {
+		return u.narrow
+	}
+	return u.sizer().next()
+}
+
+// chunk takes the next part back and commits it with its record. done is set where nothing is left.
+func (u *undoer) chunk(attempt int) (done bool, err error) {
+	ctx, cancel := u.grace()
+	defer cancel()
+	conn, size, started := u.conn.PgConn(), u.rows(), time.Now()
+	defer rollback(ctx, conn)
+	answers, err := exchange(ctx, conn, pgsql.Begin, u.settings(), pgsql.Kept(u.Tables, u.mark.Low, size))
+	if err != nil {
+		return false, err
+	}
+	found := answers[2].rows[0]
+	if found[0] == "" {
+		return true, nil
+	}
+	c := UndoChunk{Seq: u.mark.Seq + 1, Below: u.mark.Low, Low: number(found[0])}
+	if err := u.restore(ctx, &c, c.Low, number(found[2])+1); err != nil {
+		return false, err
+	}
+	mark := UndoMark{Seq: c.Seq, Low: c.Low, Kept: u.mark.Kept, Restored: u.mark.Restored + c.Restored, Missed: u.mark.Missed + c.Missed}
+	told := Chunk{
+		Segment: 1, Seq: c.Seq, RowsSeen: mark.Passed() - u.mark.Passed(), RowsChanged: []int64{c.Restored},
+		Started: started, Duration: time.Since(started), Attempt: attempt, Worker: u.name(),
+	}
+	u.observe(ChunkChanged{Worker: u.id, Chunk: told})
+	if answers, err = exchange(ctx, conn, u.Ledger.AppendUndo(c), pgsql.Commit); err != nil {
+		if len(answers) == 0 && u.Ledger.UndoRefused(err) {
+			return false, fmt.Errorf("%w: %w", errRefused, err)
+		}
+		return false, err
+	}
+	if answers[1].tag.String() != "COMMIT" {
+		return false, errNotCommitted
+	}
+	u.sizer().took(size, number(found[1]), number(found[1]), told.Duration)
+	u.mark = mark
+	u.chunks.Add(1)
+	u.observe(ChunkCommitted{Worker: u.id, Chunk: told, Pass: PassWalk, NextRows: u.sizer().next()})
+	return false, nil
+}
+
+func (u *undoer) settings() pgsql.Statement {
+	p := u.pace()
+	limits := pgsql.Limits{Lock: p.LockTimeout, Statement: p.StatementTimeout, Idle: p.IdleTimeout, SynchronousCommit: p.SynchronousCommit}
+	return pgsql.SetLocal(append(append(pgsql.UndoPins(), limits.Settings()...),
+		pgsql.Setting{Name: "application_name", Value: applicationName(u.Job+" undo", 1)})...)
+}
+
+// restore puts back what was kept under numbers from low on and below another. What a constraint does not allow all
+// at once is tried by halves, the later one first, down to the row that does not go: rows depend on each other
+// in the order in which they were written.
+func (u *undoer) restore(ctx context.Context, c *UndoChunk, low, below int64) error {
+	statements := []pgsql.Statement{{Name: "savepoint", SQL: "SAVEPOINT pgbackfill_undo"}}
+	for i := len(u.Tables) - 1; i >= 0; i-- {
+		statements = append(statements, u.Tables[i].Restore(low, below)...)
+	}
+	conn := u.conn.PgConn()
+	answers, err := exchange(ctx, conn, append(statements, pgsql.CheckNow)...)
+	if err == nil {
+		for _, a := range answers[1 : len(answers)-1] {
+			c.Restored += number(a.rows[0][0])
+			c.Missed += number(a.rows[0][1])
+		}
+		return nil
+	}
+	if pgerr.Class(err) != pgerr.Data || conn.IsClosed() {
+		return err
+	}
+	if _, err := exchange(ctx, conn, pgsql.Statement{Name: "rollback", SQL: "ROLLBACK TO SAVEPOINT pgbackfill_undo"}); err != nil {
+		return err
+	}
+	if below-low <= 1 {
+		return u.leave(ctx, c, low, err)
+	}
+	middle := low + (below-low)/2
+	if err := u.restore(ctx, c, middle, below); err != nil {
+		return err
+	}
+	return u.restore(ctx, c, low, middle)
+}
+
+// leave writes down the one row that cannot be put back, and why.
+func (u *undoer) leave(ctx context.Context, c *UndoChunk, id int64, why error) error {
+	statements := make([]pgsql.Statement, len(u.Tables))
+	for i, t := range u.Tables {
+		statements[i] = t.Leave(id, pgerr.Describe(why))
+	}
+	answers, err := exchange(ctx, u.conn.PgConn(), statements...)
+	for _, a := range answers {
+		c.Missed += a.tag.RowsAffected()
+	}
+	return err
+}
+
+// kept makes sure that the chunk's changes were kept for undo: n of the run's triggers are there and enabled. They go
+// when the run is over; a worker that has not heard of that yet finds its segment closed.
+func (w *worker) kept(segment int, n int64) error {
+	_, want := pgsql.Keeping(w.sql.captures)
+	if n == want {
+		return nil
+	}
+	ctx, cancel := w.grace()
+	defer cancel()
+	if mark, err := w.ledger.Mark(ctx, w.conn, segment); err != nil {
+		return err
+	} else if mark.Closed() {
+		return errRefused
+	}
+	return &Error{
+		Place: w.place(), Found: fmt.Sprintf("%d of the triggers that keep rows for undo are there and enabled", n), Expected: fmt.Sprint(want),
+		Remedy: "ALTER TABLE … ENABLE ALWAYS TRIGGER those that somebody disabled, and run it again; where they were dropped, start over with --again",
+		Kind:   ErrChanged,
+	}
+}
