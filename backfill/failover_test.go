@@ -18,7 +18,6 @@ import (
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/checkpoint"
 	"github.com/pgbackfill/pgbackfill/internal/localpg"
-	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 	"github.com/pgbackfill/pgbackfill/internal/pgtest"
 )
 
@@ -197,32 +196,6 @@ func TestOutageBetweenThePasses(t *testing.T) {
 	if !said.Load() {
 		t.Error("nobody says what is waited for")
 	}
-}
-
-// Statements that always run into the timeout are not waited for without an end.
-//
-// Made to fail: with no bound on the tries, the run goes on for ever.
-func TestListThatIsAlwaysTooSlow(t *testing.T) {
-	t.Parallel()
-	db := installed(t, numbered(100))
-	plan := planned(t, db, counts("numbers"), whole)
-	first := join(t, db, plan, part{most: 1})
-	_, _ = first.wait()
-	ctx, stop := context.WithTimeout(t.Context(), 2*ended)
-	defer stop()
-	_, err := backfill.Work(ctx, backfill.Options{
-		Run: first.run.ID(), Plan: plan, Process: first.run.Process(), Connect: dialing(db.DSN()),
-		Ledger: first.run, Segments: slow{first.run}, Control: first.run, Throttle: unlimited{},
-	})
-	if pgerr.Code(err) != "57014" {
-		t.Errorf("the run ended with %v", err)
-	}
-}
-
-type slow struct{ *checkpoint.Run }
-
-func (slow) List(context.Context, backfill.Pass) ([]backfill.SegmentState, error) {
-	return nil, &pgconn.PgError{Code: "57014"}
 }
 
 // A run whose workers find no connection hears that it is cancelled.

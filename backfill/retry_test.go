@@ -1,12 +1,39 @@
 package backfill
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 )
+
+// What always runs into the statement timeout, between the chunks, is not waited for without an end.
+//
+// Made to fail: with no bound on the tries it is asked for ever.
+func TestWhatIsAlwaysTooSlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := &engine{plan: &Plan{}, observe: func(Event) {}, changed: make(chan struct{}), orders: Orders{Desired: DesiredRunning}}
+		e.paceNow.Store(&Pace{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		began, asked := time.Now(), 0
+		err := e.patiently(ctx, func(context.Context) error {
+			asked++
+			return &pgconn.PgError{Code: "57014"}
+		})
+		if pgerr.Code(err) != "57014" || asked < 5 || time.Since(began) > 5*time.Minute {
+			t.Errorf("asked %d times in %s, and then %v", asked, time.Since(began), err)
+		}
+	})
+}
 
 // A place that fails is closed in on by tenths, down to the one row, which is set aside at its second failure; chunks then grow
 // again step by step. So one bad row of a chunk costs some tens of tries, and not one for each of the rows it came with.
