@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbackfill/pgbackfill/internal/pgtest"
 )
@@ -27,7 +30,13 @@ func script(t *testing.T, db *pgtest.DB, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Conn().PgConn().Exec(deadline(t, 2*time.Minute), string(sql)).ReadAll(); err != nil {
+	ctx := deadline(t, 2*time.Minute)
+	conn, err := pgconn.Connect(ctx, db.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, string(sql)).ReadAll(); err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
 }
@@ -58,7 +67,8 @@ func TestCorpus(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			reference := corpusDatabase(t, dir)
+			origin := corpusDatabase(t, dir)
+			reference := origin.Copy(t)
 			script(t, reference, filepath.Join(dir, "reference.sql"))
 			want := fingerprint(t, reference, dir)
 			ways := map[string]func(*testing.T, *pgtest.DB, string){
@@ -79,7 +89,7 @@ func TestCorpus(t *testing.T) {
 			for name, way := range ways {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					db := corpusDatabase(t, dir)
+					db := origin.Copy(t)
 					for _, job := range corpusJobs(t, dir) {
 						way(t, db, job)
 					}
@@ -100,7 +110,7 @@ func TestCorpus(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(dir, "wrong.sql")); err == nil {
 				t.Run("a wrong engine is seen", func(t *testing.T) {
 					t.Parallel()
-					db := corpusDatabase(t, dir)
+					db := origin.Copy(t)
 					script(t, db, filepath.Join(dir, "wrong.sql"))
 					if got := fingerprint(t, db, dir); got == want {
 						t.Error("the fingerprint of a wrong result is that of the right one: this test could not fail")
@@ -131,10 +141,13 @@ func again(t *testing.T, db *pgtest.DB, dir, job string) {
 	}
 }
 
-// killedAndResumed kills the run when a third of the rows are walked, and runs it again.
+// killedAndResumed kills the run when a third of the rows are walked, and runs it again. However many rows there are, it
+// would take some seconds and some sixty chunks.
 func killedAndResumed(t *testing.T, db *pgtest.DB, dir, job string) {
 	t.Helper()
-	p := start(t, db.DSN(), dir, "run", "--yes", "--allow-programs", "--workers", "3", "--chunk-rows", "50", "--rate", "15000", job)
+	rows := estimated(t, must(t, db.DSN(), dir, "plan", "-o", "json", "--allow-programs", job))
+	p := start(t, db.DSN(), dir, "run", "--yes", "--allow-programs", "--workers", "3",
+		"--chunk-rows", fmt.Sprint(max(rows/60, 1)), "--rate", fmt.Sprint(max(rows/2, 1)), job)
 	pgtest.Eventually(t, time.Minute, func() error {
 		if p.ended() {
 			t.Fatalf("the run ended before it was killed:\n%s", p.out)
@@ -154,4 +167,16 @@ func killedAndResumed(t *testing.T, db *pgtest.DB, dir, job string) {
 		t.Fatalf("killed in mid-run, the run is %s", state)
 	}
 	must(t, db.DSN(), dir, "run", "--yes", "--allow-programs", "--workers", "2", job)
+}
+
+// estimated is how many rows a plan expects.
+func estimated(t *testing.T, plan string) int64 {
+	t.Helper()
+	var p struct {
+		EstimatedRows int64 `json:"estimated_rows"`
+	}
+	if err := json.Unmarshal([]byte(plan[strings.Index(plan, "{\n"):]), &p); err != nil {
+		t.Fatalf("%v:\n%s", err, plan)
+	}
+	return p.EstimatedRows
 }

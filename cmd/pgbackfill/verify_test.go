@@ -40,8 +40,9 @@ func TestCorpusIsVerified(t *testing.T) {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			t.Parallel()
 			job := filepath.Join(dir, "job.yaml")
-			db := corpusDatabase(t, dir)
-			prepare(t, db, job)
+			origin := corpusDatabase(t, dir)
+			prepare(t, origin, job)
+			db := origin.Copy(t)
 			script(t, db, filepath.Join(dir, "reference.sql"))
 			out := must(t, db.DSN(), t.TempDir(), "verify", abs(t, job))
 			if first, _, _ := strings.Cut(out, "\n"); !strings.Contains(first, ": proven") {
@@ -54,8 +55,7 @@ func TestCorpusIsVerified(t *testing.T) {
 			if !known {
 				t.Fatal("what verification makes of wrong.sql is not known here")
 			}
-			wrong := corpusDatabase(t, dir)
-			prepare(t, wrong, job)
+			wrong := origin // as it was, and of no further use
 			script(t, wrong, filepath.Join(dir, "wrong.sql"))
 			code, out := pgbackfill(t, wrong.DSN(), t.TempDir(), "verify", abs(t, job))
 			if first, _, _ := strings.Cut(out, "\n"); code != codes[want] || !strings.Contains(first, ": "+want) {

@@ -120,9 +120,26 @@ func New(t testing.TB) *DB {
 // NewOn makes a database on a server of the test's own.
 func NewOn(t testing.TB, c *localpg.Cluster) *DB {
 	t.Helper()
+	return made(t, c, "template0") // a session in template1 would make this fail
+}
+
+// Copy makes a database like this one: data that takes long to make need be made once. Nobody may be connected to this
+// one, so that what has to be done with its helpers comes first: its pool is closed.
+func (db *DB) Copy(t testing.TB) *DB {
+	t.Helper()
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.pool != nil {
+		db.pool.Close()
+		db.pool = nil
+	}
+	return made(t, db.cluster, db.name)
+}
+
+func made(t testing.TB, c *localpg.Cluster, like string) *DB {
+	t.Helper()
 	db := &DB{t: t, cluster: c, name: databaseName(t.Name())}
-	// template0, since a session in template1 would make this fail.
-	db.admin(t.Context(), "CREATE DATABASE "+pgx.Identifier{db.name}.Sanitize()+" TEMPLATE template0")
+	db.admin(t.Context(), "CREATE DATABASE "+pgx.Identifier{db.name}.Sanitize()+" TEMPLATE "+pgx.Identifier{like}.Sanitize())
 	t.Cleanup(db.drop)
 	return db
 }
