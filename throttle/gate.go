@@ -193,7 +193,7 @@ func (g *Gate) Load() Load {
 			if u := s.Reading.Utilisation(); u >= l.Utilisation {
 				l.Utilisation, l.Signal = u, s.Text
 			}
-		case Off:
+		case Unused:
 		}
 	}
 	return l

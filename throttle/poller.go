@@ -36,8 +36,8 @@ const (
 	Over
 	// Stale is a reading that failed or is too old; a gate is shut, scaling holds.
 	Stale
-	// Off is a signal that measures nothing: no limit is set, or there is nothing to measure.
-	Off
+	// Unused is a signal that measures nothing: no limit is set, or there is nothing to measure.
+	Unused
 )
 
 // String is the word for people and metrics.
@@ -98,7 +98,7 @@ func (p *poller) read(ctx context.Context) bool {
 	defer cancel()
 	r, err := p.signal.Read(bounded)
 	if err != nil && context.Cause(bounded) == errTooLong {
-		err = fmt.Errorf("no answer within %s", seconds((staleAfter*p.pace.poll).Seconds(), 1))
+		err = fmt.Errorf("%w (no answer within %s)", err, brief(staleAfter*p.pace.poll))
 	}
 	if ctx.Err() != nil {
 		return false // the end of the poller says nothing of the signal
@@ -156,7 +156,7 @@ func (p *poller) judge(now time.Time) Status {
 	case p.err != nil || now.Sub(p.at) > staleAfter*max(p.interval, p.pace.poll):
 		return Stale
 	case p.reading.Off:
-		return Off
+		return Unused
 	case p.over:
 		return Over
 	case p.reading.Utilisation() >= nearAt:

@@ -126,3 +126,10 @@ func wait(ctx context.Context, pass *rate.Reservation, changed <-chan struct{}) 
 		return false, ctx.Err()
 	}
 }
+
+// current is the limit, in rows a second; 0 is none.
+func (r *Rate) current() float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.limit
+}

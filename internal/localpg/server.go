@@ -81,7 +81,7 @@ func (c *Cluster) launch(ctx context.Context) error {
 	settings := c.opts.settings()
 	settings["port"] = strconv.Itoa(c.port)
 	settings["unix_socket_directories"] = c.dir
-	if c.upstream != "" {
+	if _, own := settings["primary_conninfo"]; c.upstream != "" && !own {
 		settings["primary_conninfo"] = c.upstream
 	}
 	if err := c.write(filepath.Join(c.data(), "postgresql.conf"), conf(settings)); err != nil {

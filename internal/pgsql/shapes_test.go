@@ -220,6 +220,13 @@ func TestShapes(t *testing.T) {
 		"dual_write_remove": func() ([]pgsql.Statement, error) {
 			return pgsql.RemoveDualWrite("users-display-name", []string{`"public"."users"`, `"public"."old_users"`}), nil
 		},
+		"signals": func() ([]pgsql.Statement, error) {
+			return []pgsql.Statement{
+				pgsql.BeginSignal, pgsql.Replicas(), pgsql.AuroraThere(), pgsql.AuroraReplicas(), pgsql.StandbyPosition(), pgsql.Position(),
+				pgsql.SlotRetention(), pgsql.Archiver(), pgsql.ArchiveWaiting(), pgsql.Blocked("0.1"), pgsql.OldestTransaction(),
+				pgsql.WraparoundVacuum(16384), pgsql.DeadRows(16384), pgsql.ActiveSessions(),
+			}, nil
+		},
 		"check": func() ([]pgsql.Statement, error) {
 			s, err := joined.Check(pgsql.Part{})
 			return []pgsql.Statement{s}, err

@@ -1,0 +1,176 @@
+package throttle
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+)
+
+const (
+	// pacerBudget is the part of a limit that may be added between two looks, and pacerChunk the part of that which one
+	// chunk may be: the rest is the rate's, whose burst is one chunk.
+	pacerBudget = 1.0 / lagTenth
+	pacerChunk  = 0.25
+	// pacerSlow is the part of a limit from which on the pace drops, and pacerLeast what is left of it at the limit.
+	pacerSlow  = 0.5
+	pacerLeast = 0.05
+	// pacerBehind is the part of a limit from which on a standby has so much to replay that the speed at which it does
+	// is its own, and not that of who writes.
+	pacerBehind = 0.2
+	// pacerGrow is by how much what a standby can replay is taken to be more, a second, while it keeps up.
+	pacerGrow = 1.2
+	// pacerSmooth is the weight of the newest chunk in the bytes a row, for one of a thousand rows or more.
+	pacerSmooth = 0.3
+)
+
+// Pressure is how far behind the replicas are, against what limits.
+type Pressure struct {
+	// Lag and Bytes are those of the worst standby; MaxLag and MaxBytes their limits, 0 where there is none.
+	Lag, MaxLag     time.Duration
+	Bytes, MaxBytes int64
+	// Replayed is how much it has replayed since the look before, which was Since ago; 0 where that is not known.
+	Replayed int64
+	Since    time.Duration
+	// Poll is the time until the next look.
+	Poll time.Duration
+	// None is set where there is no standby to be heeded: nothing is paced then.
+	None bool
+}
+
+// used is the greatest part of a limit that is used.
+func (p Pressure) used() float64 {
+	used := 0.0
+	if p.MaxLag > 0 {
+		used = p.Lag.Seconds() / p.MaxLag.Seconds()
+	}
+	if p.MaxBytes > 0 {
+		used = max(used, float64(p.Bytes)/float64(p.MaxBytes))
+	}
+	return used
+}
+
+// Pacer holds the lag instead of chasing it. It learns how much of the write-ahead log a row makes, and lets through no
+// more of it between two looks at the replicas than a tenth of the limit, in bytes; and, once a standby has been seen to
+// fall behind, in the time that this standby takes to replay. From half of the limit on the pace drops, so that the gate
+// seldom has to shut. [NewPacer] makes one, which lets everything through until it knows both.
+type Pacer struct {
+	rate *Rate // in bytes of the log a second
+
+	mu       sync.Mutex // guards what is below
+	perRow   float64    // bytes of the log a row; 0 is unknown
+	capacity float64    // bytes a second that the worst standby replays; 0 is unknown, and no bound
+	chunk    float64    // bytes that one chunk may make; 0 is no bound
+}
+
+// NewPacer makes a pacer that knows nothing yet.
+func NewPacer() *Pacer {
+	rate, err := NewRate(0)
+	if err != nil {
+		panic(err) // 0 is a rate
+	}
+	return &Pacer{rate: rate}
+}
+
+// Wrote tells what a chunk made of the log. An overestimate, such as what the whole server wrote meanwhile, makes the pace
+// slower than it must be; nothing else.
+func (p *Pacer) Wrote(rows int, walBytes int64) {
+	if rows <= 0 || walBytes < 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := float64(walBytes) / float64(rows)
+	if p.perRow == 0 {
+		p.perRow = now
+		return
+	}
+	// A chunk of few rows is mostly its commit and its ledger row: it says less.
+	p.perRow += pacerSmooth * min(float64(rows)/1000, 1) * (now - p.perRow)
+}
+
+// Saw takes a look at the replicas.
+func (p *Pacer) Saw(now Pressure) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rate := math.Inf(1)
+	p.chunk = 0
+	if now.None || now.Poll <= 0 {
+		p.capacity = 0
+		p.rate.SetRate(0)
+		return
+	}
+	used := now.used()
+	p.learn(now, used)
+	slower := 1.0
+	if used > pacerSlow {
+		slower = max(1-(used-pacerSlow)/(1-pacerSlow), pacerLeast)
+	}
+	budget := math.Inf(1)
+	if now.MaxBytes > 0 {
+		budget = pacerBudget * float64(now.MaxBytes)
+		rate = slower * budget * (1 - pacerChunk) / now.Poll.Seconds()
+	}
+	if p.capacity > 0 && now.MaxLag > 0 {
+		budget = min(budget, pacerBudget*p.capacity*now.MaxLag.Seconds())
+		// Under what it replays by as much as it is behind, so that it catches up.
+		rate = min(rate, p.capacity*max(1+pacerBehind-2*used, pacerLeast))
+	}
+	if math.IsInf(rate, 1) {
+		p.rate.SetRate(0)
+		return
+	}
+	p.chunk = pacerChunk * budget * slower
+	p.rate.SetRate(max(rate, 1))
+}
+
+// learn is what the worst standby can replay. What it did replay is that only while it had more to do.
+func (p *Pacer) learn(now Pressure, used float64) {
+	switch {
+	case now.Since <= 0:
+	case used >= pacerBehind:
+		speed := float64(now.Replayed) / now.Since.Seconds()
+		if p.capacity == 0 {
+			p.capacity = max(speed, 1)
+			return
+		}
+		p.capacity = max(p.capacity+pacerSmooth*(speed-p.capacity), 1)
+	case p.capacity > 0:
+		p.capacity *= math.Pow(pacerGrow, now.Since.Seconds())
+	}
+}
+
+// ChunkRows is how many rows a chunk may have, at most want and at least one.
+func (p *Pacer) ChunkRows(want int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.perRow == 0 || p.chunk == 0 {
+		return want
+	}
+	return max(int(min(p.chunk/p.perRow, float64(want))), 1)
+}
+
+// Wait returns when rows more rows may be written, or with ctx's error, and then nothing has been taken.
+func (p *Pacer) Wait(ctx context.Context, rows int) error {
+	p.mu.Lock()
+	bytes := p.perRow * float64(rows)
+	p.mu.Unlock()
+	return p.rate.Wait(ctx, int(min(math.Ceil(bytes), math.MaxInt32)))
+}
+
+// Pace is what is held now.
+type Pace struct {
+	// BytesPerRow of the write-ahead log, as learned; 0 is unknown.
+	BytesPerRow float64
+	// BytesPerSecond of it that are let through; 0 is no bound. ChunkBytes is what one chunk may make of it.
+	BytesPerSecond, ChunkBytes float64
+	// Replay is how many bytes a second the worst standby can replay; 0 is unknown.
+	Replay float64
+}
+
+// Pace is what is held now, for status and metrics.
+func (p *Pacer) Pace() Pace {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return Pace{BytesPerRow: p.perRow, BytesPerSecond: p.rate.current(), ChunkBytes: p.chunk, Replay: p.capacity}
+}

@@ -1,0 +1,203 @@
+package throttle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// Options say what a [Throttle] looks at.
+type Options struct {
+	GateOptions
+	// Limits are what the signals are held against; fields that are zero have their defaults. They are to be clamped
+	// before ([Limits.Clamp]).
+	Limits Limits
+	// Rate is rows a second over all workers; 0 is no limit.
+	Rate float64
+	// Workers is the greatest number of workers, with which it begins; default 1.
+	Workers int
+	// Primary reaches the server that is written to; it is required. See [NewSession].
+	Primary Querier
+	// Standbys are those that are asked themselves.
+	Standbys []Standby
+	// Table is the oid of the walked table, for the signals about its vacuum; 0 leaves them out.
+	Table uint32
+	// Replies is for how long a standby may say nothing to the primary; default [DefaultReplies].
+	Replies time.Duration
+	// HTTP asks the addresses; default is a client of its own that keeps no connection.
+	HTTP *http.Client
+	// OnEvent is told of standbys that are forgotten, come back, or are promoted. OnBlocked is told, at every reading
+	// where there are any, who has waited for us longer than yield_after: the chunks of those sessions of ours are to be
+	// cancelled and tried again smaller. OnWorkers is told a new number of workers. All may be nil; they are called from the
+	// signals' goroutines and must return quickly.
+	OnEvent   func(Event)
+	OnBlocked func([]Blocked)
+	OnWorkers func(workers int)
+	// Signals are further ones, for programs that embed the engine.
+	Signals []Signal
+}
+
+// Throttle says when the next chunk may start, how many rows it may have, and how many workers there should be: a [Gate]
+// of all signals, a [Rate], a [Pacer] that holds the replicas' lag, and [Zones]. [New] makes one; [Throttle.Run] keeps it
+// informed.
+type Throttle struct {
+	*Gate
+	rate    *Rate
+	pacer   *Pacer
+	zones   *Zones
+	commits *commitLatency
+	o       Options
+	limits  atomic.Pointer[Limits]
+}
+
+// New makes a throttle. What is wrong with the options is said at once, all of it.
+func New(o Options) (*Throttle, error) {
+	var errs []error
+	if o.Primary == nil {
+		errs = append(errs, errors.New("a throttle without a way to the primary"))
+	}
+	for i, s := range o.Standbys {
+		if s.Name == "" || s.Query == nil {
+			errs = append(errs, fmt.Errorf("standby number %d has no name, or no way to it", i+1))
+		}
+	}
+	rate, err := NewRate(o.Rate)
+	if err := errors.Join(append(errs, err, o.Limits.Validate())...); err != nil {
+		return nil, err
+	}
+	if o.Replies == 0 {
+		o.Replies = DefaultReplies
+	}
+	if o.HTTP == nil {
+		o.HTTP = &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
+	}
+	t := &Throttle{rate: rate, pacer: NewPacer(), zones: NewZones(o.Workers), o: o}
+	limits := o.Limits.WithDefaults()
+	t.limits.Store(&limits)
+	t.commits = &commitLatency{limits: t.Limits}
+	t.Gate, err = NewGate(o.GateOptions, t.signals()...)
+	return t, err
+}
+
+// signals are all there are. Those whose limit is off stay, since it can be set while they run; so do the lists of those
+// that are made of one.
+func (t *Throttle) signals() []Signal {
+	primary, clock := t.o.Primary, &walClock{}
+	tell := func(text string) {
+		if t.o.OnEvent != nil {
+			t.o.OnEvent(Event{At: time.Now(), Signal: lagTime{}.Name(), Text: text})
+		}
+	}
+	lag := newReplicas(primary, t.Limits, clock, t.o.Replies, tell, t.pacer.Saw)
+	list := []Signal{
+		lagTime{lag}, lagBytes{lag},
+		slotRetention{primary, t.Limits}, archiveBacklog{primary, t.Limits}, blockedSessions{primary, t.Limits, t.o.OnBlocked},
+		oldSnapshot{primary, t.Limits}, &windowSignal{limits: t.Limits},
+		activeSessions{primary, t.Limits}, t.commits, &walRate{query: primary, limits: t.Limits},
+	}
+	if t.o.Table != 0 {
+		list = append(list, wraparoundVacuum{primary, t.Limits, t.o.Table}, deadRows{primary, t.Limits, t.o.Table})
+	}
+	poll := t.o.Poll
+	if poll == 0 {
+		poll = DefaultPoll
+	}
+	for _, s := range t.o.Standbys {
+		list = append(list, &lagDirect{Standby: s, limits: t.Limits, clock: clock, oldest: staleAfter * poll, tell: tell})
+	}
+	l := t.Limits()
+	for _, q := range l.Queries {
+		list = append(list, customQuery{q, primary})
+	}
+	for _, address := range l.HTTP {
+		list = append(list, httpSignal{address, t.o.HTTP})
+	}
+	for _, path := range l.FlagFiles {
+		list = append(list, flagFile{path})
+	}
+	return append(list, t.o.Signals...)
+}
+
+// Limits are those in force.
+func (t *Throttle) Limits() Limits { return *t.limits.Load() }
+
+// SetLimits changes the limits at once: every signal is read anew. Queries, addresses and flag files stay what they were.
+func (t *Throttle) SetLimits(l Limits) error {
+	if err := l.Validate(); err != nil {
+		return err
+	}
+	l = l.WithDefaults()
+	t.limits.Store(&l)
+	if l.Lag.Max <= 0 && l.Lag.MaxBytes <= 0 {
+		t.pacer.Saw(Pressure{None: true}) // nobody looks any more
+	}
+	t.Refresh()
+	return nil
+}
+
+// Run reads the signals and moves the workers until ctx ends.
+func (t *Throttle) Run(ctx context.Context) {
+	done := make(chan struct{})
+	go func() { t.Gate.Run(ctx); close(done) }()
+	tick := time.NewTicker(DefaultPoll)
+	defer tick.Stop()
+	workers := t.zones.Workers()
+	for {
+		select {
+		case <-tick.C:
+			if now := t.zones.Step(t.Load()); now != workers {
+				workers = now
+				if t.o.OnWorkers != nil {
+					t.o.OnWorkers(now)
+				}
+			}
+		case <-ctx.Done():
+			<-done
+			return
+		}
+	}
+}
+
+// Wait returns when a chunk of so many rows may begin. It returns ctx's error, or one that wraps [ErrEnds] where the
+// process should end. The gate is looked at last, since the rate may take its time.
+func (t *Throttle) Wait(ctx context.Context, rows int) error {
+	if err := t.Gate.Wait(ctx); err != nil {
+		return err
+	}
+	if err := t.pacer.Wait(ctx, rows); err != nil {
+		return err
+	}
+	if err := t.rate.Wait(ctx, rows); err != nil {
+		return err
+	}
+	return t.Gate.Wait(ctx)
+}
+
+// SetRate changes the limit of rows a second; 0 is none.
+func (t *Throttle) SetRate(rowsPerSecond float64) { t.rate.SetRate(rowsPerSecond) }
+
+// ChunkRows is how many rows the next chunk may have for the replicas' sake, at most want.
+func (t *Throttle) ChunkRows(want int) int { return t.pacer.ChunkRows(want) }
+
+// Committed tells of a chunk: its rows, what it made of the write-ahead log (see [Pacer.Wrote]; negative is unknown), and
+// how long its commit took.
+func (t *Throttle) Committed(rows int, walBytes int64, commit time.Duration) {
+	t.pacer.Wrote(rows, walBytes)
+	t.commits.took(commit)
+}
+
+// Workers is how many workers there should be; PinWorkers fixes that, as `set workers=` does, and LimitWorkers lets it
+// move again, up to a greatest number.
+func (t *Throttle) Workers() int { return t.zones.Workers() }
+
+// PinWorkers fixes the number of workers.
+func (t *Throttle) PinWorkers(workers int) { t.zones.Pin(workers) }
+
+// LimitWorkers sets the greatest number of workers and lets the zones move it.
+func (t *Throttle) LimitWorkers(most int) { t.zones.Limit(most) }
+
+// Pace is what is held for the replicas' sake.
+func (t *Throttle) Pace() Pace { return t.pacer.Pace() }
