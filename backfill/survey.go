@@ -26,7 +26,7 @@ func (p Planner) Survey(ctx context.Context, conn *pgx.Conn, job Job, pace Pace)
 	}
 	defer rollback(context.WithoutCancel(ctx), conn.PgConn())
 	for _, step := range []func(context.Context) error{
-		pl.readServer, pl.readParams, pl.surveyTable, pl.readFunctions, pl.refuseReading, pl.resolve, pl.count, pl.cut,
+		pl.readServer, pl.readParams, pl.surveyTable, pl.readFunctions, pl.refuseReading, pl.surveyTransform, pl.resolve, pl.count, pl.cut,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, pl.wrap(err)
@@ -73,10 +73,29 @@ func (pl *planning) surveyTable(ctx context.Context) error {
 // refuseReading says at once all that makes it impossible to read the table's rows.
 func (pl *planning) refuseReading(context.Context) error {
 	list := slices.Concat(pl.refuseColumns(), pl.refuseUnread(), pl.refuseRowSecurity(), pl.refuseWithoutIndex())
+	if pl.plan.Job.recomputes() {
+		list = append(list, pl.refuseTransform()...)
+	}
 	if len(list) == 1 {
 		return list[0]
 	}
 	return errors.Join(list...)
+}
+
+// recomputes reports whether a check of the job's runs its transform again.
+func (j Job) recomputes() bool {
+	return slices.ContainsFunc(j.Verify, func(c Check) bool { return c.Recompute })
+}
+
+// surveyTransform finds out of what types the transform's values are, where it is to be run again.
+func (pl *planning) surveyTransform(ctx context.Context) error {
+	if !pl.plan.Job.recomputes() {
+		return nil
+	}
+	if pl.plan.Heap != nil {
+		return Inputf(pl.place(), "give the table a key, or write what must hold as none", "recompute: what comes back is told apart by the table's key, and it has none")
+	}
+	return pl.readTransform(ctx)
 }
 
 // refuseUnread looks at the columns that are certain to be read; the rest is found by preparing the checks.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
@@ -29,7 +31,7 @@ func (w *worker) transform(seg Segment, chunk *Chunk) error {
 		}
 		fresh.takeOver(b)
 		b = fresh
-		if err := w.compute(running, b, b.missing(), divisible); err != nil {
+		if err := w.computes().compute(running, b, b.missing(), divisible); err != nil {
 			return err
 		}
 		last := round >= optimisticRounds
@@ -39,7 +41,7 @@ func (w *worker) transform(seg Segment, chunk *Chunk) error {
 		}
 		done, err := put(seg, chunk, part, b, last)
 		if err == nil && done {
-			w.transforms.took(chunk.size, b.bytes, w.budget())
+			w.transforms.took(chunk.size, b.bytes, w.computes().budget())
 		}
 		if err != nil || done {
 			return err
@@ -55,27 +57,27 @@ func (w *worker) readRows(seg Segment, part pgsql.Part, divisible bool) (*batch,
 	if err != nil {
 		return nil, err
 	}
-	return w.readBatch(ctx, divisible, 2, pgsql.BeginReading, w.sql.jobSettings(seg, w.pace()), read, pgsql.Commit)
+	return w.computes().read(ctx, w.conn.PgConn(), w.sql.transform, divisible, 2, pgsql.BeginReading, w.sql.jobSettings(seg, w.pace()), read, pgsql.Commit)
 }
 
-// readBatch takes the rows that the statement at a place among others answers. Where they are more than a chunk may
+// read takes the rows that the statement at a place among others answers. Where they are more than a chunk may
 // hold, the server is told to stop, and the error says how many there is room for.
-func (w *worker) readBatch(ctx context.Context, divisible bool, at int, statements ...pgsql.Statement) (*batch, error) {
-	b := w.transforms.batch(w.sql.transform)
-	budget, large := w.budget(), false
-	_, err := exchangeRows(ctx, w.conn.PgConn(), at, func(values [][]byte) {
+func (c *computer) read(ctx context.Context, conn *pgconn.PgConn, sql *pgsql.Transform, divisible bool, at int, statements ...pgsql.Statement) (*batch, error) {
+	b := c.batch(sql)
+	budget, large := c.budget(), false
+	_, err := exchangeRows(ctx, conn, at, func(values [][]byte) {
 		if large {
 			return
 		}
 		b.add(values)
 		if large = b.bytes > budget && divisible; large {
-			_ = w.conn.PgConn().CancelRequest(ctx) // else the rest comes in for nothing
+			_ = conn.CancelRequest(ctx) // else the rest comes in for nothing
 		}
 	}, statements...)
 	if large {
-		rollback(ctx, w.conn.PgConn())
+		rollback(ctx, conn)
 		fit := max(1, b.rows()*3/4)
-		w.transforms.most.Store(int64(fit))
+		c.most.Store(int64(fit))
 		return nil, &tooLargeError{fit: fit}
 	}
 	if err == nil {
@@ -170,13 +172,13 @@ func (w *worker) computeLocked(ctx context.Context, part pgsql.Part, members *pg
 	if err != nil {
 		return nil, err
 	}
-	late, err := w.readBatch(ctx, false, 0, reread)
+	late, err := w.computes().read(ctx, w.conn.PgConn(), w.sql.transform, false, 0, reread)
 	if err != nil {
 		return nil, err
 	}
-	computing, cancel := w.underLock(ctx)
+	computing, cancel := w.computes().underLock(ctx)
 	defer cancel()
-	err = w.compute(computing, late, late.missing(), false)
+	err = w.computes().compute(computing, late, late.missing(), false)
 	return late, err
 }
 
@@ -199,7 +201,7 @@ func (w *worker) carryOut(ctx context.Context, chunk *Chunk, part pgsql.Part, lo
 		return nil
 	}
 	part.Members = locked.members(nil)
-	part.Out = &pgsql.Out{Names: w.sql.out.Names, Types: w.sql.out.Types, Made: w.sql.out.Made, Values: append(w.keyValues(rows), out...)}
+	part.Out = &pgsql.Out{Names: w.sql.out.Names, Types: w.sql.out.Types, Made: w.sql.out.Made, Values: append(keyValues(rows, len(w.transforms.plan.Key)), out...)}
 	work, of, err := w.sql.changes(part)
 	if err != nil {
 		return err
@@ -270,9 +272,9 @@ func (l *lockedRows) members(places []int) *pgsql.Members {
 	return m
 }
 
-// keyValues are the keys of rows, column by column.
-func (w *worker) keyValues(rows []located) [][]*string {
-	values := make([][]*string, len(w.transforms.plan.Key))
+// keyValues are the keys of rows, of so many parts, column by column.
+func keyValues(rows []located, parts int) [][]*string {
+	values := make([][]*string, parts)
 	for k := range values {
 		values[k] = make([]*string, len(rows))
 		for n, at := range rows {

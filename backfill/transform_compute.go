@@ -126,9 +126,37 @@ func (t *transforming) took(size, bytes, budget int) {
 	t.most.Store(max(1, min(fit, int64(size)*3/2+1)))
 }
 
+// computer sends rows through a transform, some at a time, by a program of its own: a run's worker, or somebody who
+// verifies what a run did. It is of one goroutine.
+type computer struct {
+	*transforming
+	id      int
+	pace    func() Pace
+	observe Observer
+	// abort ends what is computed at once.
+	abort context.Context
+	// program is at work; nil is none yet, or none any more.
+	program Program
+}
+
+// computes is the worker as one that computes.
+func (w *worker) computes() *computer {
+	if w.computer == nil {
+		w.computer = &computer{transforming: w.transforms, id: w.id, pace: w.pace, observe: w.observe, abort: w.abort}
+	}
+	return w.computer
+}
+
+// endProgram ends the worker's program, where there is one.
+func (w *worker) endProgram() {
+	if w.computer != nil {
+		w.computer.end()
+	}
+}
+
 // budget is how many bytes the rows of one chunk may take.
-func (w *worker) budget() int {
-	return max(transformBytes/max(w.pace().Workers, 1), transformBytesLeast)
+func (c *computer) budget() int {
+	return max(transformBytes/max(c.pace().Workers, 1), transformBytesLeast)
 }
 
 // shorter makes the chunk that was too large as long as it may be.
@@ -137,15 +165,15 @@ func (a *attempts) shorter(failed Chunk, fit int) {
 }
 
 // compute sends rows of a batch through the transform. Nothing is locked then, but in a last round.
-func (w *worker) compute(ctx context.Context, b *batch, rows []int, divisible bool) error {
+func (c *computer) compute(ctx context.Context, b *batch, rows []int, divisible bool) error {
 	if len(rows) == 0 {
 		return ctx.Err()
 	}
 	// A second Ctrl-C ends what a first one lets finish.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(w.abort, cancel)()
-	budget, answered := 4*w.budget(), 0
+	defer context.AfterFunc(c.abort, cancel)()
+	budget, answered := 4*c.budget(), 0
 	each := func(line []byte) error {
 		i := rows[answered]
 		out, err := b.answer.Read(line, b.key(i))
@@ -167,8 +195,8 @@ func (w *worker) compute(ctx context.Context, b *batch, rows []int, divisible bo
 		}
 		return nil
 	}
-	if w.transforms.function != nil {
-		return w.call(ctx, b, rows, each)
+	if c.function != nil {
+		return c.call(ctx, b, rows, each)
 	}
 	lines := b.lines
 	if len(rows) < b.rows() {
@@ -177,14 +205,14 @@ func (w *worker) compute(ctx context.Context, b *batch, rows []int, divisible bo
 			lines = append(lines, b.line(i)...)
 		}
 	}
-	if err := w.startProgram(ctx); err != nil {
+	if err := c.start(ctx); err != nil {
 		return err
 	}
-	err := w.program.Exchange(ctx, lines, len(rows), w.pace().TransformTimeout, each)
+	err := c.program.Exchange(ctx, lines, len(rows), c.pace().TransformTimeout, each)
 	if err == nil {
 		return nil
 	}
-	w.endProgram()
+	c.end()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -202,36 +230,35 @@ func (e *mutedError) Error() string {
 }
 func (e *mutedError) Unwrap() error { return e.err }
 
-// startProgram makes sure that there is a program to speak to.
-func (w *worker) startProgram(ctx context.Context) error {
-	if w.program != nil || ctx.Err() != nil {
+// start makes sure that there is a program to speak to.
+func (c *computer) start(ctx context.Context) error {
+	if c.program != nil || ctx.Err() != nil {
 		return ctx.Err()
 	}
-	t := w.transforms
-	p, err := t.programs.Start(t.command, t.dir, func(line string) { w.observe(ProgramSaid{Worker: w.id, Line: line}) })
-	w.program = p
+	p, err := c.programs.Start(c.command, c.dir, func(line string) { c.observe(ProgramSaid{Worker: c.id, Line: line}) })
+	c.program = p
 	return err
 }
 
-// endProgram ends the worker's program, where there is one.
-func (w *worker) endProgram() {
-	if w.program != nil {
-		w.program.Close()
-		w.program = nil
+// end ends the program, where there is one.
+func (c *computer) end() {
+	if c.program != nil {
+		c.program.Close()
+		c.program = nil
 	}
 }
 
 // call has the function of the embedding program do what a program would.
-func (w *worker) call(ctx context.Context, b *batch, rows []int, each func([]byte) error) error {
+func (c *computer) call(ctx context.Context, b *batch, rows []int, each func([]byte) error) error {
 	in := make([]json.RawMessage, len(rows))
 	for n, i := range rows {
 		line := b.line(i)
 		in[n] = json.RawMessage(line[: len(line)-1 : len(line)-1])
 	}
-	patience := w.pace().TransformTimeout
+	patience := c.pace().TransformTimeout
 	calling, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("%w: %d rows took more than %s", ErrProgramSilent, len(rows), patience))
 	defer cancel()
-	results, err := w.transforms.function(calling, in)
+	results, err := c.function(calling, in)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -305,8 +332,8 @@ func (w *worker) rowFails(chunk Chunk, try *attempts, err error) error {
 }
 
 // underLock bounds what is computed while rows are locked, over all.
-func (w *worker) underLock(ctx context.Context) (context.Context, context.CancelFunc) {
-	patience := w.pace().TransformTimeout
+func (c *computer) underLock(ctx context.Context) (context.Context, context.CancelFunc) {
+	patience := c.pace().TransformTimeout
 	return context.WithTimeoutCause(ctx, patience, fmt.Errorf("%w: rows are locked for no longer than %s", ErrProgramSilent, patience))
 }
 

@@ -286,7 +286,7 @@ func TestTransformInterrupted(t *testing.T) {
 	wrongWords(t, db)
 }
 
-// The rows of a chunk that take much memory are fewer. Made to fail: without the bounds of readBatch and compute the first chunk had 100.
+// The rows of a chunk that take much memory are fewer. Made to fail: without the bounds of read and compute the first chunk had 100.
 func TestTransformOfLargeRows(t *testing.T) {
 	t.Parallel()
 	db := installed(t, words(0), "INSERT INTO words SELECT g, repeat('large ', 20000) FROM generate_series(1, 200) AS g")

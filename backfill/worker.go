@@ -27,8 +27,8 @@ type worker struct {
 	leaf leafTable
 	// lost is when the connection was lost; zero while there is one.
 	lost time.Time
-	// program is the transform's, while it is at work; nil is none yet, or none any more.
-	program Program
+	// computer is the worker as one that computes; nil is not yet.
+	computer *computer
 }
 
 // boundary is where the next chunk ends, found ahead in the round trip that commits the

@@ -21,6 +21,8 @@ const (
 	KindBags Kind = "expected and actual"
 	// KindNone is a query that must return no row.
 	KindNone Kind = "none"
+	// KindRecompute runs the job's transform again and compares what comes back with what is stored.
+	KindRecompute Kind = "recompute"
 )
 
 // Check is one proof that a job asks for, or the one that follows from its step.
@@ -45,9 +47,12 @@ func Checks(job backfill.Job) ([]Check, error) {
 		c := Check{Name: spec.Name, spec: spec, line: spec.Line}
 		switch {
 		case spec.Recompute:
-			return nil, backfill.Inputf(at(job, spec.Line), "write what must hold as expect, none, or expected and actual", "recompute is not supported yet")
+			if err := backfill.RecomputeRefused(job, spec.Line); err != nil {
+				return nil, err
+			}
+			c.Kind = KindRecompute
 		case spec.In != "":
-			return nil, backfill.Inputf(at(job, spec.Line), "compare within this database, or load the other table into it", "expected … in: %s, another database, is not supported yet", spec.In)
+			return nil, backfill.Inputf(whereIn(job, spec.Line), "compare within this database, or load the other table into it", "expected … in: %s, another database, is not supported yet", spec.In)
 		case spec.Expected != nil:
 			c.Kind = KindBags
 		case spec.None != nil:
@@ -76,10 +81,14 @@ func derived(job backfill.Job) ([]Check, error) {
 	update, deletes := job.UpdateStep(), len(job.Steps) == 1 && job.Transform == nil && job.Steps[0].Delete
 	switch {
 	case !job.Idempotent:
-		return nil, backfill.Inputf(at(job, 0), remedy+"\n    (prepare can write down the old values first)",
+		return nil, backfill.Inputf(whereIn(job, 0), remedy+"\n    (prepare can write down the old values first)",
 			"nothing to verify by: the job is not idempotent, so its result does not show in the rows alone, and it has no verify")
 	case update == nil && !deletes:
-		return nil, backfill.Inputf(at(job, 0), remedy,
+		also := ""
+		if job.Transform != nil && backfill.RecomputeRefused(job, 0) == nil {
+			also = "\n    or verify: {recompute: true}, which runs the transform again and compares, where it gives the same for the same row each time"
+		}
+		return nil, backfill.Inputf(whereIn(job, 0), remedy+also,
 			"nothing to verify by: what must hold follows only from a job that is one update or one delete, and the job has no verify")
 	}
 	c := Check{Name: "derived", Kind: KindDerived}
@@ -87,8 +96,8 @@ func derived(job backfill.Job) ([]Check, error) {
 	return []Check{c}, nil
 }
 
-// at is a place in the job file.
-func at(job backfill.Job, line int) string {
+// whereIn is a place in the job file.
+func whereIn(job backfill.Job, line int) string {
 	switch {
 	case job.Origin == "":
 		return "job " + job.Name
@@ -105,7 +114,7 @@ func residual(job backfill.Job, c Check) string {
 	left := func(part, column string) string {
 		return fmt.Sprintf("`%s` speaks of %s, which the job writes: rows leave the scope by being filled, so this shows that none is left, and not that what was written is right", part, column)
 	}
-	speaks := c.Kind == KindDerived || c.Kind == KindExpect || c.usesScope()
+	speaks := c.Kind == KindDerived || c.Kind == KindExpect || c.Kind == KindRecompute || c.usesScope()
 	if job.Where != nil && speaks {
 		if w.all {
 			return "rows leave the scope by being deleted: this shows that none is left, and not that only the right ones are gone"
@@ -115,7 +124,14 @@ func residual(job backfill.Job, c Check) string {
 		}
 	}
 	set := c.spec.Expect
-	if update := job.UpdateStep(); c.Kind == KindDerived && update != nil {
+	if c.Kind == KindRecompute {
+		for _, e := range job.Transform.Read {
+			if column := w.mentioned(e, !e.Subquery); column != "" {
+				return fmt.Sprintf("the transform reads %s, which the job writes: this shows that doing it again would change nothing, and not that what was written is right", column)
+			}
+		}
+	}
+	if update := updated(job, c); update != nil {
 		set = update.Set
 		if update.Join != nil {
 			if column := w.mentioned(*update.Join, true); column != "" {
@@ -135,6 +151,17 @@ func residual(job backfill.Job, c Check) string {
 		}
 	}
 	return ""
+}
+
+// updated is the update that a check is derived from; nil is none.
+func updated(job backfill.Job, c Check) *backfill.Update {
+	switch {
+	case c.Kind == KindDerived:
+		return job.UpdateStep()
+	case c.Kind == KindRecompute && len(job.Steps) > 0:
+		return job.Steps[0].Update
+	}
+	return nil
 }
 
 // usesScope reports whether a check's own queries are limited to the rows in scope.

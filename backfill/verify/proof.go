@@ -31,7 +31,8 @@ type counts struct {
 func (c counts) mismatches() int64 { return c.missing + c.extra + c.different }
 
 // proofOf makes a check ready to be asked.
-func proofOf(plan *backfill.Plan, c Check) (proof, error) {
+func proofOf(o Options, c Check) (proof, error) {
+	plan := o.Plan
 	scope, err := plan.Scope()
 	if err != nil {
 		return nil, err
@@ -43,6 +44,8 @@ func proofOf(plan *backfill.Plan, c Check) (proof, error) {
 		}
 	}
 	switch c.Kind {
+	case KindRecompute:
+		return newRecomputeProof(o)
 	case KindNone:
 		return &noneProof{query: pgsql.Query{Scope: scope, SQL: c.spec.None.SQL}, walk: scope.Walk}, nil
 	case KindBags:
@@ -113,9 +116,14 @@ func (v *valuesProof) count(ctx context.Context, r *reading, p pgsql.Part) (coun
 	if err != nil {
 		return counts{}, err
 	}
+	return joinedCounts(rows)
+}
+
+// joinedCounts reads the answer of [pgsql.Change.Proof].
+func joinedCounts(rows [][]*string) (counts, error) {
 	var c counts
 	var met int64
-	err = integers(rows, &c.rows, &met, &c.multiple, &c.different)
+	err := integers(rows, &c.rows, &met, &c.multiple, &c.different)
 	c.unmatched = c.rows - met
 	return c, err
 }
@@ -129,7 +137,11 @@ func (v *valuesProof) wrong(ctx context.Context, r *reading, p pgsql.Part, most 
 	if err != nil {
 		return nil, err
 	}
-	keys, set := len(v.change.Key), v.change.Set
+	return differing(rows, len(v.change.Key), v.change.Set, values), nil
+}
+
+// differing are rows that hold other values than they should, as [pgsql.Change.Wrong] answers them.
+func differing(rows [][]*string, keys int, set []pgsql.SetColumn, values bool) []Mismatch {
 	list := make([]Mismatch, len(rows))
 	for i, row := range rows {
 		m := Mismatch{Kind: Different, Key: row[:keys], Rows: 1}
@@ -145,7 +157,7 @@ func (v *valuesProof) wrong(ctx context.Context, r *reading, p pgsql.Part, most 
 		}
 		list[i] = m
 	}
-	return list, nil
+	return list
 }
 
 // leftProof finds the rows that are still in scope of a deletion.
@@ -316,7 +328,7 @@ func names(fields []pgconn.FieldDescription) []string {
 
 // same refuses queries whose columns are not the same.
 func (b *bagsProof) same(expected, actual []string) error {
-	place := at(b.job, b.check.line)
+	place := whereIn(b.job, b.check.line)
 	if len(expected) < len(b.bags.Key) {
 		return backfill.Inputf(place, "select the key first: it is what says which row is missing",
 			"check %s: the queries have %d columns, and the key alone has %d", b.check.Name, len(expected), len(b.bags.Key))

@@ -21,12 +21,19 @@ type session struct {
 	limits, pins []pgsql.Setting
 	// snapshot is the moment that all transactions see; "" is each its own.
 	snapshot string
+	// id is the worker's, and computers are what it has that runs transforms again.
+	id        int
+	computers map[*backfill.Recompute]*backfill.Recomputer
 }
 
 func newSession(o Options) *session {
 	p := o.Plan.Pace
 	name := "pgbackfill " + o.Plan.Job.Name
-	limits := pgsql.Limits{Lock: p.LockTimeout, Statement: p.StatementTimeout, Idle: p.IdleTimeout}.Settings()
+	idle := p.IdleTimeout
+	if idle > 0 && slices.ContainsFunc(o.Checks, func(c Check) bool { return c.Kind == KindRecompute }) {
+		idle += p.TransformTimeout
+	}
+	limits := pgsql.Limits{Lock: p.LockTimeout, Statement: p.StatementTimeout, Idle: idle}.Settings()
 	pins := pgsql.JobPins(o.Plan.SearchPath, o.Plan.Job.Settings)
 	// Whatever the job says: rows that a policy hides are an error, or they would be missing without a word.
 	pins = append(slices.DeleteFunc(pins, func(s pgsql.Setting) bool { return s.Name == "row_security" }), pgsql.Setting{Name: "row_security", Value: "off"})
@@ -57,7 +64,7 @@ func (s *session) read(ctx context.Context, settings pgsql.Statement, f func(*re
 		}
 		s.conn = conn
 	}
-	r := &reading{conn: s.conn.PgConn()}
+	r := &reading{conn: s.conn.PgConn(), session: s}
 	defer s.end(context.WithoutCancel(ctx), r.conn)
 	around := []pgsql.Statement{pgsql.BeginReading, settings}
 	if s.snapshot != "" {
@@ -102,14 +109,34 @@ func (s *session) end(ctx context.Context, conn *pgconn.PgConn) {
 	}
 }
 
+// computer is what the session's worker has that runs a transform again.
+func (s *session) computer(r *backfill.Recompute) *backfill.Recomputer {
+	if s.computers[r] == nil {
+		if s.computers == nil {
+			s.computers = map[*backfill.Recompute]*backfill.Recomputer{}
+		}
+		s.computers[r] = r.Reader(s.id)
+	}
+	return s.computers[r]
+}
+
 func (s *session) close(ctx context.Context) {
+	for _, c := range s.computers {
+		c.Close()
+	}
 	if s.conn != nil {
 		_ = s.conn.Close(context.WithoutCancel(ctx)) // nothing is left to be said on it
 	}
 }
 
 // reading is a transaction that sees one moment.
-type reading struct{ conn *pgconn.PgConn }
+type reading struct {
+	conn    *pgconn.PgConn
+	session *session
+	// divisible is set where fewer rows could be read at a time, and computed is what a transform made of those that were.
+	divisible bool
+	computed  *backfill.Recomputed
+}
 
 // ask returns the rows of the answer in PostgreSQL's text form; nil is NULL. The statement is parsed where it stands,
 // under the settings made before it.

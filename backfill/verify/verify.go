@@ -35,6 +35,9 @@ type Options struct {
 	Run *Run
 	// Target is how long a part should take to be read; the default is a second.
 	Target time.Duration
+	// Programs and Transforms are what a check that runs the job's transform again may run: see [backfill.Options].
+	Programs   backfill.Programs
+	Transforms map[string]backfill.TransformFunc
 	// Throttle bounds the rows read; nil is no bound.
 	Throttle Throttle
 	// Observer is told what happens, in the engine's words: a part that was read is a chunk. Nil is nobody.
@@ -60,7 +63,7 @@ func Verify(ctx context.Context, o Options) (Verdict, error) {
 	}
 	v := &verification{Options: o, started: time.Now()}
 	for _, c := range o.Checks {
-		p, err := proofOf(o.Plan, c)
+		p, err := proofOf(o, c)
 		if err != nil {
 			return Verdict{}, v.refused(c, err)
 		}
@@ -135,7 +138,7 @@ func (v *verification) refused(c Check, err error) error {
 	if errors.As(err, &ours) {
 		return err
 	}
-	e := &backfill.Error{Place: at(v.Plan.Job, c.line), Found: "check " + c.Name, Err: described{v.Plan.Hide(err)}}
+	e := &backfill.Error{Place: whereIn(v.Plan.Job, c.line), Found: "check " + c.Name, Err: described{v.Plan.Hide(err)}}
 	switch {
 	case pgerr.Code(err) == "42501":
 		e.Kind, e.Remedy = backfill.ErrInput, "grant what is missing to role "+v.Plan.Server.Role+"; where it is row security, verify as a role with BYPASSRLS: rows that a policy hides would be left out"
@@ -198,7 +201,7 @@ func (v *verification) work(ctx context.Context) error {
 	for id := range min(max(v.Plan.Pace.Workers, 1), len(pieces)) {
 		g.Go(func() error {
 			w := &worker{verification: v, id: id + 1, session: newSession(v.Options)}
-			w.session.snapshot = snapshot
+			w.session.snapshot, w.session.id = snapshot, w.id
 			defer w.session.close(working)
 			for p := range queue {
 				if err := w.segment(working, p); err != nil {
@@ -269,7 +272,7 @@ func (v *verification) verdict() Verdict {
 		out.Incomplete = append(out.Incomplete, fmt.Sprintf("%d ranges could not be checked", v.unread))
 	}
 	out.Incomplete = append(out.Incomplete, v.Run.incomplete()...)
-	out.Notes = v.Run.notes()
+	out.Notes = append(v.Run.notes(), v.notes()...)
 	if v.Plan.Heap != nil {
 		out.Notes = append(out.Notes, "the table has no key: it was read in physical order and as of one moment, which kept its dead rows from being cleaned up meanwhile")
 	}
@@ -280,6 +283,17 @@ func (v *verification) verdict() Verdict {
 		out.Result = Incomplete
 	}
 	return out
+}
+
+// notes are what checks have to say of mismatches.
+func (v *verification) notes() []string {
+	var list []string
+	for _, c := range v.checks {
+		if p, ok := c.proof.(*recomputeProof); ok && c.result.Mismatches() > 0 {
+			list = append(list, p.note(c.Name))
+		}
+	}
+	return list
 }
 
 // incomplete says why a table that is right may not stay so, or not be all.

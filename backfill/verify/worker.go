@@ -55,7 +55,7 @@ type part struct {
 func (w *worker) segment(ctx context.Context, p piece) error {
 	w.Observer(backfill.SegmentStarted{Worker: w.id, Segment: p.segment})
 	defer w.Observer(backfill.SegmentEnded{Worker: w.id, Segment: p.segment})
-	at := &place{after: p.segment.Range.After, rows: w.first(), try: 1}
+	at := &place{after: p.segment.Range.After, rows: p.fitting(w.first(), true), try: 1}
 	for {
 		begun := time.Now()
 		now, err := w.next(ctx, p, at)
@@ -65,7 +65,7 @@ func (w *worker) segment(ctx context.Context, p piece) error {
 		}
 		var c counts
 		if err == nil {
-			c, err = w.read(ctx, p, now.rng)
+			c, err = w.read(ctx, p, now.rng, at.rows > 1 && !p.segment.Nulls)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -82,6 +82,14 @@ func (w *worker) segment(ctx context.Context, p piece) error {
 			return nil
 		}
 	}
+}
+
+// fitting bounds how many rows a part of a check may have.
+func (p piece) fitting(rows int, first bool) int {
+	if again, ok := p.proof.(*recomputeProof); ok {
+		return again.fitting(rows, first)
+	}
+	return rows
 }
 
 // first is how many rows a part has at first: what was asked for, or what is likely to be quick.
@@ -109,7 +117,7 @@ func (w *worker) next(ctx context.Context, p piece, at *place) (part, error) {
 	if p.segment.Nulls {
 		return part{rng: pgsql.Range{Nulls: true}, last: true}, nil
 	}
-	at.rows = min(at.rows, w.most())
+	at.rows = p.fitting(min(at.rows, w.most()), false)
 	if heap := w.Plan.Heap; heap != nil {
 		through, last := heap.Next(at.after, p.segment.Range.Through, at.rows)
 		return part{rng: pgsql.Range{After: at.after, Through: through}, last: last}, nil
@@ -138,11 +146,12 @@ func (w *worker) next(ctx context.Context, p piece, at *place) (part, error) {
 }
 
 // read asks the check over one part: first how many rows are wrong, then which, as of the same moment.
-func (w *worker) read(ctx context.Context, p piece, rng pgsql.Range) (counts, error) {
+func (w *worker) read(ctx context.Context, p piece, rng pgsql.Range, divisible bool) (counts, error) {
 	var c counts
 	var samples []Mismatch
 	err := w.session.job(ctx, p.finding(), func(r *reading) error {
 		in := pgsql.Part{Range: rng, Reading: true}
+		r.divisible = divisible
 		var err error
 		if c, err = p.count(ctx, r, in); err != nil || c.mismatches() == 0 {
 			return err
@@ -187,7 +196,23 @@ func (w *worker) went(p piece, at *place, now part, c counts, took time.Duration
 // going on at all.
 func (w *worker) failed(ctx context.Context, p piece, at *place, now part, err error) (over bool, _ error) {
 	err = w.Plan.Hide(err)
-	switch pgerr.Class(err) {
+	class, fewer := pgerr.Class(err), at.rows/narrowing
+	if again, ok := p.proof.(*recomputeProof); ok {
+		switch trouble, fit := again.recompute.TroubleOf(err, at.try); trouble {
+		case backfill.TroubleAgain:
+			class = pgerr.Retry
+		case backfill.TroubleFewer:
+			if class = pgerr.Shrink; fit > 0 {
+				fewer = min(fit, at.rows/2)
+			}
+		case backfill.TroubleFatal:
+			return false, &backfill.Error{
+				Place: whereIn(w.Plan.Job, p.line), Found: "check " + p.Name, Err: err, Kind: backfill.ErrInput,
+				Remedy: "mend the transform: a line in is an object; a line out repeats its key and has what returns: says, and nothing else",
+			}
+		}
+	}
+	switch class {
 	case pgerr.Retry, pgerr.Resource:
 		if at.try < tries {
 			w.Observer(backfill.ChunkFailed{Worker: w.id, Err: err, Retry: true, Chunk: backfill.Chunk{Segment: p.segment.No, Attempt: at.try}})
@@ -199,7 +224,7 @@ func (w *worker) failed(ctx context.Context, p piece, at *place, now part, err e
 		}
 	case pgerr.Shrink, pgerr.Data:
 		if at.rows > 1 && !p.segment.Nulls {
-			at.rows = max(at.rows/narrowing, 1)
+			at.rows = max(fewer, 1)
 			at.try = 1
 			return false, nil
 		}

@@ -27,7 +27,10 @@ const wordsTable = "CREATE TABLE words (id bigint PRIMARY KEY, v text, out text)
 // A program runs only where somebody said so; else the run is refused before anything is written. A plan needs no leave,
 // for it starts nothing.
 //
-// Made to fail: without the question in runJob the schema was installed first.
+// The same holds for verifying by the program.
+//
+// Made to fail: without the question in runJob the schema was installed first; without that in checksOf, and with
+// programs.Runner in its place, verify ran the program.
 func TestProgramsNeedLeave(t *testing.T) {
 	t.Parallel()
 	db, dir := pgtest.New(t), t.TempDir()
@@ -48,6 +51,23 @@ func TestProgramsNeedLeave(t *testing.T) {
 	must(t, db.DSN(), dir, "run", "--yes", "--allow-programs", job)
 	if n := pgtest.One[int](db, "SELECT count(*) FROM words WHERE out = upper(v)"); n != 500 {
 		t.Errorf("%d rows are right, want 500", n)
+	}
+	text, err := os.ReadFile(job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(job, append(text, "verify: {recompute: true}\n"...), 0o600); err != nil { // the same job still
+		t.Fatal(err)
+	}
+	if code, out := pgbackfill(t, db.DSN(), dir, "verify", job); code != exitInput || !strings.Contains(out, "--allow-programs") {
+		t.Errorf("verify without leave: exit code %d, it said:\n%s", code, out)
+	}
+	if out := must(t, db.DSN(), dir, "verify", "--allow-programs", job); !strings.HasPrefix(out, "words: proven: 500 rows") {
+		t.Errorf("verify said:\n%s", out)
+	}
+	db.Exec("UPDATE words SET out = 'wrong' WHERE id = 77")
+	if code, out := pgbackfill(t, db.DSN(), dir, "verify", "--allow-programs", job); code != exitMismatch || !strings.Contains(out, "different (77): out") {
+		t.Errorf("verify of a wrong row: exit code %d, it said:\n%s", code, out)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/pgbackfill/pgbackfill/checkpoint"
 	"github.com/pgbackfill/pgbackfill/configs"
 	"github.com/pgbackfill/pgbackfill/internal/eventlog"
+	"github.com/pgbackfill/pgbackfill/internal/programs"
 	"github.com/pgbackfill/pgbackfill/internal/progressui"
 	"github.com/pgbackfill/pgbackfill/jobs"
 	"github.com/pgbackfill/pgbackfill/throttle"
@@ -36,6 +38,8 @@ The first line says proven, mismatched or incomplete, and the exit code is 0, 3 
 what could not be read, and what is not finished yet. A proof that is residual (exit code 0) shows
 that nothing is left to do, and not that what was done is right; the line says so, and why.
 
+A check that says recompute: true runs the job's program again, which must be allowed as for run.
+
 It only reads, in short transactions, and may be used at any time, by a role that may only read.
 Rows that are wrong are named by their keys; their values are shown with --show-values.`,
 		Args: args(1, 1, "one job file"),
@@ -46,7 +50,7 @@ Rows that are wrong are named by their keys; their values are shown with --show-
 			}
 			checks := make([][]verify.Check, len(list))
 			for i, job := range list { // all of the file is understood before any of it is done
-				if checks[i], err = verify.Checks(job); err != nil {
+				if checks[i], err = a.checksOf(job); err != nil {
 					return err
 				}
 			}
@@ -74,6 +78,19 @@ Rows that are wrong are named by their keys; their values are shown with --show-
 	c.Flags().BoolVar(&o.values, "show-values", false, "show what wrong rows hold and should hold; it may be secret")
 	c.Flags().IntVar(&o.samples, "samples", 10, "how many wrong rows of a check are named; all are counted")
 	return a.jsonFlag(c)
+}
+
+// checksOf are the checks of a job. A program that one of them runs again must be allowed.
+func (a *app) checksOf(job backfill.Job) ([]verify.Check, error) {
+	checks, err := verify.Checks(job)
+	if err != nil {
+		return nil, err
+	}
+	recomputes := slices.ContainsFunc(checks, func(c verify.Check) bool { return c.Kind == verify.KindRecompute })
+	if recomputes && len(job.Transform.Command) > 0 && !a.cfg.AllowPrograms {
+		return nil, backfill.ProgramsRefused(job)
+	}
+	return checks, nil
 }
 
 // verifyJob verifies one job.
@@ -112,7 +129,7 @@ func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.C
 	defer done()
 	return verify.Verify(ctx, verify.Options{
 		Plan: plan, Checks: checks, Connect: connect, Run: run, Throttle: limit, Observer: observe,
-		Target: a.cfg.Asked().ChunkTarget, Samples: o.samples, ShowValues: o.values,
+		Programs: a.programs(), Target: a.cfg.Asked().ChunkTarget, Samples: o.samples, ShowValues: o.values,
 	})
 }
 
@@ -128,6 +145,7 @@ func survey(ctx context.Context, connect backfill.Connect, earlier *checkpoint.R
 	if earlier != nil {
 		planner = earlier.Planner()
 	}
+	planner.Programs = programs.Runner{}
 	return planner.Survey(ctx, conn, job, pace)
 }
 

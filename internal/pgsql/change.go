@@ -12,9 +12,7 @@ type SetColumn struct {
 	// Type is the column's full type, as format_type gives it. Bare is the type it is made of,
 	// domains resolved, without a length or precision: a cast to it cuts nothing.
 	Type, Bare string
-	// Made is set where the type is not one of the server's own.
-	Made    bool
-	Compare Compare
+	Compare    Compare
 	// Expr is the new value, an SQL expression over t.
 	Expr string
 	// Nulls says when Expr is NULL, where that is known; nil is where it is not.

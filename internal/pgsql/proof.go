@@ -113,6 +113,35 @@ func (c Change) met(f *filling) string {
 	return b.String()
 }
 
+// Proof counts the rows that are as they were read, and of these the ones that do not hold what came back for them. It is
+// to be asked in the snapshot in which they were read: each of them is met then.
+func (t Transform) Proof(p Part, rows Rows, out Out) (Statement, error) {
+	f := t.filling(p)
+	rng := f.rng()
+	source, match := t.source(f, rows, &out)
+	sql := fmt.Sprintf("SELECT pg_catalog.count(*),\n       pg_catalog.count(*) FILTER (WHERE %s)\nFROM %s AS t, %s\nWHERE %s\n  AND %s",
+		Change{Scope: t.Scope, Set: t.Write}.differs(t.returned), t.Table, source, rng, match)
+	return Statement{Name: "proof", SQL: sql, Args: f.b.Args()}, f.err
+}
+
+// Wrong names up to most of the rows that [Transform.Proof] counts as wrong, as [Change.Wrong] does.
+func (t Transform) Wrong(p Part, rows Rows, out Out, most int, values bool) (Statement, error) {
+	f := t.filling(p)
+	rng := f.rng()
+	source, match := t.source(f, rows, &out)
+	held := func(i int) string { return "t." + Ident(t.Write[i].Name) }
+	differ := Change{Scope: t.Scope, Set: t.Write}.differences(held, t.returned)
+	columns := append(keyColumns(t.Key, "t"), differ...)
+	for i, c := range t.Write {
+		if values {
+			columns = append(columns, held(i)+"::pg_catalog.text", fmt.Sprintf("CAST(%s AS %s)::pg_catalog.text", t.returned(i), c.uncut()))
+		}
+	}
+	sql := fmt.Sprintf("SELECT %s\nFROM %s AS t, %s\nWHERE %s\n  AND %s\n  AND (%s)\nORDER BY %s\nLIMIT %d",
+		strings.Join(columns, ",\n       "), t.Table, source, rng, match, strings.Join(differ, "\n        OR "), OrderBy(t.Key, "t", false), most)
+	return Statement{Name: "wrong rows", SQL: sql, Args: f.b.Args()}, f.err
+}
+
 // Left counts the rows in scope: those that are still to be deleted.
 func (s Scope) Left(p Part) (Statement, error) {
 	f := s.filling(p)

@@ -85,7 +85,8 @@ func TestShapes(t *testing.T) {
 	mapped := pgsql.Transform{
 		Scope: stepping, KeyForms: make([]pgsql.Form, 2), Read: []string{"t.ssn", "lower(t.country) AS country -- folded", "t.born"},
 		Forms: []pgsql.Form{pgsql.AsHex, pgsql.AsText, pgsql.AsTime}, SkipUnchanged: true,
-		Write: []pgsql.SetColumn{{Name: "ssn_encrypted", Type: "bytea", Bare: "bytea", Compare: pgsql.CompareIdentity}, {Name: "tags", Type: "text[]", Bare: "text[]", Compare: pgsql.CompareImage}},
+		Write:   []pgsql.SetColumn{{Name: "ssn_encrypted", Type: "bytea", Bare: "bytea", Compare: pgsql.CompareIdentity}, {Name: "tags", Type: "text[]", Bare: "text[]", Compare: pgsql.CompareImage}},
+		Returns: pgsql.Out{Types: []string{"bytea", "text[]"}},
 	}
 	placed := mapped
 	placed.ByRow, placed.Partitioned, placed.Where = true, true, ""
@@ -93,6 +94,8 @@ func TestShapes(t *testing.T) {
 	returned := pgsql.Out{Values: [][]*string{{&five}, {nil}}}
 
 	shapes := map[string]func() ([]pgsql.Statement, error){
+		"transform_proof":        one2(mapped.Proof(part(two), versions(mapped), returned)),
+		"transform_wrong":        one2(mapped.Wrong(part(two), versions(mapped), returned, 10, true)),
 		"transform_check":        one2(mapped.Describe()),
 		"transform_read":         one2(mapped.Select(part(two))),
 		"transform_read_placed":  one2(placed.Select(part(two))),

@@ -16,8 +16,10 @@ type Transform struct {
 	KeyForms, Forms []Form
 	// Read are the items of a select list over t.
 	Read []string
-	// Write are the columns of the walked table that get what came back, in its order; Expr means nothing.
-	Write []SetColumn
+	// Write are the columns of the walked table that get what came back, in its order; Expr means nothing. Returns has
+	// their names and the types of what comes back, and no values.
+	Write   []SetColumn
+	Returns Out
 	// SkipUnchanged leaves alone the rows that hold the new values already.
 	SkipUnchanged bool
 }
@@ -165,7 +167,7 @@ func (t Transform) Update(p Part, rows Rows, out Out) (Statement, error) {
 		if i > 0 {
 			b.WriteString(",\n    ")
 		}
-		values[i] = element(fmt.Sprintf("pgbackfill_out.v%d", i+1), c.Bare, c.Made)
+		values[i] = t.returned(i)
 		fmt.Fprintf(&b, "%s = %s", Ident(c.Name), values[i])
 	}
 	fmt.Fprintf(&b, "\nFROM %s\nWHERE %s\n  AND %s", source, rng, match)
@@ -174,6 +176,11 @@ func (t Transform) Update(p Part, rows Rows, out Out) (Statement, error) {
 		fmt.Fprintf(&b, "\n  AND (%s)", differs)
 	}
 	return Statement{Name: "write", SQL: b.String(), Args: f.b.Args()}, f.err
+}
+
+// returned is a value that came back, in the source's row.
+func (t Transform) returned(i int) string {
+	return element(fmt.Sprintf("pgbackfill_out.v%d", i+1), t.Returns.Types[i], t.Returns.made(i))
 }
 
 // Stale counts the rows that have become others since they were read, or came into scope: those that are neither as
@@ -211,7 +218,7 @@ func (t Transform) source(f *filling, rows Rows, out *Out) (source, match string
 	if out != nil {
 		for i := range out.Values {
 			name := fmt.Sprintf("v%d", i+1)
-			arrays = append(arrays, f.b.Bind("out "+name, NullableTextArray(out.Values[i]))+"::"+elements(t.Write[i].Bare, t.Write[i].Made))
+			arrays = append(arrays, f.b.Bind("out "+name, NullableTextArray(out.Values[i]))+"::"+elements(t.Returns.Types[i], t.Returns.made(i)))
 			names = append(names, name)
 		}
 	}
