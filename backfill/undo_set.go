@@ -16,7 +16,8 @@ import (
 // was walked, and [Undo.WholeWalk] says so beforehand. It is not idempotent, like its inverse, so that each
 // row is assigned once, and there is no sweep over what applications write meanwhile. No key says that the run was walked in
 // physical order: rows have moved since, so that no range tells which it came to, and all in scope are meant.
-func (j Job) UndoJob(run RunID, key []pgsql.KeyColumn, covered, aside []pgsql.Range) Job {
+// A {{helper x}} of undo is the table that the run built. The error is one of a template that cannot be read.
+func (j Job) UndoJob(run RunID, key []pgsql.KeyColumn, covered, aside []pgsql.Range) (Job, error) {
 	where := "(true)"
 	if len(key) > 0 {
 		where = "(" + pgsql.Covered(key, covered) + ")"
@@ -24,11 +25,16 @@ func (j Job) UndoJob(run RunID, key []pgsql.KeyColumn, covered, aside []pgsql.Ra
 	if len(aside) > 0 {
 		where += "\nAND NOT (" + pgsql.Covered(key, aside) + ")"
 	}
-	switch {
-	case j.Undo.Where != nil:
-		where += "\nAND (" + j.Undo.Where.SQL + "\n)"
-	case j.Where != nil && j.scopeHolds():
-		where += "\nAND (" + j.Where.SQL + "\n)"
+	said := j.Undo.Where
+	if said == nil && j.scopeHolds() {
+		said = j.Where
+	}
+	if said != nil {
+		of, err := j.ofRun(run, *said)
+		if err != nil {
+			return Job{}, err
+		}
+		where += "\nAND (" + of.SQL + "\n)"
 	}
 	scope := Expr{SQL: where}
 	for _, e := range []*Expr{j.Where, j.Undo.Where} {
@@ -41,14 +47,39 @@ func (j Job) UndoJob(run RunID, key []pgsql.KeyColumn, covered, aside []pgsql.Ra
 	undo := Job{
 		Name: UndoName(j.Name, run), Table: j.Table, Where: &scope,
 		Description: fmt.Sprintf("Takes run %d of %s back.", run, j.Name),
-		Steps:       []Step{{Name: "undo", Update: &Update{Set: j.Undo.Set, SkipUnchanged: true}}},
+		Steps:       []Step{{Name: "undo", Update: &Update{SkipUnchanged: true}}},
 		Params:      j.Params, Settings: j.Settings, Pace: j.Pace, Origin: j.Origin,
 		Undo: &Undo{None: "it takes another run back"},
+	}
+	for _, a := range j.Undo.Set {
+		of, err := j.ofRun(run, a.Value)
+		if err != nil {
+			return Job{}, err
+		}
+		undo.Steps[0].Update.Set = append(undo.Steps[0].Update.Set, Assignment{Column: a.Column, Value: of})
 	}
 	for _, k := range key {
 		undo.Key = append(undo.Key, k.Name)
 	}
-	return undo
+	return undo, nil
+}
+
+// ofRun is a fragment of undo with the run's own helpers and scope in it.
+func (j Job) ofRun(run RunID, e Expr) (Expr, error) {
+	scope := ""
+	if j.Where != nil {
+		scope = j.Where.SQL
+	}
+	var err error
+	if e.SQL, err = pgsql.OfRun(e.SQL, fmt.Sprint(int64(run)), scope); err != nil {
+		return e, Inputf(j.at(e.Line), "see the templates in the manual", "undo: %v", err)
+	}
+	if slices.Contains(e.Templates, "scope") && j.Where != nil {
+		e.Params, e.Functions, e.Columns = slices.Concat(e.Params, j.Where.Params), slices.Concat(e.Functions, j.Where.Functions), slices.Concat(e.Columns, j.Where.Columns)
+		e.Subquery = e.Subquery || j.Where.Subquery
+	}
+	e.Templates = slices.DeleteFunc(slices.Clone(e.Templates), func(name string) bool { return name == "scope" || strings.HasPrefix(name, "helper ") })
+	return e, nil
 }
 
 // UndoName is the name of the job that takes a run of another one back: that of its run, as status has it.

@@ -1,7 +1,9 @@
 package backfill_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -32,7 +34,7 @@ func undoBySet(t *testing.T, db *pgtest.DB, w *worked, plan *backfill.Plan) *wor
 	if err != nil {
 		t.Fatal(err)
 	}
-	undone := do(t, db, planned(t, db, plan.Job.UndoJob(w.run.ID(), plan.Key, covered, aside), every(40)))
+	undone := do(t, db, planned(t, db, undoJob(t, plan.Job, w.run.ID(), plan.Key, covered, aside), every(40)))
 	if err := w.run.FinishUndo(t.Context(), "a test"); err != nil {
 		t.Fatal(err)
 	}
@@ -40,6 +42,15 @@ func undoBySet(t *testing.T, db *pgtest.DB, w *worked, plan *backfill.Plan) *wor
 		t.Errorf("the run is %s, want undone", state)
 	}
 	return undone
+}
+
+func undoJob(t *testing.T, job backfill.Job, run backfill.RunID, key []pgsql.KeyColumn, covered, aside []pgsql.Range) backfill.Job {
+	t.Helper()
+	undo, err := job.UndoJob(run, key, covered, aside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return undo
 }
 
 // What a run has walked is taken back, each row once, and nothing else: neither what it had not come to nor what
@@ -80,6 +91,42 @@ func TestUndoBySetTakesBackWhatWasWalked(t *testing.T) {
 	}
 }
 
+// Rows that came above the tail while it was done, and that the closing sweep changed, are taken back with the others;
+// those that came after the sweep are not. Where nothing was there to be walked, all was the sweep's.
+//
+// Made to fail: with the ranges of the walk and the tail alone, the rows that the sweep changed kept their values; with
+// covered that goes on from the first range of the sweep, in the empty table.
+func TestUndoBySetTakesBackWhatTheSweepChanged(t *testing.T) {
+	t.Parallel()
+	for name, rows := range map[string]int{"walked": 300, "nothing walked": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := installed(t, fmt.Sprintf(`CREATE TABLE people (id int PRIMARY KEY, name text NOT NULL, shown text);
+				INSERT INTO people SELECT g, 'n ' || g FROM generate_series(1, %d) AS g`, rows))
+			app := db.Conn()
+			come := func(e backfill.Event) {
+				if pass, ok := e.(backfill.PassStarted); ok && pass.Pass == backfill.PassTail {
+					if _, err := app.Exec(context.Background(), "INSERT INTO people SELECT g, 'n ' || g FROM generate_series(1001, 1040) AS g"); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			job := sets("people", map[string]string{"shown": "upper(t.name)"})
+			job.Undo = &backfill.Undo{Set: []backfill.Assignment{{Column: "shown", Value: backfill.Expr{SQL: "NULL"}}}}
+			plan := planned(t, db, job, every(60))
+			w := join(t, db, plan, part{observer: come})
+			if w.finished(); w.summary.SweepChanged != 40 {
+				t.Fatalf("the sweep changed %d rows, want the 40 that came", w.summary.SweepChanged)
+			}
+			db.Exec("INSERT INTO people VALUES (2000, 'later', 'LATER')")
+			undoBySet(t, db, w, plan)
+			if left := pgtest.All[string](db, "SELECT t::text FROM people AS t WHERE shown IS NOT NULL"); !slices.Equal(left, []string{"(2000,later,LATER)"}) {
+				t.Errorf("after it was taken back there is %v", left)
+			}
+		})
+	}
+}
+
 // A scope that the run itself ends does not say afterwards which rows were changed, and is left out, which is
 // said; one that still holds is kept. Made to fail: with scopeHolds always true.
 func TestUndoBySetKeepsAScopeThatHolds(t *testing.T) {
@@ -103,7 +150,7 @@ func TestUndoBySetKeepsAScopeThatHolds(t *testing.T) {
 		if job.WholeWalk() != c.whole {
 			t.Errorf("%s: WholeWalk is %t", name, !c.whole)
 		}
-		undo := job.UndoJob(3, key, covered, nil)
+		undo := undoJob(t, job, 3, key, covered, nil)
 		if kept := strings.Contains(undo.Where.SQL, c.where.SQL); kept != (!c.whole && c.undo == nil) {
 			t.Errorf("%s: the job's own scope is kept: %t, in %s", name, kept, undo.Where.SQL)
 		}
@@ -113,7 +160,7 @@ func TestUndoBySetKeepsAScopeThatHolds(t *testing.T) {
 	}
 	long := backwards("numbers")
 	long.Name = strings.Repeat("x", 63)
-	if name := long.UndoJob(12, key, covered, nil).Name; len(name) != 63 || !strings.HasSuffix(name, "-undo-12") {
+	if name := undoJob(t, long, 12, key, covered, nil).Name; len(name) != 63 || !strings.HasSuffix(name, "-undo-12") {
 		t.Errorf("a long job is taken back as %q", name)
 	}
 }

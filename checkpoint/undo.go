@@ -146,30 +146,54 @@ const readUndo = `SELECT how FROM pgbackfill.undos WHERE run_id = $1::bigint`
 
 const readUndoLow = `SELECT low FROM pgbackfill.undo_chunks WHERE run_id = $1::bigint ORDER BY seq DESC LIMIT 1`
 
-// coveredRanges reads what is committed of each segment of the walk and the tail; the sweep goes over the same.
-const coveredRanges = `SELECT s.nulls, s.after, m.through
+// coveredRanges reads what is committed of each segment, and whether it is one of a sweep.
+const coveredRanges = `SELECT s.pass >= 3, s.nulls, s.after, m.through
   FROM pgbackfill.segments AS s` + lastRow + `
- WHERE s.run_id = $1::bigint AND s.pass < 3 AND m.seq IS NOT NULL
+ WHERE s.run_id = $1::bigint AND m.seq IS NOT NULL
    AND (s.nulls AND m.fence IS NULL OR NOT s.nulls AND m.through IS DISTINCT FROM s.after)
  ORDER BY s.no`
 
-// Covered are the ranges of keys that chunks of the run were committed for, neighbours put together. The segments
-// must be closed: what is open still grows.
+// Covered are the ranges of keys that chunks of the run were committed for, neighbours put together: those of the walk
+// and the tail, and what the closing sweep came to above them. The segments must be closed: what is open still grows.
 func (r *Run) Covered(ctx context.Context) ([]pgsql.Range, error) {
-	var list []pgsql.Range
+	var walked, swept []pgsql.Range
 	err := r.store.once(ctx, settings, step{
 		Statement: pgsql.Statement{Name: "covered", SQL: coveredRanges, Args: [][]byte{pgsql.Int(r.id)}},
 		read: func(rows pgx.Rows) error {
 			var one pgsql.Range
-			err := rows.Scan(&one.Nulls, &one.After, &one.Through)
-			list = append(list, one)
+			var sweep bool
+			err := rows.Scan(&sweep, &one.Nulls, &one.After, &one.Through)
+			if sweep {
+				swept = append(swept, one)
+			} else {
+				walked = append(walked, one)
+			}
 			return err
 		},
 	})
 	if err != nil {
 		return nil, r.failed("reading what it covers", err)
 	}
-	return joined(list), nil
+	return covered(joined(walked), swept), nil
+}
+
+// covered adds to what was walked what a sweep came to behind its end. A sweep goes over all that was walked, and begins
+// only when that is one range; where nothing was walked, all that it came to is behind.
+func covered(walked, swept []pgsql.Range) []pgsql.Range {
+	end := slices.IndexFunc(walked, func(r pgsql.Range) bool { return !r.Nulls })
+	if end < 0 {
+		return append(walked, joined(slices.DeleteFunc(swept, func(r pgsql.Range) bool { return r.Nulls }))...)
+	}
+	for {
+		next := slices.IndexFunc(swept, func(r pgsql.Range) bool {
+			return !r.Nulls && r.After != nil && slices.Equal(r.After, walked[end].Through)
+		})
+		if next < 0 {
+			return walked
+		}
+		walked[end].Through = swept[next].Through
+		swept = slices.Delete(swept, next, next+1)
+	}
 }
 
 // joined puts ranges together that end where another begins, by following them: only PostgreSQL compares keys.

@@ -44,6 +44,7 @@ func (r *reader) job(f file) backfill.Job {
 	}
 	r.unusedOut(f, job, a)
 	r.unusedWhere(f, job)
+	r.undoneHelper(f, job)
 	if c := f.Chunk; c.Rows.count > 0 && c.MaxRows.count > 0 && c.Rows.count > c.MaxRows.count {
 		r.refuse(placeOf(c.Rows.node), fmt.Sprintf("%d rows in a chunk of at most %d", c.Rows.count, c.MaxRows.count), "`rows` no greater than `max_rows`", "")
 	}

@@ -43,6 +43,14 @@ func (r *reader) undo(u undo, a around) *backfill.Undo {
 	return &backfill.Undo{Set: r.assignments(u.Set, a), Where: r.expression(u.Where, a), Capture: u.capture, None: u.None.text}
 }
 
+// undoneHelper refuses assignments where it is a helper that is walked: they would be to the helper's own rows.
+func (r *reader) undoneHelper(f file, job backfill.Job) {
+	if job.WalkHelper != "" && f.Undo.Set.given() {
+		r.refuse(placeOf(f.Undo.Set.node), "`undo: {set}` of a job that walks {{helper "+job.WalkHelper+"}}", "`capture`, or `none`",
+			"`set` assigns columns of the walked table, which is the helper here: say `undo: capture`, which keeps what was there in every table that is written")
+	}
+}
+
 // writer is who writes both the old and the new.
 type writer struct {
 	value

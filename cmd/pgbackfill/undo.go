@@ -155,7 +155,11 @@ func (a *app) planUndo(ctx context.Context, connect backfill.Connect, run *check
 			return nil, err
 		}
 	}
-	plan, err := a.plan(ctx, connect, info.Planner(), job.UndoJob(info.ID, key, covered, aside), pace)
+	undo, err := job.UndoJob(info.ID, key, covered, aside)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := a.plan(ctx, connect, info.Planner(), undo, pace)
 	if err != nil {
 		return nil, err
 	}

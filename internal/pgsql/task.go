@@ -10,6 +10,24 @@ import (
 // so that a plan of a run that is not there yet can say "<run>".
 func HelperTable(run, name string) string { return "helper_" + run + "_" + name }
 
+// OfRun is a fragment as it is said in a job that takes a run back: {{helper x}} is the table that the run built, and
+// {{scope}} what the run's scope was, since that job's own is another. What else it holds stays.
+func OfRun(sql, run, scope string) (string, error) {
+	return Expand(sql, func(d Directive) (string, error) {
+		switch d.Name {
+		case "helper":
+			return Ident("pgbackfill", HelperTable(run, d.Arg)), nil
+		case "scope":
+			if scope == "" {
+				return "(true)", nil
+			}
+			of, err := OfRun(scope, run, "")
+			return "(" + of + "\n)", err
+		}
+		return d.String(), nil
+	})
+}
+
 // Once is SQL of a job's that is done once, filled in: its parameters bound, and {{helper x}} replaced.
 func (s Scope) Once(name, sql string) (Statement, error) {
 	f := s.filling(Part{})
