@@ -49,6 +49,10 @@ type Options struct {
 	Transforms map[string]TransformFunc
 	// Quarantine keeps the rows aside that cannot be changed; nil is none: the first such row stops the run.
 	Quarantine Quarantine
+	// Prepared is called by each process after prepare and helpers, and before its first chunk, with the plan that is made
+	// then: so that what is to surround the chunks (undo: capture, dual_write) is about what they have made. It must
+	// bear being called again; nil does nothing.
+	Prepared func(context.Context, *Plan) error
 	// Observer is told what happens; nil is nobody.
 	Observer Observer
 	// Clamp lowers a pace to what the operator allows; nil allows all.
@@ -143,7 +147,11 @@ func newEngine(o Options) (*engine, error) {
 	if plan.run == 0 {
 		plan.run = o.Run
 	}
-	sql, err := statementsOf(&plan)
+	statements := statementsOf
+	if plan.Pending { // a column that prepare makes is not there yet
+		statements = (*Plan).firstStatements
+	}
+	sql, err := statements(&plan)
 	if err != nil {
 		return nil, err
 	}

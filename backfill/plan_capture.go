@@ -2,6 +2,7 @@ package backfill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -65,6 +66,11 @@ func (w *written) assigns(set []Assignment) {
 func (pl *planning) readTarget(ctx context.Context, c *Command) error {
 	t, err := catalog.ReadTable(ctx, pl.conn, pl.plan.Server, c.Target.Schema, c.Target.Name)
 	if err != nil {
+		var missing *catalog.Problem
+		if pl.tolerant() && errors.As(err, &missing) && missing.Missing {
+			pl.unresolved("undo: capture: %s", missing.Found)
+			return nil
+		}
 		return pl.problem("undo: capture keeps the rows of every table that is written", err)
 	}
 	at := slices.IndexFunc(pl.captured, func(w *written) bool { return w.table.OID == t.OID })

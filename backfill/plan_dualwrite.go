@@ -42,6 +42,10 @@ func (pl *planning) planDualWrite(ctx context.Context) error {
 		if !errors.As(err, &server) || pgerr.Class(err) == pgerr.Retry {
 			return err
 		}
+		if pl.later("dual_write", err) {
+			_, err = exchange(ctx, pl.conn.PgConn(), pgsql.Statement{Name: "rollback", SQL: "ROLLBACK TO SAVEPOINT pgbackfill"})
+			return err
+		}
 		return &Error{
 			Place: pl.at(job.DualWrite.Line), Found: "dual_write: by: trigger: PostgreSQL refuses what the trigger would compute", Err: describedError{err},
 			Remedy: "write it so that it is about one row of t, or dual_write: {by: application}", Kind: ErrInput,

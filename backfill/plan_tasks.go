@@ -231,11 +231,10 @@ func (pl *planning) helperInTheWay(err error) bool {
 
 // listStatements lists what is known of the statements where the walked table is not.
 func (pl *planning) listStatements(context.Context) error {
-	s, err := statementsOf(&Plan{Job: Job{Name: pl.plan.Job.Name, Settings: pl.plan.Job.Settings}, SearchPath: pl.plan.SearchPath, Constants: pl.plan.Constants})
+	s, err := pl.plan.firstStatements()
 	if err != nil {
 		return err
 	}
-	s.scope.Helpers = pl.plan.helperTables()
 	add := pl.plan.adder()
 	for _, part := range []TaskPart{PartPrepare, PartHelper} {
 		if err := s.plannedTasks(pl.plan, part, add); err != nil {
@@ -246,6 +245,13 @@ func (pl *planning) listStatements(context.Context) error {
 		add("each chunk, as it is written: what it becomes is known after prepare and helpers", pgsql.Statement{Name: part.name, SQL: part.SQL})
 	}
 	return s.plannedTasks(pl.plan, PartFinish, add)
+}
+
+// firstStatements are those that come before the first chunk, where what the chunks are about need not be there yet.
+func (p *Plan) firstStatements() (statements, error) {
+	s, err := statementsOf(&Plan{Job: Job{Name: p.Job.Name, Settings: p.Job.Settings}, SearchPath: p.SearchPath, Constants: p.Constants})
+	s.scope.Helpers = p.helperTables()
+	return s, err
 }
 
 // adder adds statements to the plan's list.

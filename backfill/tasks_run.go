@@ -42,6 +42,12 @@ func (e *engine) prepareRun(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	if o.Prepared != nil {
+		err := e.steadily(ctx, func(ctx context.Context) error { return o.Prepared(ctx, plan) })
+		if err != nil {
+			return err
+		}
+	}
 	e.plan, e.sql = plan, sql.of(plan, e.run) // nobody else is at work in this process
 	o.Plan = plan
 	if e.transforms, err = newTransforming(o); err != nil {
@@ -69,12 +75,6 @@ func (e *engine) planAgain(ctx context.Context) (*Plan, error) {
 		return nil, &Error{
 			Place: e.place(), Found: fmt.Sprintf("planned again after prepare, it is not run: [%s] %s: %s", f.ID, f.Title, f.Evidence),
 			Remedy: f.Remedy + "; then run it again", Kind: ErrInput,
-		}
-	}
-	if len(plan.Captures) != len(e.plan.Captures) || (plan.DualWrite == nil) != (e.plan.DualWrite == nil) {
-		return nil, &Error{
-			Place: e.plan.Job.Origin, Found: "undo: capture and dual_write: by: trigger are set up before prepare, and are about tables and columns that it makes",
-			Remedy: "make these in a migration before the run", Kind: ErrInput,
 		}
 	}
 	_, err = e.tasks.Planned(ctx, plan)

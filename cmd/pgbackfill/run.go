@@ -102,11 +102,13 @@ func (a *app) carryOut(ctx context.Context, connect backfill.Connect, plan *back
 		return err
 	}
 	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }() // what it was for is done, or has failed already
-	if err := p.Capture(ctx, plan.CapturesOf(p.ID())); err != nil {
-		return err
+	if !plan.Pending { // else what is to be kept is known after prepare
+		if err := p.Capture(ctx, plan.CapturesOf(p.ID())); err != nil {
+			return err
+		}
 	}
 	err = a.work(ctx, connect, plan, p, file, o)
-	if len(plan.Captures) > 0 {
+	if u := plan.Job.Undo; u != nil && u.Capture {
 		a.release(context.WithoutCancel(ctx), p.Run)
 	}
 	return err
@@ -287,19 +289,6 @@ func (a *app) startRun(ctx context.Context, connect backfill.Connect, plan *back
 	return p, store, nil
 }
 
-// begin makes sure of what must be there before a run is: the schema, and the trigger that the job asks for. Whatever is
-// written from then on, behind the walk too, the trigger computes.
-func (a *app) begin(ctx context.Context, conn *pgx.Conn, plan *backfill.Plan) error {
-	if plan.DualWrite == nil {
-		return a.install(ctx, conn)
-	}
-	done, err := a.ensureDualWrite(ctx, conn, plan, a.dualWriteOptions(plan.Pace))
-	if err == nil && done != checkpoint.InstalledAlready {
-		a.note("note", fmt.Sprintf("the dual-write trigger is %s on %s", done, plan.Table.Quoted))
-	}
-	return err
-}
-
 func (a *app) makeRun(ctx context.Context, store *checkpoint.Store, plan *backfill.Plan, earlier *checkpoint.RunInfo, o runOptions) (part, error) {
 	var newest backfill.RunID
 	if earlier != nil {
@@ -368,7 +357,7 @@ func (a *app) work(ctx context.Context, connect backfill.Connect, plan *backfill
 	summary, err := backfill.Work(ctx, backfill.Options{
 		Run: run.ID(), Plan: plan, Process: run.Process(), Resumed: run.resumed, Joined: run.joined,
 		Connect: connect, Ledger: run, Segments: run, Control: run, Tasks: run, Quarantine: run, Throttle: limit, Programs: a.programs(),
-		Observer: show.observe, Abort: a.abort, MaxChunks: int64(o.maxChunks),
+		Prepared: a.prepared(connect, run.Run, show.warn), Observer: show.observe, Abort: a.abort, MaxChunks: int64(o.maxChunks),
 		Clamp: func(p backfill.Pace) backfill.Pace { p, _ = a.cfg.Clamp(p); return p },
 	})
 	show.close()
