@@ -54,8 +54,7 @@ func undoJob(t *testing.T, job backfill.Job, run backfill.RunID, key []pgsql.Key
 }
 
 // What a run has walked is taken back, each row once, and nothing else: neither what it had not come to nor what
-// came above it since. Made to fail: with Covered ignored (a where of true) rows that were not walked got n = -1; with
-// the fence left out of BeginUndo the worker that slept counted on afterwards.
+// came above it since. Made to fail: with Covered ignored (a where of true) the row that came above the run lost one too.
 func TestUndoBySetTakesBackWhatWasWalked(t *testing.T) {
 	t.Parallel()
 	for name, most := range map[string]int64{"finished": 0, "a part": 7} {
