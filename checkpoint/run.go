@@ -35,6 +35,15 @@ func (r *Run) Job() string { return r.job }
 // Process is the name under which this process is known to the others.
 func (r *Run) Process() string { return r.store.process }
 
+// Part is what this process needs to take part in the run, as far as it is here: the rest is for the caller to set,
+// Throttle in any case.
+func (r *Run) Part(plan *backfill.Plan, resumed bool) backfill.Options {
+	return backfill.Options{
+		Run: r.id, Plan: plan, Process: r.Process(), Resumed: resumed, Connect: r.store.link.connect,
+		Ledger: r, Segments: r, Control: r, Tasks: r, Quarantine: r,
+	}
+}
+
 func (r *Run) place() string { return fmt.Sprintf("run %d of %s", r.id, r.job) }
 
 // failed says what was being done when err came.

@@ -114,6 +114,31 @@ func (s *Store) Create(ctx context.Context, plan *backfill.Plan) (run *Run, crea
 	return s.createAfter(ctx, plan, nil)
 }
 
+// Begin is all that a program needs to begin with a plan, or to go on: it makes a run as [Store.Create] does, and where there
+// is an unfinished one of the same job, it is compared ([Compare], [Changed]) and the plan is made to go on as that one
+// began. What the job keeps for its undo is set up. The work itself is [backfill.Work] of [Run.Part].
+func (s *Store) Begin(ctx context.Context, plan *backfill.Plan) (run *Run, resumed bool, err error) {
+	run, created, err := s.Create(ctx, plan)
+	if err != nil {
+		return nil, false, err
+	}
+	if !created {
+		info, err := s.Find(ctx, plan.Job.Name)
+		if err == nil {
+			err = Changed(info, Compare(info, plan, s.version))
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		info.Resume(plan)
+		run = s.Attach(info)
+	}
+	if err := run.Capture(ctx, plan.CapturesOf(run.ID())); err != nil {
+		return nil, false, err
+	}
+	return run, !created, nil
+}
+
 // CreateAfter is [Store.Create] for a process that has looked before and found the newest run of the
 // job to be newest, and over; 0 where it found none. Where another one was made since, and has ended
 // already, nothing is made and the error is [ErrOvertaken]: what was decided from what was seen is to

@@ -50,28 +50,22 @@ func run(ctx context.Context, dsn string) error {
 		return err
 	}
 	defer store.Close(context.WithoutCancel(ctx))
-	run, created, err := store.Create(ctx, plan) // or the unfinished one of this job
+	run, resumed, err := store.Begin(ctx, plan)
 	if err != nil {
 		return err
 	}
-	if !created {
-		if err := resumed(ctx, store, plan); err != nil {
-			return err
+	limit, err := throttle.NewRate(plan.Pace.Rate)
+	if err != nil {
+		return err
+	}
+	part := run.Part(plan, resumed)
+	part.Throttle = limit
+	part.Observer = func(e backfill.Event) {
+		if c, ok := e.(backfill.ChunkCommitted); ok {
+			fmt.Printf("segment %d: %d rows\n", c.Chunk.Segment, c.Chunk.RowsSeen)
 		}
 	}
-	limit, err := throttle.NewRate(0)
-	if err != nil {
-		return err
-	}
-	summary, err := backfill.Work(ctx, backfill.Options{
-		Run: run.ID(), Plan: plan, Process: run.Process(), Resumed: !created,
-		Connect: connect, Ledger: run, Segments: run, Control: run, Throttle: limit,
-		Observer: func(e backfill.Event) {
-			if c, ok := e.(backfill.ChunkCommitted); ok {
-				fmt.Printf("segment %d: %d rows\n", c.Chunk.Segment, c.Chunk.RowsSeen)
-			}
-		},
-	})
+	summary, err := backfill.Work(ctx, part)
 	if err != nil {
 		return err
 	}
@@ -97,17 +91,4 @@ func planned(ctx context.Context, connect backfill.Connect, job backfill.Job) (*
 		return nil, err
 	}
 	return plan, checkpoint.Install(ctx, conn, checkpoint.InstallOptions{})
-}
-
-// resumed lets the plan go on as the run began, unless something has changed since.
-func resumed(ctx context.Context, store *checkpoint.Store, plan *backfill.Plan) error {
-	info, err := store.Find(ctx, plan.Job.Name)
-	if err != nil {
-		return err
-	}
-	if err := checkpoint.Changed(info, checkpoint.Compare(info, plan, "")); err != nil {
-		return err
-	}
-	info.Resume(plan)
-	return nil
 }

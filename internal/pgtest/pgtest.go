@@ -17,6 +17,7 @@ package pgtest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -201,6 +202,29 @@ func (db *DB) Server() *localpg.Cluster { return db.cluster }
 
 // DSN is a connection string for the superuser.
 func (db *DB) DSN() string { return db.cluster.DSN(db.name) }
+
+// Example makes a database for a documented example, which has no test to belong to: where it is, and what drops it.
+// Whatever goes wrong is a panic.
+func Example(setup string) (dsn string, drop func()) {
+	c, err := shared()
+	if err != nil {
+		panic(err)
+	}
+	ctx, name := context.Background(), databaseName("example")
+	run := func(dsn, sql string) {
+		conn, err := pgconn.Connect(ctx, dsn)
+		if err == nil {
+			_, err = conn.Exec(ctx, sql).ReadAll()
+			err = errors.Join(err, conn.Close(ctx))
+		}
+		if err != nil {
+			panic(fmt.Sprintf("%s: %v", sql, err))
+		}
+	}
+	run(c.DSN("postgres"), "CREATE DATABASE "+name+" TEMPLATE template0")
+	run(c.DSN(name), setup)
+	return c.DSN(name), func() { run(c.DSN("postgres"), "DROP DATABASE "+name+" WITH (FORCE)") }
+}
 
 // Role makes a role that can log in, with further attributes such as "BYPASSRLS" or "IN ROLE pg_monitor", and gives its
 // name and its connection string. It owns nothing, and what the test grants it goes with the database.
