@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 
@@ -36,11 +37,14 @@ func (r *Run) Job() string { return r.job }
 func (r *Run) Process() string { return r.store.process }
 
 // Part is what this process needs to take part in the run, as far as it is here: the rest is for the caller to set,
-// Throttle in any case.
+// Throttle in any case. What the job keeps for its undo is set up after its prepare, where it has one.
 func (r *Run) Part(plan *backfill.Plan, resumed bool) backfill.Options {
 	return backfill.Options{
 		Run: r.id, Plan: plan, Process: r.Process(), Resumed: resumed, Connect: r.store.link.connect,
 		Ledger: r, Segments: r, Control: r, Tasks: r, Quarantine: r,
+		Prepared: func(ctx context.Context, plan *backfill.Plan) error {
+			return r.Capture(ctx, plan.CapturesOf(r.id))
+		},
 	}
 }
 

@@ -133,10 +133,10 @@ func (s *Store) Begin(ctx context.Context, plan *backfill.Plan) (run *Run, resum
 		info.Resume(plan)
 		run = s.Attach(info)
 	}
-	if err := run.Capture(ctx, plan.CapturesOf(run.ID())); err != nil {
-		return nil, false, err
+	if !plan.Pending { // else what is to be kept is known after prepare
+		err = run.Capture(ctx, plan.CapturesOf(run.ID()))
 	}
-	return run, !created, nil
+	return run, !created, err
 }
 
 // CreateAfter is [Store.Create] for a process that has looked before and found the newest run of the
