@@ -93,8 +93,11 @@ type engine struct {
 	maxChunks int64
 	// closing is set from the time on when the closing sweep is waited for.
 	closing atomic.Bool
-	// rounds counts the sweeps of a heap walk that this process has found necessary.
-	rounds int
+	// rounds counts the sweeps of a heap walk that this process has found necessary, walkDone is where transactions were when it first
+	// looked for rows that its walk had missed, and writtenSince how many rows do not hold their new values that later ones wrote.
+	rounds       int
+	walkDone     string
+	writtenSince atomic.Int64
 	// undoing is set where it is not a run that is worked on but its undo.
 	undoing bool
 	// preparing is set until the plan is one that can be run.
@@ -363,7 +366,7 @@ func (e *engine) summary(ctx context.Context, err error) Summary {
 }
 
 func (e *engine) totals(ctx context.Context) (Summary, error) {
-	s := Summary{Run: e.run, Job: e.plan.Job.Name, State: e.ordersNow().State, Retries: e.retries.Load()}
+	s := Summary{Run: e.run, Job: e.plan.Job.Name, State: e.ordersNow().State, Retries: e.retries.Load(), WrittenSince: e.writtenSince.Load()}
 	for pass := PassWalk; pass <= max(PassSweep, e.ordersNow().Pass); pass++ {
 		list, err := e.segments.List(ctx, pass)
 		if err != nil {

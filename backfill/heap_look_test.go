@@ -2,7 +2,6 @@ package backfill_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -133,28 +132,6 @@ func TestHeapLookIsPaused(t *testing.T) {
 	db.Exec("UPDATE pgbackfill.runs SET desired = 'running', desired_reason = ''")
 	w.finished()
 	doubled(t, db, 600)
-}
-
-// A run that gave up because something undid what it did goes on once that is mended, as it says.
-//
-// Made to fail: with the sweeps counted over the run's whole life it gives up again at once.
-func TestHeapWalkGoesOnOnceMended(t *testing.T) {
-	t.Parallel()
-	db := installed(t, keyless(50))
-	plan := byHeap(t, db, doubling())
-	spoiled := join(t, db, plan, part{observer: atLook(func(int) { db.Exec("UPDATE w SET n = -1 WHERE id = 7") })})
-	if _, err := spoiled.wait(); !errors.Is(err, backfill.ErrIncomplete) {
-		t.Fatalf("the run ended with %v", err)
-	}
-	s := join(t, db, plan, part{}).finished()
-	doubled(t, db, 50)
-	info, err := spoiled.store.Newest(t.Context(), plan.Job.Name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.SweepChanged < 6 || info.Totals.SweepChanged != s.SweepChanged {
-		t.Errorf("sweeps changed %d rows, and status says %d", s.SweepChanged, info.Totals.SweepChanged)
-	}
 }
 
 // The size of chunks is found also where it is no whole number of pages.

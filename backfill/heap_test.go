@@ -209,22 +209,88 @@ func TestHeapWalkOfATableThatIsRewritten(t *testing.T) {
 	doubled(t, db, 1501)
 }
 
-// Where something undoes what the job does, the run does not sweep for ever and does not say that it is finished.
+// An application that goes on inserting rows without the new value, or sets one back, does not keep a run alive: what was there when the
+// walk was done is done, and what was written later is counted, for dual writes to fill.
 //
-// Made to fail: with no bound it sweeps until the test gives up; with the bound alone it says finished.
-func TestHeapWalkThatIsUndone(t *testing.T) {
+// Made to fail: with rows written since counted like the others, the run is incomplete after five sweeps; with no sweep for them, the rows of the
+// second look are left out too.
+func TestHeapWalkWhileRowsAreInserted(t *testing.T) {
 	t.Parallel()
 	db := installed(t, keyless(50))
-	w := join(t, db, byHeap(t, db, sets("w", map[string]string{"n": "t.x * 2"})), part{observer: func(e backfill.Event) {
-		if e, ok := e.(backfill.Waiting); ok && strings.HasPrefix(e.Reason, "looking whether") {
-			db.Exec("UPDATE w SET n = -1 WHERE id = 7")
-		}
-	}})
-	_, err := w.wait()
-	if !errors.Is(err, backfill.ErrIncomplete) || !strings.Contains(err.Error(), "undoes what the job does") {
+	w := join(t, db, byHeap(t, db, doubling()), part{observer: atLook(func(nth int) {
+		db.Exec("INSERT INTO w SELECT i, i FROM generate_series(1000 * $1::int + 1, 1000 * $1::int + 5) AS i", nth)
+		db.Exec("UPDATE w SET n = -1 WHERE id = 7")
+	})})
+	s := w.finished()
+	if left := pgtest.One[string](db, "SELECT string_agg(id::text, ',' ORDER BY id) FROM w WHERE n IS DISTINCT FROM x * 2"); left != "7,3001,3002,3003,3004,3005" || s.WrittenSince != 6 {
+		t.Errorf("rows %s do not hold their new values; the run counts %d", left, s.WrittenSince)
+	}
+	if sweeps := pgtest.One[int](db, "SELECT count(DISTINCT pass) FROM pgbackfill.segments WHERE pass >= 3"); sweeps != 2 {
+		t.Errorf("there were %d sweeps", sweeps)
+	}
+}
+
+// A trigger that changes what the job writes, or keeps it back, leaves the run incomplete, with the rows counted and the trigger named; plan
+// says that it will be looked.
+//
+// Made to fail: with the rows that the walk has seen not looked at, both runs are finished.
+func TestHeapWalkThatATriggerOverrides(t *testing.T) {
+	t.Parallel()
+	for name, does := range map[string]string{"changed": "NEW.n := -1", "kept back": "RETURN NULL"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := installed(t, keyless(50), "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id = 7 THEN "+does+"; END IF; RETURN NEW; END $$",
+				"CREATE TRIGGER spoil BEFORE UPDATE ON w FOR EACH ROW EXECUTE FUNCTION spoil()")
+			plan := byHeap(t, db, doubling())
+			_, err := join(t, db, plan, part{}).wait()
+			if !errors.Is(err, backfill.ErrIncomplete) || !strings.Contains(err.Error(), "1 row that the run has changed") || !strings.Contains(err.Error(), "trigger spoil on public.w") {
+				t.Errorf("the run ended with %v", err)
+			}
+			for _, f := range plan.Findings {
+				if f.ID == "trigger-fires" && !strings.Contains(f.Remedy, "compares every row at its end") {
+					t.Errorf("the finding says: %s", f.Remedy)
+				}
+			}
+			// Where the values cannot be told again, there is nothing to compare with.
+			job := doubling()
+			job.UpdateStep().Set[0].Value.SQL = "t.x * 2 + 0 * extract(epoch FROM now())::int"
+			job.Name = "moment"
+			if plan := byHeap(t, db, job); len(plan.Overriding) > 0 {
+				t.Errorf("%v would be compared with the time of day", plan.Overriding)
+			}
+		})
+	}
+}
+
+// Where a row that the walk answers for cannot be swept, the run does not sweep for ever and does not say that it is finished; when that is mended
+// it goes on, as it says.
+//
+// Made to fail: with no bound it sweeps until the test gives up; with the bound alone it says finished; with the sweeps counted over the run's
+// whole life it gives up again at once.
+func TestHeapWalkThatCannotSweep(t *testing.T) {
+	t.Parallel()
+	db := installed(t, keyless(50), `CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id = 7 AND NEW.n > 0 THEN RETURN NULL; END IF; RETURN NEW; END $$`,
+		"CREATE TRIGGER spoil BEFORE UPDATE ON w FOR EACH ROW EXECUTE FUNCTION spoil()")
+	plan := byHeap(t, db, doubling())
+	db.Exec("UPDATE w SET pad = '' WHERE id = 7")
+	spoiled := join(t, db, plan, part{})
+	_, err := spoiled.wait()
+	if !errors.Is(err, backfill.ErrIncomplete) || !strings.Contains(err.Error(), "after 5 sweeps") {
 		t.Errorf("the run ended with %v", err)
 	}
 	if state := pgtest.One[string](db, "SELECT state FROM pgbackfill.runs"); state == "finished" {
 		t.Error("the run says that it is finished")
+	}
+	db.Exec("DROP TRIGGER spoil ON w")
+	resumed := byHeap(t, db, doubling())
+	resumed.Heap, resumed.Segments = plan.Heap, nil
+	s := join(t, db, resumed, part{}).finished()
+	doubled(t, db, 50)
+	info, err := spoiled.store.Newest(t.Context(), plan.Job.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.SweepChanged != 1 || info.Totals.SweepChanged != 1 {
+		t.Errorf("sweeps changed %d rows, and status says %d", s.SweepChanged, info.Totals.SweepChanged)
 	}
 }

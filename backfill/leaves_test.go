@@ -81,10 +81,19 @@ func TestHeapWalkOfRowsThatChangePartition(t *testing.T) {
 	}
 }
 
-// stopped starts a run that stands still when it has committed its first chunk, does something to the table, and lets it end.
+// stopped starts a run that stands still when it has committed its first chunk, in the middle of a segment, does something to the table,
+// and lets it end. Each partition is one segment.
 func stopped(t *testing.T, db *pgtest.DB, plan *backfill.Plan, meanwhile ...string) *worked {
 	t.Helper()
 	plan.Pace.Workers, plan.Pace.ChunkRows = 1, 40
+	plan.Segments = nil
+	for _, l := range plan.Heap.Leaves {
+		if l.Blocks > 0 {
+			plan.Segments = append(plan.Segments, backfill.Segment{
+				No: len(plan.Segments) + 1, Pass: backfill.PassWalk, Leaf: l.OID, Range: backfill.KeyRange{Through: backfill.Key{fmt.Sprintf("(%d,0)", l.Blocks)}},
+			})
+		}
+	}
 	observe, reached, goOn := stopper(1)
 	w := join(t, db, plan, part{observer: observe})
 	<-reached

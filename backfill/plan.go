@@ -24,6 +24,9 @@ type Plan struct {
 	Unique bool `json:"unique"`
 	// Heap describes the pages of a walk in physical order; nil is a walk by key.
 	Heap *HeapWalk `json:"heap,omitempty"`
+	// Overriding are the triggers and rules of others that may change what a walk in physical order writes, or keep it back, where its look
+	// at the end therefore compares the rows too that the walk has seen; none is where nothing may, or the values cannot be told again.
+	Overriding []string `json:"overriding,omitempty"`
 	// LockFirst is set where the change reads more than the row itself: its rows are locked by
 	// a statement of their own first.
 	LockFirst bool `json:"lock_first"`

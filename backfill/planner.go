@@ -66,7 +66,7 @@ func (p Planner) Plan(ctx context.Context, conn *pgx.Conn, job Job, pace Pace) (
 	case pl.blank: // there is nothing to look at yet
 		err = pl.all(ctx, pl.listStatements, pl.look)
 	default:
-		err = pl.all(ctx, pl.readTransform, pl.proveNulls, pl.prepare, pl.planDualWrite, pl.estimate, pl.cut, pl.explain, pl.look)
+		err = pl.all(ctx, pl.readTransform, pl.proveNulls, pl.readOverriding, pl.prepare, pl.planDualWrite, pl.estimate, pl.cut, pl.explain, pl.look)
 		pl.fingerprint()
 	}
 	if err != nil {

@@ -1,7 +1,9 @@
 package backfill
 
 import (
+	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -21,10 +23,45 @@ func (pl *planning) firing() []catalog.Trigger {
 	return list
 }
 
+// moments are functions whose value is that of the moment, or of the connection, though the server does not call all of them volatile.
+var moments = regexp.MustCompile(`(?i)\b(now|transaction_timestamp|statement_timestamp|age|current_setting|inet_\w+|txid_\w+|pg_\w+)\s*\(|\b(current_|localtime|session_user)`)
+
+// readOverriding finds what may change the values of a walk in physical order on their way, or keep them back, where the values can be
+// told again: from the row alone, and the same at any time.
+func (pl *planning) readOverriding(context.Context) error {
+	p := pl.plan
+	told := !p.LockFirst && !slices.ContainsFunc(pl.functions, func(f catalog.Function) bool {
+		return f.Volatility == "volatile" || !f.BuiltIn && f.Volatility != "immutable"
+	}) &&
+		!slices.ContainsFunc(p.Job.exprs(), func(e Expr) bool { return moments.MatchString(e.SQL) })
+	if p.Heap == nil || !told {
+		return nil
+	}
+	_, deletes := p.Job.writesOf()
+	for _, t := range p.Table.Triggers {
+		if t.Enabled && t.Before && t.ForEach == "row" && !ours(t) && (deletes && t.OnDelete || !deletes && slices.ContainsFunc(pl.firing(), func(f catalog.Trigger) bool { return f.Name == t.Name && f.Table == t.Table })) {
+			p.Overriding = append(p.Overriding, fmt.Sprintf("trigger %s on %s", t.Name, t.Table))
+		}
+	}
+	for _, rule := range p.Table.Rules {
+		p.Overriding = append(p.Overriding, "rule "+rule)
+	}
+	return nil
+}
+
 func (pl *planning) triggerFires() *noticed {
 	list := pl.firing()
 	if len(list) == 0 {
 		return nil
+	}
+	remedy := "make sure that what they do is wanted a second time for old rows (an updated_at, a notification, a queue), and cheap"
+	if slices.ContainsFunc(list, func(t catalog.Trigger) bool { return t.Before && t.ForEach == "row" }) {
+		remedy += "; one before each row may also change what is written, or keep it back: "
+		if len(pl.plan.Overriding) > 0 {
+			remedy += "the walk compares every row at its end"
+		} else {
+			remedy += "the run does not see that, only pgbackfill verify does"
+		}
 	}
 	names := make([]string, len(list))
 	for i, t := range list {
@@ -37,7 +74,7 @@ func (pl *planning) triggerFires() *noticed {
 	return &noticed{
 		"triggers fire for every row that is changed",
 		some(names),
-		"make sure that what they do is wanted a second time for old rows (an updated_at, a notification, a queue), and cheap",
+		remedy,
 	}
 }
 

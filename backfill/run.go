@@ -151,6 +151,9 @@ type Summary struct {
 	// Quarantined counts the rows that could not be changed and are aside: where there are any, the run is incomplete,
 	// also where it is finished.
 	Quarantined int64 `json:"quarantined"`
+	// WrittenSince counts the rows that were written after a walk in physical order was done and do not hold their new values: dual
+	// writes should have filled them. Other walks do not look at such rows.
+	WrittenSince int64 `json:"written_since,omitempty"`
 	// Retries counts this process's chunks that had to be tried again.
 	Retries int64 `json:"retries"`
 	// Resumed is set where this process went on with a run, or joined one, and did not begin it.

@@ -194,7 +194,7 @@ func (r *recorder) runEnded(e backfill.RunEnded) {
 	}
 	z := r.at(level).Str("state", string(s.State)).Int64("chunks", s.Chunks).Int64("rows", s.RowsSeen).Int64("changed", s.RowsChanged).
 		Int64("sweep_changed", s.SweepChanged).Int64("unmatched", s.Unmatched).Int64("multiple", s.Multiple).
-		Int64("retries", s.Retries).Int64("quarantined", s.Quarantined).Float64("ms", milliseconds(s.Elapsed))
+		Int64("written_since", s.WrittenSince).Int64("retries", s.Retries).Int64("quarantined", s.Quarantined).Float64("ms", milliseconds(s.Elapsed))
 	reason := s.Reason
 	if e.Err != nil {
 		reason = pgerr.Describe(e.Err)

@@ -18,6 +18,9 @@ func SetSnapshot(id string) Statement {
 	return Statement{Name: "snapshot", SQL: "SET TRANSACTION SNAPSHOT " + Literal(id)}
 }
 
+// Now is where transactions are: those that have written nothing yet come at or after it.
+var Now = Statement{Name: "now", SQL: "SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())"}
+
 // Pages says how many pages a table has, which file they are in, and the oldest transaction that was open when the
 // snapshot was taken that the statement looks with.
 func Pages(table uint32) Statement {
@@ -32,15 +35,33 @@ func Pages(table uint32) Statement {
 
 // Checkable is a step that can tell the rows it would still have to change.
 type Checkable interface {
-	// Missed asks whether the part holds one.
+	// Missed counts those of the part: those that a sweep is to change; those that were written since [Part.Since]; and, with [Part.All],
+	// those that a sweep passes by, since the walk has seen them as they are.
 	Missed(p Part) (Statement, error)
 }
 
-// Missed asks whether a row in scope does not hold its new values.
+const missedCounts = `SELECT pg_catalog.count(*) FILTER (WHERE pgbackfill_written AND NOT pgbackfill_since),
+       pg_catalog.count(*) FILTER (WHERE pgbackfill_written AND pgbackfill_since),
+       pg_catalog.count(*) FILTER (WHERE NOT pgbackfill_written)`
+
+// told are the columns that tell the rows apart that [Checkable] counts.
+func (f *filling) told() string {
+	since, written := "false", "true"
+	if f.part.Since != "" {
+		since = fmt.Sprintf("pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) pg_catalog.age(%s::pg_catalog.xid8::pg_catalog.xid)", f.b.Bind("since", Text(f.part.Since)))
+	}
+	if f.part.All && f.part.Sweep != 0 {
+		written = f.written()
+	}
+	return fmt.Sprintf("%s AS pgbackfill_since,\n         %s AS pgbackfill_written", since, written)
+}
+
+// Missed counts the rows in scope that do not hold their new values.
 func (c Change) Missed(p Part) (Statement, error) {
 	f := c.filling(p)
 	var b strings.Builder
-	fmt.Fprintf(&b, "WITH pgbackfill_scoped AS MATERIALIZED (\n  SELECT t.*\n  FROM %s AS t\n  WHERE %s\n)\nSELECT EXISTS (\n  SELECT FROM ", c.Table, f.scoped())
+	told := f.told()
+	fmt.Fprintf(&b, "WITH pgbackfill_scoped AS MATERIALIZED (\n  SELECT t.*,\n         %s\n  FROM %s AS t\n  WHERE %s\n)\n%s\nFROM ", told, c.Table, f.scoped(), missedCounts)
 	if c.WholeRow != nil {
 		b.WriteString(c.wholeRow())
 	} else {
@@ -51,14 +72,15 @@ func (c Change) Missed(p Part) (Statement, error) {
 		fmt.Fprintf(&b, ",\n       %s", f.fill(c.From))
 		where = fmt.Sprintf("(%s\n) AND ", f.fill(c.Join))
 	}
-	fmt.Fprintf(&b, "\n  WHERE %s(%s))", where, c.differs(func(i int) string { return "(" + f.fill(c.Set[i].Expr) + "\n)" }))
+	fmt.Fprintf(&b, "\nWHERE %s(%s)", where, c.differs(func(i int) string { return "(" + f.fill(c.Set[i].Expr) + "\n)" }))
 	return Statement{Name: "missed", SQL: b.String(), Args: f.b.Args()}, f.err
 }
 
-// Missed asks whether a row is left in scope.
+// Missed counts the rows that are left in scope.
 func (d Delete) Missed(p Part) (Statement, error) {
 	f := d.filling(p)
-	sql := fmt.Sprintf("SELECT EXISTS (\n  SELECT FROM %s AS t\n  WHERE %s)", d.Table, f.scoped())
+	told := f.told()
+	sql := fmt.Sprintf("%s\nFROM (\n  SELECT %s\n  FROM %s AS t\n  WHERE %s) AS t", missedCounts, told, d.Table, f.scoped())
 	return Statement{Name: "missed", SQL: sql, Args: f.b.Args()}, f.err
 }
 

@@ -28,6 +28,10 @@ type Part struct {
 	// Walked are, in a sweep, the transactions of the chunks that walked the range: the answer to [Walk.Walkers].
 	// Nil is none.
 	Walked []byte
+	// Since, for [Checkable], is a transaction: what it and later ones wrote is counted apart. "" is none. All counts the rows too
+	// that a sweep passes by.
+	Since string
+	All   bool
 	// Members fixes the chunk's rows; nil is those that are in scope when a statement looks.
 	Members *Members
 	// Out is what {{out}} stands for; nil where nothing was computed.
@@ -147,7 +151,7 @@ func (f *filling) scope() string {
 		return f.members("t")
 	}
 	var parts []string
-	if f.part.Sweep != 0 {
+	if f.part.Sweep != 0 && !f.part.All {
 		parts = append(parts, f.written())
 	}
 	if where := f.where(); where != "" {

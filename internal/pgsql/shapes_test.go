@@ -160,7 +160,12 @@ func TestShapes(t *testing.T) {
 			}
 			p.Sweep, p.Walked, p.Reading = 7, []byte("{101}"), true
 			missed, err := c.Missed(p)
-			return append(changes, missed, pgsql.Pages(16384), walk(place).Keep(), pgsql.SetSnapshot("00000003-1")), err
+			if err != nil {
+				return nil, err
+			}
+			p.Since, p.All = "1234", true
+			since, err := c.Missed(p)
+			return append(changes, missed, since, pgsql.Pages(16384), walk(place).Keep(), pgsql.SetSnapshot("00000003-1")), err
 		},
 		"missed_joined": func() ([]pgsql.Statement, error) {
 			s, err := joined.Missed(part(two))

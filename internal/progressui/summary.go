@@ -75,6 +75,9 @@ func notDone(s backfill.Summary, err error) []string {
 	if s.Quarantined > 0 {
 		lines = append(lines, human.Plural(s.Quarantined, "row")+" quarantined: they could not be changed, and are as they were")
 	}
+	if s.WrittenSince > 0 {
+		lines = append(lines, human.Plural(s.WrittenSince, "row")+" written after the walk was done, without the new values: dual writes must fill these, verify shows which")
+	}
 	if s.Unmatched > 0 {
 		lines = append(lines, human.Plural(s.Unmatched, "row")+" in scope matched by nothing in `from`: unchanged")
 	}
