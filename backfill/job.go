@@ -148,6 +148,8 @@ type Command struct {
 	Target TableName `json:"-"`
 	// Written are the columns of Target that it assigns or inserts, where it names them.
 	Written []string `json:"-"`
+	// Assigned are those of them that rows get a value of which are there already, by UPDATE, ON CONFLICT DO UPDATE or MERGE.
+	Assigned []string `json:"-"`
 	// Rereads are the columns that it assigns and that the assigned values are computed from: done twice, they may
 	// change twice. Calls are the functions that these values call.
 	Rereads []string `json:"-"`

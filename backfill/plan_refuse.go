@@ -68,8 +68,8 @@ func (pl *planning) refuseSteps() []error {
 	var list []error
 	p := pl.plan
 	for _, step := range p.Job.Steps {
-		if c := step.SQL; c != nil && c.Kind == "update" && pl.targets(c) {
-			for _, column := range c.Written {
+		if c := step.SQL; c != nil && pl.targets(c) {
+			for _, column := range c.Assigned {
 				if pl.isKey(column) {
 					list = append(list, Inputf(pl.at(c.Line), "walk by another key, as in  key: other_column",
 						"step %s: column %s is part of the key that the table is walked by (%s); rows would move while they are walked", step.Name, column, p.WalkReason))
@@ -85,7 +85,7 @@ func (pl *planning) refuseSteps() []error {
 	}
 	for i, step := range p.Job.Steps {
 		later := slices.IndexFunc(p.Job.Steps[i+1:], func(s Step) bool { _, reads := s.readsChunk(); return reads })
-		moves := step.Update != nil || step.SQL != nil && (step.SQL.Kind == "update" || step.SQL.Kind == "merge") && pl.targets(step.SQL)
+		moves := step.Update != nil || step.SQL != nil && len(step.SQL.Assigned) > 0 && pl.targets(step.SQL)
 		if moves && later >= 0 {
 			line := 0
 			if step.SQL != nil {

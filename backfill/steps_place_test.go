@@ -11,7 +11,8 @@ import (
 // Where no key names a chunk's rows between its steps, their places do: a step that moves them before another one looks for
 // them is refused, and so is one that writes the key. A setting is refused under which a key is not read as it was written.
 //
-// Made to fail: without the refusals the runs finish, and the later steps have found no row.
+// Made to fail: without the refusals the runs finish, and the later steps have found no row; with only UPDATE looked at, an upsert and a merge
+// are planned that write the key.
 func TestStepsThatLoseTheirRows(t *testing.T) {
 	t.Parallel()
 	db := installed(t, `CREATE TABLE w (id int, k text, f float8 PRIMARY KEY, open bool, done int); CREATE INDEX ON w (k);
@@ -19,7 +20,7 @@ func TestStepsThatLoseTheirRows(t *testing.T) {
 	copied := "INSERT INTO log SELECT c.id FROM {{chunk}} AS c"
 	sql := func(job backfill.Job, step int, kind, target string, written ...string) backfill.Job {
 		c := job.Steps[step].SQL
-		c.Kind, c.Target, c.Written = kind, backfill.TableName{Name: target}, written
+		c.Kind, c.Target, c.Written, c.Assigned = kind, backfill.TableName{Name: target}, written, written
 		return job
 	}
 	keyed := func(job backfill.Job, key ...string) backfill.Job {
@@ -40,6 +41,9 @@ func TestStepsThatLoseTheirRows(t *testing.T) {
 		{"named by a key", "", does("p", "", "set open = false", copied)},
 		{"one that speaks of the chunk", "", keyed(does("w", "", "set open = false", "DELETE FROM log WHERE {{range log.k}}"), "k")},
 		{"the key", "part of the key", sql(does("p", "", "UPDATE p AS t SET id = t.id + 1000 WHERE {{range}}"), 0, "update", "p", "id")},
+		{"the key by an upsert", "part of the key", sql(does("p", "", "INSERT INTO p AS q SELECT c.id, c.open FROM {{chunk}} AS c ON CONFLICT (id) DO UPDATE SET id = q.id + 1000"), 0, "insert", "p", "id")},
+		{"the key by a merge", "part of the key", sql(does("p", "", "MERGE INTO p AS q USING {{chunk}} AS c ON q.id = c.id WHEN MATCHED THEN UPDATE SET id = q.id + 1000"), 0, "merge", "p", "id")},
+		{"an upsert before", "step 1", sql(keyed(does("w", "", "INSERT INTO w AS q (f, done) SELECT c.f, 1 FROM {{chunk}} AS c ON CONFLICT (f) DO UPDATE SET done = 1", copied), "k"), 0, "insert", "w", "done")},
 		{"digits", "extra_float_digits", under(does("w", "", "set open = false", copied), "extra_float_digits", "0")},
 		{"enough digits", "", under(does("w", "", "set open = false", copied), "extra_float_digits", "3")},
 	} {

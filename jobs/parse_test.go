@@ -211,7 +211,7 @@ func TestParseSteps(t *testing.T) {
 						SQL:      "-- the {{chunk}} is locked\nINSERT INTO user_details (user_id, bio)\nSELECT c.id, c.bio FROM {{chunk}} AS c\nON CONFLICT (user_id) DO UPDATE SET bio = EXCLUDED.bio",
 						Subquery: true, Columns: []string{"c.id", "c.bio", "excluded.bio"}, Templates: []string{"chunk"}, Line: 7,
 					},
-					Kind: "insert", Target: backfill.TableName{Name: "user_details"}, Written: []string{"user_id", "bio"},
+					Kind: "insert", Target: backfill.TableName{Name: "user_details"}, Written: []string{"user_id", "bio"}, Assigned: []string{"bio"},
 				}},
 				{Name: "step 2", Update: &backfill.Update{
 					Set:  []backfill.Assignment{{Column: "has_details", Value: backfill.Expr{SQL: "true", Line: 11}}},
@@ -237,7 +237,7 @@ func TestParseSteps(t *testing.T) {
 						"WHEN MATCHED THEN UPDATE SET id = s.id, name = s.tags[1:n] WHEN NOT MATCHED THEN INSERT (id, note) VALUES (s.id, ':x')",
 					Subquery: true, Columns: []string{"*", "t.id", "s.id", "s.tags", "n"}, Templates: []string{"range u", "scope"}, Line: 25,
 				},
-				Kind: "merge", Target: backfill.TableName{Schema: "public", Name: "copies"}, Written: []string{"id", "name", "note"},
+				Kind: "merge", Target: backfill.TableName{Schema: "public", Name: "copies"}, Written: []string{"id", "name", "note"}, Assigned: []string{"id", "name"},
 			}}},
 		},
 	}

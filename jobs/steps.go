@@ -142,6 +142,9 @@ func (r *reader) command(f file, s queryText, a around) *backfill.Command {
 		if !slices.Contains(out.Written, w.Column) {
 			out.Written = append(out.Written, w.Column)
 		}
+		if w.Assigned && !slices.Contains(out.Assigned, w.Column) {
+			out.Assigned = append(out.Assigned, w.Column)
+		}
 		if at, _ := p.offset(w.Offset); w.Assigned && slices.Contains(a.key, w.Column) && same(out.Target, f.Table.name) {
 			r.refuse(s.at(r, at), "`"+w.Column+"`, a column of the key", "columns outside the key", "a job may not write what its table is walked by: walk it by another key")
 		}
