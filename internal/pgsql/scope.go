@@ -194,13 +194,13 @@ func (f *filling) members(alias string) string {
 	}
 	arrays, match := make([]string, len(params)), make([]string, len(params))
 	for i, k := range f.Key {
-		arrays[i] = params[i] + "::" + k.Type + "[]"
-		match[i] = fmt.Sprintf("%s.%s OPERATOR(%s) m.pgbackfill_%d", alias, Ident(k.Name), k.Equal, i+1)
+		arrays[i] = params[i] + "::" + elements(k.Type, made(k.Type))
+		match[i] = fmt.Sprintf("%s.%s OPERATOR(%s) %s", alias, Ident(k.Name), k.Equal, element(fmt.Sprintf("m.pgbackfill_%d", i+1), k.Type, made(k.Type)))
 		if k.Collation != "" {
 			match[i] += " COLLATE " + k.Collation
 		}
 	}
-	if len(params) == 1 && f.Key[0].Collation == "" {
+	if len(params) == 1 && f.Key[0].Collation == "" && elements(f.Key[0].Type, made(f.Key[0].Type)) == f.Key[0].Type+"[]" {
 		return fmt.Sprintf("%s.%s OPERATOR(%s) ANY (%s)", alias, Ident(f.Key[0].Name), f.Key[0].Equal, arrays[0])
 	}
 	names := make([]string, len(params))

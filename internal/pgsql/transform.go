@@ -204,7 +204,7 @@ func (t Transform) source(f *filling, rows Rows, out *Out) (source, match string
 	var arrays, names, conditions []string
 	for i, typ := range types {
 		name := fmt.Sprintf("k%d", i)
-		arrays = append(arrays, f.b.Bind("row "+name, NullableTextArray(rows.Columns[i]))+"::"+elements(typ, false))
+		arrays = append(arrays, f.b.Bind("row "+name, NullableTextArray(rows.Columns[i]))+"::"+elements(typ, made(typ)))
 		names = append(names, name)
 		equal, collate := "pg_catalog.=", ""
 		if i > 0 && !t.ByRow {
@@ -213,7 +213,7 @@ func (t Transform) source(f *filling, rows Rows, out *Out) (source, match string
 				collate = " COLLATE " + c
 			}
 		}
-		conditions = append(conditions, fmt.Sprintf("%s OPERATOR(%s) %s%s", columns[i], equal, element("pgbackfill_out."+name, typ, false), collate))
+		conditions = append(conditions, fmt.Sprintf("%s OPERATOR(%s) %s%s", columns[i], equal, element("pgbackfill_out."+name, typ, made(typ)), collate))
 	}
 	if out != nil {
 		for i := range out.Values {
@@ -237,6 +237,9 @@ func elements(typ string, made bool) string {
 	}
 	return typ + "[]"
 }
+
+// made reports whether a full type, as a [KeyColumn] has it, is not one of the server's own.
+func made(typ string) bool { return strings.Contains(strings.TrimPrefix(typ, "pg_catalog."), ".") }
 
 func element(value, typ string, made bool) string {
 	if made || strings.HasSuffix(typ, "[]") {
