@@ -93,10 +93,10 @@ type engine struct {
 	maxChunks int64
 	// closing is set from the time on when the closing sweep is waited for.
 	closing atomic.Bool
-	// rounds counts the sweeps of a heap walk that this process has found necessary, walkDone is where transactions were when it first
-	// looked for rows that its walk had missed, and writtenSince how many rows do not hold their new values that later ones wrote.
+	// rounds counts the sweeps of a heap walk that this process has found necessary, owed are the rows that its walk must answer for, and
+	// writtenSince how many others do not hold their new values.
 	rounds       int
-	walkDone     string
+	owed         *owed
 	writtenSince atomic.Int64
 	// undoing is set where it is not a run that is worked on but its undo.
 	undoing bool

@@ -113,6 +113,23 @@ func (pl *planning) byHeap(ctx context.Context, reason string) error {
 	return nil
 }
 
+// identify finds the key by which rows are known again wherever they lie: one that the job does not write.
+func (pl *planning) identify() {
+	key, err := pl.plan.Table.ResolveKey(nil)
+	if err != nil || !key.Unique {
+		return
+	}
+	writes, _ := pl.plan.Job.writesOf()
+	var names []string
+	for _, k := range key.Parts {
+		if slices.Contains(writes, k.Name) {
+			return
+		}
+		names = append(names, k.Name)
+	}
+	pl.plan.Heap.Identity = names
+}
+
 // noHeap says why rows may not be walked in physical order; "" is that they may.
 func (pl *planning) noHeap() string {
 	job, t := pl.plan.Job, &pl.plan.Table
@@ -182,6 +199,7 @@ func (pl *planning) readLeaves(ctx context.Context) (why, remedy string, err err
 // cutHeap divides the pages.
 func (pl *planning) cutHeap() {
 	p := pl.plan
+	pl.identify()
 	if len(p.Heap.Leaves) > 0 {
 		pl.cutLeaves()
 	} else if p.Heap.Blocks > 0 {

@@ -21,6 +21,8 @@ type HeapWalk struct {
 	// Leaves are the tables of a partitioned one, which are walked one by one; Blocks is then the most that one of them has, RowsPerBlock
 	// what one page of each holds together, and Filenode 0.
 	Leaves []Leaf `json:"leaves,omitempty"`
+	// Identity are the columns of a unique key by which a row is known again wherever it lies; none is where there is no such key.
+	Identity []string `json:"identity,omitempty"`
 	// Horizon is the oldest transaction that was open before the pages were counted: what older ones wrote lies in
 	// the pages of the walk.
 	Horizon string `json:"horizon"`

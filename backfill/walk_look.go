@@ -1,9 +1,11 @@
 package backfill
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,13 +17,10 @@ import (
 )
 
 const (
-	// heapRounds is how many sweeps a process plans for rows that the walk must answer for. Rows that move while they are swept
-	// need another one.
+	// heapRounds is how many sweeps a process plans for a heap walk. Rows that move while they are swept need another one.
 	heapRounds = 5
-	// sinceRounds is how many it plans where all that is left was written since the walk was done. An application that goes on inserting
-	// would need them for ever. The second one is for a row that was there before, and that the application moved out of the way of the
-	// first: it would have to move again at the right moment, and is counted then.
-	sinceRounds = 2
+	// mostOwed is how many rows are kept in memory that the walk must answer for.
+	mostOwed = 200_000
 	// lookRows is how many rows one statement looks at that only reads, before it is known to take too long.
 	lookRows = 1_000_000
 	// keepEvery is how often the connection that keeps a snapshot says that it is there, well within the time after
@@ -34,8 +33,9 @@ const (
 // the transactions that wrote to the table are gone, one snapshot of all of it says whether a row was missed; where one
 // was, everything is swept, and looked at again.
 //
-// The walk answers for what was there when it was first looked. What was written later and does not hold its new values, dual
-// writes should have filled: it is counted.
+// The walk answers for what was there when it was done: the rows that the first look finds. What does not hold its new values later and is
+// none of these was written later, and dual writes should have filled it: it is counted. Rows are known again by a unique key; on a
+// table without one, the walk answers for every row that a look finds.
 func (e *engine) afterHeap(ctx context.Context, pass Pass) (Pass, []Segment, error) {
 	if err := e.mayWork(ctx, 0); err != nil {
 		return pass, nil, err
@@ -48,17 +48,17 @@ func (e *engine) afterHeap(ctx context.Context, pass Pass) (Pass, []Segment, err
 	if err != nil {
 		return pass, nil, err
 	}
-	behind, since := found.behind.Load(), found.since.Load()
-	if !e.sweepAgain(behind, since) {
-		e.writtenSince.Store(since)
+	behind := found.behind.Load()
+	if behind == 0 {
+		e.writtenSince.Store(found.since.Load())
 		return pass, nil, e.changedBack(found.seen.Load())
+	}
+	if e.owed == nil {
+		e.owed = found.owed()
 	}
 	next := max(pass+1, PassSweep)
 	if e.rounds++; e.rounds > heapRounds {
-		return pass, nil, &Error{
-			Place: e.place(), Found: fmt.Sprintf("after %d sweeps rows that were there when the walk was done still do not hold their new values (%s in the pages that were looked at)", heapRounds, human.Count(behind)),
-			Expected: "that a sweep changes them", Remedy: "look what keeps them from being changed: pgbackfill verify shows which they are; then run the job again", Kind: ErrIncomplete,
-		}
+		return pass, nil, e.sweptInVain(behind)
 	}
 	number := 0
 	for p := PassWalk; p <= pass; p++ {
@@ -74,9 +74,20 @@ func (e *engine) afterHeap(ctx context.Context, pass Pass) (Pass, []Segment, err
 	return next, e.plan.Heap.segments(next, found.blocks, parts, number+1), nil
 }
 
-// sweepAgain reports whether rows were found that another sweep is for.
-func (e *engine) sweepAgain(behind, since int64) bool {
-	return behind > 0 || since > 0 && e.rounds < sinceRounds
+// sweptInVain is the error of a run that finds rows to sweep again and again.
+func (e *engine) sweptInVain(behind int64) error {
+	found := fmt.Sprintf("after %d sweeps rows still do not hold their new values (%s in the part of the table that was looked at)", heapRounds, human.Count(behind))
+	if len(e.plan.Heap.Identity) == 0 {
+		found += "; without a unique key, those that came after the walk cannot be told from those that it has missed"
+	}
+	why := "an application goes on writing rows without the new values (have it write both), or changes rows faster than they are swept (run the job again when it has less to do)"
+	if len(e.plan.Overriding) > 0 {
+		why = some(e.plan.Overriding) + " may keep them from being changed; or " + why
+	}
+	return &Error{
+		Place: e.place(), Found: found, Expected: "that sweeps come to an end",
+		Remedy: why + "; pgbackfill verify shows which rows they are. Then run the job again", Kind: ErrIncomplete,
+	}
 }
 
 // changedBack is the error of a run of which so many rows are not as it has written or left them, though nobody has written them since.
@@ -114,10 +125,43 @@ func (e *engine) patientLook(ctx context.Context) (found *looked, err error) {
 
 // looked is what one snapshot of the table says: how many pages it has, and how many rows that do not hold their new values: those
 // that a sweep is to change, those that were written since the walk was done, and those that are as the run has left them.
-// Where another sweep is needed they are not counted to the end.
+// Where another sweep is needed they may not be counted to the end.
 type looked struct {
 	blocks              int64
 	behind, since, seen atomic.Int64
+	// now is where transactions were.
+	now string
+
+	mu sync.Mutex
+	// keys are those of the rows that a sweep is to change, nil where nobody asked or there are too many.
+	keys map[string]bool
+}
+
+// owed is what a walk must answer for.
+type owed struct {
+	// since is where transactions were when it was found out, and keys are those of the rows.
+	since string
+	keys  map[string]bool
+}
+
+// owed is what the look has found; nil where it cannot say which rows those are.
+func (l *looked) owed() *owed {
+	if l.keys == nil {
+		return nil
+	}
+	return &owed{since: l.now, keys: l.keys}
+}
+
+// add notes the key of a row that a sweep is to change.
+func (l *looked) add(key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.keys == nil {
+		return
+	}
+	if l.keys[key] = true; len(l.keys) > mostOwed {
+		l.keys = nil
+	}
 }
 
 // look counts the rows that do not hold their new values: in all of the table in one snapshot, which no row can dodge by
@@ -132,11 +176,14 @@ func (w *worker) look(ctx context.Context, rows int) (*looked, error) {
 		return nil, err
 	}
 	defer rollback(context.WithoutCancel(ctx), w.conn.PgConn())
-	found := &looked{}
+	found := &looked{now: answers[6].rows[0][0]}
 	found.blocks, _ = w.pagesIn(answers[4])
-	part := pgsql.Part{Reading: true, Since: w.walkDone, All: len(w.plan.Overriding) > 0}
-	if w.walkDone == "" { // nothing that this snapshot sees was written after it
-		w.walkDone = answers[6].rows[0][0]
+	part := pgsql.Part{Reading: true, All: len(w.plan.Overriding) > 0}
+	switch {
+	case w.owed != nil:
+		part.Since = w.owed.since
+	case len(w.plan.Heap.Identity) > 0:
+		found.keys = map[string]bool{}
 	}
 	w.written(&part, answers[5], answers[4])
 	g, looking := errgroup.WithContext(ctx)
@@ -223,22 +270,57 @@ func (e *engine) lookAt(ctx context.Context, snapshot string, part pgsql.Part, r
 		}
 		part.Range = pgsql.Range{After: r.After, Through: r.Through}
 		for _, step := range w.sql.steps {
-			missed, err := step.(pgsql.Checkable).Missed(part)
-			if err != nil {
+			if err := w.tell(ctx, step.(pgsql.Checkable), part, found); err != nil {
 				return err
-			}
-			answers, err := exchange(ctx, w.conn.PgConn(), missed)
-			if err != nil {
-				return err
-			}
-			counts := answers[0].rows[0]
-			found.seen.Add(number(counts[2]))
-			if e.sweepAgain(found.behind.Add(number(counts[0])), found.since.Add(number(counts[1]))) {
-				return errMissed
 			}
 		}
 	}
 	return nil
+}
+
+// tell counts what one step would still have to change in a part. The error is errMissed where nothing else need be known.
+func (w *worker) tell(ctx context.Context, step pgsql.Checkable, part pgsql.Part, found *looked) error {
+	missed, err := step.Missed(part)
+	if err != nil {
+		return err
+	}
+	answers, err := exchange(ctx, w.conn.PgConn(), missed)
+	if err != nil {
+		return err
+	}
+	counts := answers[0].rows[0]
+	behind, since := number(counts[0]), number(counts[1])
+	found.seen.Add(number(counts[2]))
+	first := w.owed == nil && found.wantsKeys()
+	if first && behind > 0 || since > 0 {
+		keys, err := step.MissedKeys(part, w.plan.Heap.Identity)
+		if err != nil {
+			return err
+		}
+		_, err = exchangeRows(ctx, w.conn.PgConn(), 0, func(values [][]byte) {
+			key := string(bytes.Join(values, []byte{0}))
+			if first {
+				found.add(key)
+			} else if w.owed.keys[key] { // it was there, and has moved out of the way of a sweep
+				behind, since = behind+1, since-1
+			}
+		}, keys)
+		if err != nil {
+			return err
+		}
+	}
+	found.since.Add(since)
+	if found.behind.Add(behind) > 0 && !found.wantsKeys() {
+		return errMissed
+	}
+	return nil
+}
+
+// wantsKeys reports whether the keys of all rows are still looked for.
+func (l *looked) wantsKeys() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.keys != nil
 }
 
 // planLook adds the statements of [worker.look].
@@ -246,9 +328,10 @@ func (s statements) planLook(open, closed pgsql.Range, p *Plan, add func(string,
 	add("when the walk is done and after each sweep: one snapshot for all workers", s.walk.Keep(), pgsql.ExportSnapshot, pgsql.Now, pgsql.StillKept, pgsql.BeginSnapshot, pgsql.SetSnapshot("…"))
 	for _, r := range []pgsql.Range{open, closed} {
 		for _, step := range s.steps {
-			for _, since := range []string{"", "1"} {
+			for _, since := range []string{"", "1"}[:1+min(len(p.Heap.Identity), 1)] {
 				for _, sweep := range []int64{1, 0} {
-					missed, err := step.(pgsql.Checkable).Missed(pgsql.Part{Range: r, Sweep: sweep, Reading: true, Since: since, All: len(p.Overriding) > 0})
+					part := pgsql.Part{Range: r, Sweep: sweep, Reading: true, Since: since, All: len(p.Overriding) > 0}
+					missed, err := step.(pgsql.Checkable).Missed(part)
 					if err != nil {
 						return err
 					}
@@ -260,6 +343,14 @@ func (s statements) planLook(open, closed pgsql.Range, p *Plan, add func(string,
 						when += ", where the table was rewritten meanwhile"
 					}
 					add(when, missed)
+					if len(p.Heap.Identity) == 0 {
+						continue
+					}
+					keys, err := step.(pgsql.Checkable).MissedKeys(part, p.Heap.Identity)
+					if err != nil {
+						return err
+					}
+					add(when+", and some were: which", keys)
 				}
 			}
 		}

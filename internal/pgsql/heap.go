@@ -38,8 +38,12 @@ type Checkable interface {
 	// Missed counts those of the part: those that a sweep is to change; those that were written since [Part.Since]; and, with [Part.All],
 	// those that a sweep passes by, since the walk has seen them as they are.
 	Missed(p Part) (Statement, error)
+	// MissedKeys names them by the given columns, as text: those that were written since Part.Since, or, where that is "", those that a sweep
+	// is to change.
+	MissedKeys(p Part, columns []string) (Statement, error)
 }
 
+// missedCounts is the select list of [Checkable.Missed].
 const missedCounts = `SELECT pg_catalog.count(*) FILTER (WHERE pgbackfill_written AND NOT pgbackfill_since),
        pg_catalog.count(*) FILTER (WHERE pgbackfill_written AND pgbackfill_since),
        pg_catalog.count(*) FILTER (WHERE NOT pgbackfill_written)`
@@ -56,32 +60,61 @@ func (f *filling) told() string {
 	return fmt.Sprintf("%s AS pgbackfill_since,\n         %s AS pgbackfill_written", since, written)
 }
 
+// missedKeys are the select list of [Checkable.MissedKeys], and its condition.
+func missedKeys(p Part, columns []string) (list, which string) {
+	texts := make([]string, len(columns))
+	for i, name := range columns {
+		texts[i] = "t." + Ident(name) + "::pg_catalog.text"
+	}
+	which = "pgbackfill_written"
+	if p.Since != "" {
+		which += " AND pgbackfill_since"
+	}
+	return "SELECT " + strings.Join(texts, ", "), which
+}
+
 // Missed counts the rows in scope that do not hold their new values.
-func (c Change) Missed(p Part) (Statement, error) {
+func (c Change) Missed(p Part) (Statement, error) { return c.missed(p, "missed", missedCounts, "") }
+
+// MissedKeys names them.
+func (c Change) MissedKeys(p Part, columns []string) (Statement, error) {
+	list, which := missedKeys(p, columns)
+	return c.missed(p, "missed keys", list, which+" AND ")
+}
+
+func (c Change) missed(p Part, name, list, which string) (Statement, error) {
 	f := c.filling(p)
 	var b strings.Builder
 	told := f.told()
-	fmt.Fprintf(&b, "WITH pgbackfill_scoped AS MATERIALIZED (\n  SELECT t.*,\n         %s\n  FROM %s AS t\n  WHERE %s\n)\n%s\nFROM ", told, c.Table, f.scoped(), missedCounts)
+	fmt.Fprintf(&b, "WITH pgbackfill_scoped AS MATERIALIZED (\n  SELECT t.*,\n         %s\n  FROM %s AS t\n  WHERE %s\n)\n%s\nFROM ", told, c.Table, f.scoped(), list)
 	if c.WholeRow != nil {
 		b.WriteString(c.wholeRow())
 	} else {
 		b.WriteString("pgbackfill_scoped AS t")
 	}
-	where := ""
+	where := which
 	if c.From != "" {
 		fmt.Fprintf(&b, ",\n       %s", f.fill(c.From))
-		where = fmt.Sprintf("(%s\n) AND ", f.fill(c.Join))
+		where += fmt.Sprintf("(%s\n) AND ", f.fill(c.Join))
 	}
 	fmt.Fprintf(&b, "\nWHERE %s(%s)", where, c.differs(func(i int) string { return "(" + f.fill(c.Set[i].Expr) + "\n)" }))
-	return Statement{Name: "missed", SQL: b.String(), Args: f.b.Args()}, f.err
+	return Statement{Name: name, SQL: b.String(), Args: f.b.Args()}, f.err
 }
 
 // Missed counts the rows that are left in scope.
-func (d Delete) Missed(p Part) (Statement, error) {
+func (d Delete) Missed(p Part) (Statement, error) { return d.missed(p, "missed", missedCounts, "true") }
+
+// MissedKeys names them.
+func (d Delete) MissedKeys(p Part, columns []string) (Statement, error) {
+	list, which := missedKeys(p, columns)
+	return d.missed(p, "missed keys", list, which)
+}
+
+func (d Delete) missed(p Part, name, list, which string) (Statement, error) {
 	f := d.filling(p)
 	told := f.told()
-	sql := fmt.Sprintf("%s\nFROM (\n  SELECT %s\n  FROM %s AS t\n  WHERE %s) AS t", missedCounts, told, d.Table, f.scoped())
-	return Statement{Name: "missed", SQL: sql, Args: f.b.Args()}, f.err
+	sql := fmt.Sprintf("%s\nFROM (\n  SELECT t.*,\n         %s\n  FROM %s AS t\n  WHERE %s) AS t\nWHERE %s", list, told, d.Table, f.scoped(), which)
+	return Statement{Name: name, SQL: sql, Args: f.b.Args()}, f.err
 }
 
 // Keep takes the lock that every reader has, to the end of the transaction: nobody rewrites the table meanwhile.

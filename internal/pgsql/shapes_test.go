@@ -165,7 +165,11 @@ func TestShapes(t *testing.T) {
 			}
 			p.Since, p.All = "1234", true
 			since, err := c.Missed(p)
-			return append(changes, missed, since, pgsql.Pages(16384), walk(place).Keep(), pgsql.SetSnapshot("00000003-1")), err
+			if err != nil {
+				return nil, err
+			}
+			keys, err := c.MissedKeys(p, []string{"id", "Co\"de"})
+			return append(changes, missed, since, keys, pgsql.Pages(16384), walk(place).Keep(), pgsql.SetSnapshot("00000003-1")), err
 		},
 		"missed_joined": func() ([]pgsql.Statement, error) {
 			s, err := joined.Missed(part(two))
