@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -101,7 +102,7 @@ const odd = `CREATE DOMAIN small AS int NOT NULL CHECK (VALUE < 1000);
 
 // After run and undo the tables are as they were, byte for byte: for updates, deletions, and steps that insert
 // and update elsewhere; of a whole run and of a part; in small chunks. Made to fail: with unDelete without OVERRIDING
-// SYSTEM VALUE; with restoring in the order of the numbers; with Kept ignoring rows that come twice.
+// SYSTEM VALUE; with Kept ignoring rows that come twice.
 func TestUndoByCaptureRestoresEverything(t *testing.T) {
 	t.Parallel()
 	table := backfill.TableName{Schema: "public", Name: `Odd "one`}
@@ -216,7 +217,7 @@ func TestUndoByCaptureLeavesWhatOthersChanged(t *testing.T) {
 }
 
 // An undo that is stopped, whose connections are cut, and that two processes do at once, takes each row back once.
-// Made to fail: with AppendUndo that records without "follows" and a seq of its own, rows were missed.
+// Made to fail: with AppendUndo that records without "follows" and a seq of its own, rows were put back twice.
 func TestUndoByCaptureIsResumable(t *testing.T) {
 	t.Parallel()
 	db := installed(t, numbered(600))
@@ -257,6 +258,9 @@ func TestUndoByCaptureIsResumable(t *testing.T) {
 		t.Error(err)
 	}
 	mark, err = w.run.UndoMark(t.Context())
+	if sum := pgtest.One[int](db, "SELECT sum(restored)::int FROM pgbackfill.undo_chunks"); sum != 600 {
+		t.Errorf("%d rows were put back by all chunks together, want each of the 600 once", sum)
+	}
 	if n := pgtest.One[int](db, "SELECT count(*) FROM numbers WHERE n <> 0"); n != 0 || mark.Restored != 600 || mark.Missed != 0 || err != nil {
 		t.Errorf("%d rows are not as they were; %+v, %v", n, mark, err)
 	}
@@ -281,6 +285,45 @@ func TestUndoByCaptureLeavesWhatAConstraintHolds(t *testing.T) {
 	left, err := w.run.Left(t.Context(), 10)
 	if err != nil || len(left) != 3 || left[1].Key[0] != "43" || !strings.Contains(left[0].Why, "23503") {
 		t.Errorf("left %+v, %v", left, err)
+	}
+}
+
+// What depends on each other is taken back in the order opposite to that in which it was written, also where a part must
+// be tried in halves: of a chain of rows all are deleted down to the one that is held, and no other.
+//
+// Made to fail: with the earlier half first only the last row was deleted.
+func TestUndoByCaptureGoesBackwards(t *testing.T) {
+	t.Parallel()
+	db := installed(t, numbered(60), "CREATE TABLE nodes (id bigint PRIMARY KEY, parent bigint REFERENCES nodes); CREATE TABLE uses (id bigint REFERENCES nodes)")
+	job := counts("numbers")
+	job.Steps = []backfill.Step{{Name: "chain", SQL: &backfill.Command{
+		Expr: backfill.Expr{SQL: "INSERT INTO nodes SELECT c.id, NULLIF(c.id - 1, 0) FROM {{chunk}} AS c ORDER BY c.id", Templates: []string{"chunk"}}, Kind: "insert", Target: backfill.TableName{Name: "nodes"},
+	}}}
+	plan := captured(t, db, job, 20)
+	plan.Pace.Workers = 1
+	w := keeping(t, db, plan, part{})
+	db.Exec("INSERT INTO uses VALUES (43)")
+	mark := takenBack(t, db, w, plan)
+	if last := pgtest.One[int](db, "SELECT max(id) FROM nodes"); last != 43 || mark.Restored != 17 || mark.Missed != 43 {
+		t.Errorf("nodes are left up to %d, want 43; %+v", last, mark)
+	}
+}
+
+// A run that was paused, and is then taken back, is no paused undo.
+//
+// Made to fail: with BeginUndo that leaves what was desired as it was.
+func TestUndoOfAPausedRunIsNotPaused(t *testing.T) {
+	t.Parallel()
+	db := installed(t, numbered(100))
+	plan := captured(t, db, counts("numbers"), 20)
+	w := keeping(t, db, plan, part{most: 2})
+	if _, err := w.store.SetDesired(t.Context(), plan.Job.Name, backfill.DesiredPaused, "ann", ""); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if mark, err := backfill.TakeBack(ctx, takingBack(t, db, w, plan)); err != nil || mark.Restored == 0 || mark.Restored != w.summary.RowsChanged {
+		t.Errorf("%+v, %v", mark, err)
 	}
 }
 

@@ -22,7 +22,7 @@ func (u *undoer) chunk(attempt int) (done bool, err error) {
 	defer cancel()
 	conn, size, started := u.conn.PgConn(), u.rows(), time.Now()
 	defer rollback(ctx, conn)
-	answers, err := exchange(ctx, conn, pgsql.Begin, u.settings(), pgsql.Kept(u.Tables, u.mark.Low, size))
+	answers, err := exchange(ctx, conn, pgsql.Begin, undoSettings(u.Job, u.pace()), pgsql.Kept(u.Tables, u.mark.Low, size))
 	if err != nil {
 		return false, err
 	}
@@ -56,18 +56,47 @@ func (u *undoer) chunk(attempt int) (done bool, err error) {
 	return false, nil
 }
 
-func (u *undoer) settings() pgsql.Statement {
-	p := u.pace()
+// undoSettings are those of each transaction that takes a part of a run back.
+func undoSettings(job string, p Pace) pgsql.Statement {
 	limits := pgsql.Limits{Lock: p.LockTimeout, Statement: p.StatementTimeout, Idle: p.IdleTimeout, SynchronousCommit: p.SynchronousCommit}
 	return pgsql.SetLocal(append(append(pgsql.UndoPins(), limits.Settings()...),
-		pgsql.Setting{Name: "application_name", Value: applicationName(u.Job+" undo", 1)})...)
+		pgsql.Setting{Name: "application_name", Value: applicationName(job+" undo", 1)})...)
+}
+
+// A part that a constraint does not allow is tried again in halves.
+var (
+	undoSavepoint = pgsql.Statement{Name: "undo: savepoint", SQL: "SAVEPOINT pgbackfill_undo"}
+	undoHalved    = pgsql.Statement{Name: "undo: rollback", SQL: "ROLLBACK TO SAVEPOINT pgbackfill_undo"}
+)
+
+// PlannedUndo lists every statement that [TakeBack] sends about the tables whose rows a run kept, as it is sent. Those
+// on the engine's own tables are the ledger's.
+func PlannedUndo(job string, tables []pgsql.Capture, pace Pace) []PlannedStatement {
+	p := &Plan{}
+	add := p.adder()
+	add("where the run has not done so: its triggers go", pgsql.Uninstall(tables)...)
+	add("with each new connection, as the driver asks it", pgsql.Statement{Name: "primary", SQL: "select pg_is_in_recovery()"})
+	add("at the start of every transaction", pgsql.Begin)
+	add("in each chunk's transaction", undoSettings(job, pace.Over(DefaultPace).Settled()))
+	add("in each chunk: which of the row versions that were kept it takes back, the last ones first", pgsql.Kept(tables, UndoAll, 1))
+	add("in each chunk", undoSavepoint)
+	for i := len(tables) - 1; i >= 0; i-- {
+		add("in each chunk: puts back what still holds what the run wrote, and writes down the rest", tables[i].Restore(1, UndoAll)...)
+	}
+	add("in each chunk: constraints that wait for the commit speak", pgsql.CheckNow)
+	add("where a constraint does not let a part go back, which is then tried in halves", undoHalved)
+	for _, t := range tables {
+		add("for the one row that it does not let go back", t.Leave(1, ""))
+	}
+	add("at the end of every transaction", pgsql.Commit, pgsql.Rollback)
+	return p.Statements
 }
 
 // restore puts back what was kept under numbers from low on and below another. What a constraint does not allow all
 // at once is tried by halves, the later one first, down to the row that does not go: rows depend on each other
 // in the order in which they were written.
 func (u *undoer) restore(ctx context.Context, c *UndoChunk, low, below int64) error {
-	statements := []pgsql.Statement{{Name: "savepoint", SQL: "SAVEPOINT pgbackfill_undo"}}
+	statements := []pgsql.Statement{undoSavepoint}
 	for i := len(u.Tables) - 1; i >= 0; i-- {
 		statements = append(statements, u.Tables[i].Restore(low, below)...)
 	}
@@ -83,7 +112,7 @@ func (u *undoer) restore(ctx context.Context, c *UndoChunk, low, below int64) er
 	if pgerr.Class(err) != pgerr.Data || conn.IsClosed() {
 		return err
 	}
-	if _, err := exchange(ctx, conn, pgsql.Statement{Name: "rollback", SQL: "ROLLBACK TO SAVEPOINT pgbackfill_undo"}); err != nil {
+	if _, err := exchange(ctx, conn, undoHalved); err != nil {
 		return err
 	}
 	if below-low <= 1 {

@@ -68,6 +68,30 @@ func Statements() []backfill.PlannedStatement {
 	return list
 }
 
+// UndoStatements lists what an undo sends through a store besides [Statements]; tables are what the run kept, none
+// where it is taken back by assignments.
+func UndoStatements(tables []pgsql.Capture) []backfill.PlannedStatement {
+	var list []backfill.PlannedStatement
+	add := func(name, when, sql string) {
+		list = append(list, backfill.PlannedStatement{Name: name, When: when, SQL: sql})
+	}
+	add("store: undo begun", "in the transaction that closes the run's segments", insertUndo)
+	add("store: undo ended", "when all is taken back", endUndo)
+	add("store: undone", "when all is taken back", updateUndone)
+	add("store: how", "before the run is undone", readUndo)
+	add("store: undo low", "before the run is undone", readUndoLow)
+	if len(tables) == 0 {
+		add("store: covered", "before it is planned: which keys the run came to", coveredRanges)
+		return list
+	}
+	add("store: all kept", "in the transaction that closes the run's segments", pgsql.GreatestKept(tables).SQL)
+	add("store: more kept", "before the run is undone", pgsql.AnyKept(tables, 0).SQL)
+	add("store: undo mark", "at the start, and after a refused chunk or a lost connection", readUndoMark)
+	add("store: undo ledger", "each chunk", appendUndo)
+	add("store: left", "at the end, where rows are left", readLeft)
+	return list
+}
+
 // InstallStatements lists what [Install] sends besides what [SQL] writes, for plan to print: a run
 // first makes sure that the schema is there.
 func InstallStatements() []backfill.PlannedStatement {

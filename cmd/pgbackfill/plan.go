@@ -14,12 +14,16 @@ import (
 )
 
 func (a *app) planCommand() *cobra.Command {
+	undo := false
 	c := &cobra.Command{
 		Use:   "plan FILE",
 		Short: "Shows what run would do: statements, segments, estimates, findings",
 		Long: `plan resolves the jobs of a file against the database, without a write, and prints every
 statement that run will send, how the table is walked, what it will take by the statistics there
-are, and what preflight noticed. The exit code is 2 where run would refuse.`,
+are, and what preflight noticed. The exit code is 2 where run would refuse.
+
+With --undo it prints what undo would send to take the newest run of each job back; of a job that
+has not been run, what it would send after a run of the whole table.`,
 		Args: args(1, 1, "one job file"),
 		RunE: func(c *cobra.Command, given []string) error {
 			list, err := a.read(given[0])
@@ -32,6 +36,12 @@ are, and what preflight noticed. The exit code is 2 where run would refuse.`,
 			}
 			var refusedBy error
 			for _, job := range list {
+				if undo {
+					if err := a.showUndo(c.Context(), connect, job); err != nil {
+						return err
+					}
+					continue
+				}
 				pace, notes := a.cfg.Resolve(job)
 				for _, note := range notes {
 					a.note("note", note)
@@ -51,6 +61,7 @@ are, and what preflight noticed. The exit code is 2 where run would refuse.`,
 		},
 	}
 	configs.RunFlags(c.Flags())
+	c.Flags().BoolVar(&undo, "undo", false, "show what undo would do instead")
 	return a.jsonFlag(c)
 }
 
@@ -84,20 +95,25 @@ func (a *app) writePlan(plan *backfill.Plan) error {
 		fmt.Fprintf(a.out, "  then the closing sweep: rows that were committed behind the walk\n")
 	}
 	fmt.Fprintf(a.out, "\nStatements\n")
-	own := false
-	for _, s := range plan.Statements {
-		if !own && strings.HasPrefix(s.Name, "store: ") {
-			own = true
-			fmt.Fprintf(a.out, "\nStatements on pgbackfill's own tables\n")
-		}
-		fmt.Fprintf(a.out, "\n  -- %s: %s\n%s;\n", s.Name, s.When, indent(s.SQL, "  "))
-		if s.Explain != "" {
-			fmt.Fprintf(a.out, "%s\n", indent(s.Explain, "  --   "))
-		}
-	}
+	writeStatements(a.out, plan.Statements)
 	fmt.Fprintln(a.out)
 	writeFindings(wrapping(a.out), plan.Findings)
 	return nil
+}
+
+// writeStatements prints statements as they are sent; the engine's own tables have a section of their own.
+func writeStatements(w io.Writer, list []backfill.PlannedStatement) {
+	own := false
+	for _, s := range list {
+		if !own && strings.HasPrefix(s.Name, "store: ") {
+			own = true
+			fmt.Fprintf(w, "\nStatements on pgbackfill's own tables\n")
+		}
+		fmt.Fprintf(w, "\n  -- %s: %s\n%s;\n", s.Name, s.When, indent(s.SQL, "  "))
+		if s.Explain != "" {
+			fmt.Fprintf(w, "%s\n", indent(s.Explain, "  --   "))
+		}
+	}
 }
 
 // writePlanBrief says in a few lines what a run would do.

@@ -102,7 +102,8 @@ func (a *app) carryOut(ctx context.Context, connect backfill.Connect, plan *back
 		return err
 	}
 	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }() // what it was for is done, or has failed already
-	if !plan.Pending { // else what is to be kept is known after prepare
+	// Else what is to be kept is known after prepare.
+	if !plan.Pending {
 		if err := p.Capture(ctx, plan.CapturesOf(p.ID())); err != nil {
 			return err
 		}

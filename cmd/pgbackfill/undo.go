@@ -69,11 +69,8 @@ func (a *app) undoJob(ctx context.Context, file string, job backfill.Job) error 
 		a.result(fmt.Sprintf("%s: run %d was taken back, %s. Nothing to do.", job.Name, info.ID, when(info.FinishedAt)))
 		return nil
 	}
-	if !info.Did(job) {
-		return &backfill.Error{
-			Place: job.Origin, Found: fmt.Sprintf("the job is not what run %d did", info.ID), Expected: "the job as it was run",
-			Remedy: "take the file as it was then; only undo: may have changed", Kind: backfill.ErrChanged,
-		}
+	if err := undoable(info, job); err != nil {
+		return err
 	}
 	if job.Undo.Capture {
 		return a.undoByCapture(ctx, connect, store, info, job, file)
