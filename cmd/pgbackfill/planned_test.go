@@ -70,7 +70,7 @@ func TestWhatIsPlannedIsWhatRuns(t *testing.T) {
 // What plan --undo prints is what undo sends: of the run that is taken back, in an undo that is paused, killed and gone on
 // with, and whose rows cannot all be put back.
 //
-// Made to fail: without the halving of PlannedUndo, without UndoStatements, with the restoring of another table.
+// Made to fail: without the halving in PlannedUndo; without UndoStatements.
 func TestWhatIsPlannedIsWhatUndoSends(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Cluster(t, localpg.Options{Name: "undoing", Settings: map[string]string{

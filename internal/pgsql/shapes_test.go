@@ -93,7 +93,48 @@ func TestShapes(t *testing.T) {
 	versions := func(t pgsql.Transform) pgsql.Rows { return pgsql.Rows{Columns: make([][]*string, t.Named())} }
 	returned := pgsql.Out{Values: [][]*string{{&five}, {nil}}}
 
+	// kept has what taking back must look out for: a composite key with a collation, columns that cannot be written, all three
+	// events; added is a table that rows are only inserted into.
+	kept := pgsql.Capture{
+		Run: 7, No: 1, OID: 16384, Table: `"public"."Odd ""users"`, Key: walk(id, code).Key, Inserts: true, Updates: true, Deletes: true,
+		Kept: []pgsql.KeptColumn{
+			{Number: 3, Name: "display_name", Type: "character varying(40)", Bare: "character varying", Collation: `pg_catalog."C"`, Updated: true},
+			{Number: 4, Name: "doc", Type: "json", Bare: "json", Updated: true}, {Number: 6, Name: "twice", Type: "bigint", Bare: "bigint", Updated: true, Generated: true},
+			{Number: 7, Name: `N"o`, Type: "bigint", Bare: "bigint", Always: true},
+		},
+	}
+	added := pgsql.Capture{Run: 7, No: 2, OID: 16385, Table: `"public"."archive"`, Key: walk(id).Key, Inserts: true, Kept: []pgsql.KeptColumn{{Number: 2, Name: "bio", Type: "text", Bare: "text"}}}
+	unwritable := kept
+	unwritable.Kept = kept.Kept[2:]
+	both := []pgsql.Capture{kept, added}
+	listed := func(list ...pgsql.Statement) func() ([]pgsql.Statement, error) {
+		return func() ([]pgsql.Statement, error) { return list, nil }
+	}
+	before := func(r pgsql.Range) pgsql.Statement {
+		var b pgsql.Binder
+		sql := kept.Before(walk(id, code).Key, []string{"id", `Co"de`, "display_name", "doc", "twice", `N"o`}, r, &b)
+		return pgsql.Statement{Name: "before", SQL: sql, Args: b.Args()}
+	}
+	ofRun := func(sql string) func() ([]pgsql.Statement, error) {
+		return func() ([]pgsql.Statement, error) {
+			of, err := pgsql.OfRun(sql, "7", "t.n > :least AND {{range}} AND t.id IN (SELECT id FROM {{helper dupes}})")
+			return []pgsql.Statement{{Name: "of run 7", SQL: of}}, err
+		}
+	}
+
 	shapes := map[string]func() ([]pgsql.Statement, error){
+		"capture_install":        listed(pgsql.Install(both)...),
+		"capture_uninstall":      listed(pgsql.Uninstall(both)...),
+		"capture_keeping":        func() ([]pgsql.Statement, error) { st, _ := pgsql.Keeping(both); return []pgsql.Statement{st}, nil },
+		"capture_before":         listed(before(two), before(pgsql.Range{})),
+		"undo_settings":          one1(pgsql.SetLocal(pgsql.UndoPins()...)),
+		"undo_part":              listed(pgsql.Kept(both, 900, 100), pgsql.AnyKept(both, 900), pgsql.GreatestKept(both), pgsql.CheckNow),
+		"undo_restore":           listed(kept.Restore(800, 900)...),
+		"undo_restore_added":     listed(added.Restore(800, 900)...),
+		"undo_restore_nothing":   listed(unwritable.Restore(800, 900)[1]),
+		"undo_leave":             listed(kept.Leave(850, "23503: a row refers to it")),
+		"undo_of_run":            ofRun("(SELECT h.was FROM {{helper dupes}} h WHERE {{scope}} AND {{range h}}) -- {{helper dupes}}"),
+		"undo_covered":           listed(pgsql.Statement{Name: "covered", SQL: pgsql.Covered(walk(id, code).Key, []pgsql.Range{two, {Nulls: true}, {At: two.Through}})}),
 		"transform_proof":        one2(mapped.Proof(part(two), versions(mapped), returned)),
 		"transform_wrong":        one2(mapped.Wrong(part(two), versions(mapped), returned, 10, true)),
 		"transform_check":        one2(mapped.Describe()),
