@@ -115,6 +115,14 @@ func TestHeapWalkIsChosenAndRefused(t *testing.T) {
 		job.Walk = backfill.WalkHeap
 		return job
 	}
+	// A key by which rows are known again is one that stays.
+	db.Exec("CREATE TABLE k (id int PRIMARY KEY, n int)")
+	for column, identity := range map[string]string{"n": "[id]", "id": "[]"} {
+		plan, err := backfill.Planner{}.Plan(t.Context(), db.Conn(), heap(sets("k", map[string]string{column: "1"})), testPace())
+		if err != nil || fmt.Sprint(plan.Heap.Identity) != identity {
+			t.Errorf("a job that writes %s: %v, %+v", column, err, plan)
+		}
+	}
 	undone := heap(sets("w", map[string]string{"n": "t.x * 2"}))
 	undone.Undo = &backfill.Undo{Set: []backfill.Assignment{{Column: "n", Value: backfill.Expr{SQL: "NULL"}}}}
 	for reason, job := range map[string]backfill.Job{

@@ -112,39 +112,58 @@ func (e *engine) setState(ctx context.Context, to State, reason string) error {
 // with the reason why it should not begin any more.
 func (e *engine) mayWork(ctx context.Context, id int) error {
 	for parked := false; ; {
+		was := parked
 		if err := ctx.Err(); err != nil {
+			e.unpark(parked)
 			return err
 		}
-		e.mu.Lock()
-		orders, changed := e.orders, e.changed
-		e.mu.Unlock()
-		var done error
-		switch {
-		case orders.Desired == DesiredCancelled || orders.State == StateCancelled:
-			done = fmt.Errorf("%s: %w: %s", e.place(), ErrCancelled, orders.Reason)
-		case id > e.pace().Workers:
-			done = errSurplus
-		case e.maxChunks > 0 && e.chunks.Load() >= e.maxChunks:
-			done = errEnough
-		}
-		if done != nil || orders.Desired == DesiredRunning {
-			if parked {
-				e.count(&e.parked, -1)
+		var reason string
+		var changed <-chan struct{}
+		var err error
+		if parked, reason, changed, err = e.decide(id, was); !parked {
+			if was {
 				e.observe(Waiting{Worker: id})
 			}
-			return done
+			return err
 		}
-		if !parked {
-			parked = true
-			e.count(&e.parked, 1)
-			e.observe(Waiting{Worker: id, Reason: orders.Reason})
+		if !was {
+			e.observe(Waiting{Worker: id, Reason: reason})
 		}
 		select {
 		case <-ctx.Done():
-			e.count(&e.parked, -1)
-			return ctx.Err()
 		case <-changed:
 		}
+	}
+}
+
+// decide says whether a worker is to wait now, why, and for what; else it may work, or err says why not. was is whether it has been
+// waiting. It is counted among those who wait in the same moment: a run is not paused while somebody who has just been told
+// to work is about to begin a chunk.
+func (e *engine) decide(id int, was bool) (wait bool, reason string, changed <-chan struct{}, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.orders.Desired == DesiredCancelled || e.orders.State == StateCancelled:
+		err = fmt.Errorf("%s: %w: %s", e.place(), ErrCancelled, e.orders.Reason)
+	case id > e.pace().Workers:
+		err = errSurplus
+	case e.maxChunks > 0 && e.chunks.Load() >= e.maxChunks:
+		err = errEnough
+	}
+	wait = err == nil && e.orders.Desired != DesiredRunning
+	switch {
+	case wait && !was:
+		e.parked++
+	case was && !wait:
+		e.parked--
+	}
+	return wait, e.orders.Reason, e.changed, err
+}
+
+// unpark takes a worker who leaves from the count of those who wait, if it is one.
+func (e *engine) unpark(parked bool) {
+	if parked {
+		e.count(&e.parked, -1)
 	}
 }
 
