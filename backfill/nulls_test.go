@@ -96,6 +96,20 @@ func TestProvenGuardChoosesTheSameRows(t *testing.T) {
 	}
 }
 
+// Nothing is proved in a database that does not know its encoding. Made to fail: with the encoding not looked at.
+func TestNothingIsProvedOfBytes(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	db.Exec(guardRows)
+	plan := planFor(t, db.Conn(), setJob("to_text", "lower(t.a)"), Pace{})
+	for encoding, proved := range map[string]bool{"UTF8": true, "SQL_ASCII": false} {
+		plan.nulls, plan.Server.Encoding = nil, encoding
+		if err := (&planning{conn: db.Conn(), plan: plan}).proveNulls(t.Context()); err != nil || (plan.nulls != nil) != proved {
+			t.Errorf("%s: %v, %v", encoding, plan.nulls, err)
+		}
+	}
+}
+
 // Nothing is proved where the names, the types or the statement are not those that the proof is about, and then the
 // statement is what it always was.
 func TestNothingIsProved(t *testing.T) {

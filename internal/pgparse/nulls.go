@@ -55,6 +55,20 @@ type part struct {
 	columns []string
 	// fails is set where its value may be an error that depends on the row.
 	fails bool
+	// texts are the columns whose collations it may have: several may have none together.
+	texts []string
+}
+
+// of adds what is known of the arguments of a part, whatever it is.
+func (o *part) of(args []part) {
+	for _, a := range args {
+		o.fails = o.fails || a.fails
+		for _, name := range a.texts {
+			if isText(o.typ) {
+				o.texts = note(o.texts, name)
+			}
+		}
+	}
 }
 
 // unknown is the type of a bare string constant.
@@ -71,6 +85,7 @@ func (p *prover) part(n *pg_query.Node) (part, bool) {
 		return p.typeCast(n.GetTypeCast())
 	case n.GetCollateClause() != nil:
 		inner, ok := p.part(n.GetCollateClause().GetArg())
+		inner.texts = nil
 		return inner, ok && isText(inner.typ)
 	case n.GetFuncCall() != nil:
 		return p.call(n.GetFuncCall())
@@ -92,7 +107,11 @@ func (p *prover) columnRef(c *pg_query.ColumnRef) (part, bool) {
 	}
 	name := fields[0].GetString_().GetSval()
 	typ := p.column(name)
-	return part{typ: typ, columns: []string{name}}, known[typ]
+	out := part{typ: typ, columns: []string{name}}
+	if isText(typ) {
+		out.texts = out.columns
+	}
+	return out, known[typ]
 }
 
 func constant(c *pg_query.A_Const) (part, bool) {
@@ -125,8 +144,8 @@ func strict(typ string, fails bool, args ...part) (part, bool) {
 				out.columns = append(out.columns, c)
 			}
 		}
-		out.fails = out.fails || a.fails
 	}
+	out.of(args)
 	for _, a := range args {
 		if a.fails && len(a.columns) < len(out.columns) {
 			return part{}, false
@@ -138,9 +157,7 @@ func strict(typ string, fails bool, args ...part) (part, bool) {
 // never is what is not NULL even where its arguments are.
 func never(typ string, args ...part) (part, bool) {
 	out := part{typ: typ}
-	for _, a := range args {
-		out.fails = out.fails || a.fails
-	}
+	out.of(args)
 	return out, true
 }
 
@@ -205,7 +222,7 @@ func (p *prover) call(c *pg_query.FuncCall) (part, bool) {
 	}
 	for _, s := range strictFunctions[name] {
 		if s.takes(args) {
-			return strict(s.result, s.fails, args...)
+			return strict(s.result, s.fails || collated[name] && len(args[0].texts) > 1, args...)
 		}
 	}
 	return part{}, false

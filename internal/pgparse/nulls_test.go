@@ -38,6 +38,9 @@ func TestNullsOfProves(t *testing.T) {
 		"'x'::text || t.a":                               {"a"},
 		"date_trunc('day', t.at)::text":                  {"at"},
 		"upper('x'::text)":                               nil,
+		"lower(t.a || t.b)":                              {"a", "b"},
+		"lower((t.a || t.b) COLLATE \"C\") || t.v":       {"a", "b", "v"},
+		"strpos(t.a, t.b)":                               {"a", "b"},
 		"t.flag::text":                                   {"flag"},
 	} {
 		n, ok := NullsOf(sql, "varchar", nullsColumn)
@@ -66,6 +69,8 @@ func TestNullsOfDoesNotProve(t *testing.T) {
 		// Where a is NULL these are not NULL but an error, if b says so.
 		"t.a || (1 / t.n)::text", "lower(t.a) || repeat(t.b, 3)", "t.a || coalesce((1 / t.n)::text, '')",
 		"concat(1 / t.n) || t.a", "t.n + (1/0)",
+		// So are these, where a and v have two collations, or one of them is not deterministic.
+		"lower(t.a || t.v) || t.b", "initcap(coalesce(t.a, '') || coalesce(t.v, '')) || t.b", "upper(concat(t.a, t.v)) || t.b", "strpos(t.a, 'x')::text || t.b",
 	} {
 		if n, ok := NullsOf(sql, "text", nullsColumn); ok {
 			t.Errorf("%s: proved, NULL where one of %v is", sql, n.Columns)
