@@ -22,7 +22,9 @@ type Progress struct {
 	// seen counts the rows walked, by pass, over all processes as far as they are known.
 	seen map[Pass]int64
 	// wanted is how many workers there should be; 0 is not known.
-	wanted  int
+	wanted int
+	// task is when the task at hand was begun.
+	task    time.Time
 	workers map[int]*WorkerProgress
 	pace    pacemeter
 }
@@ -55,6 +57,10 @@ type ProgressSnapshot struct {
 	ChunkRows int
 	// Waiting is why the whole process writes nothing; "" where it works.
 	Waiting string
+	// Task is what is being done once, before the first chunk or after the last one: "prepare", "helper dupes"; "" is nothing. TaskFor is
+	// for how long.
+	Task    string
+	TaskFor time.Duration
 	// Workers are in the order of their numbers; Busy is how many of them hold a segment.
 	Workers []WorkerProgress
 	Busy    int
@@ -137,7 +143,14 @@ func (p *Progress) Observe(e Event) {
 		p.at.Quarantined = e.Quarantined
 		p.seen[PassWalk] = e.RowsSeen
 		p.pace.start(now)
+	case TaskStarted:
+		p.at.Task, p.task = e.Name, now
+	case TaskDone:
+		p.at.Task = ""
+	case Replanned:
+		p.at.EstimatedRows = e.EstimatedRows
 	case PassStarted:
+		p.at.Task = "" // another process may have done what this one began
 		if e.Pass.Sweeps() && !p.at.Pass.Sweeps() {
 			p.pace.forget() // a sweep reads and hardly writes: its pace is another
 		}
@@ -164,6 +177,7 @@ func (p *Progress) Observe(e Event) {
 	case LimitsChanged:
 		p.wanted = e.Pace.Workers
 	case RunEnded:
+		p.at.Task = ""
 		p.at.Ended, p.at.State, p.at.Reason = true, e.Summary.State, e.Summary.Reason
 	}
 	p.pace.run(!p.idle())
@@ -226,6 +240,9 @@ func (p *Progress) Snapshot() ProgressSnapshot {
 	now := p.now()
 	p.pace.advance(now)
 	s := p.at
+	if s.Task != "" {
+		s.TaskFor = now.Sub(p.task)
+	}
 	walked := p.seen[PassWalk] + p.seen[PassTail]
 	s.RowsSeen = walked
 	if s.Pass.Sweeps() {
@@ -268,6 +285,14 @@ func (s ProgressSnapshot) Why() string {
 		}
 	}
 	return why
+}
+
+// Doing is what is done once at the moment, and for how long; "" where nothing is, or it waits for something else.
+func (s ProgressSnapshot) Doing() string {
+	if s.Task == "" || s.Waiting != "" && s.Waiting != s.Task {
+		return ""
+	}
+	return fmt.Sprintf("%s, for %s", s.Task, s.TaskFor.Truncate(time.Second))
 }
 
 // firstLine is the first line of an error's text.

@@ -181,3 +181,40 @@ func TestProgressShowsWorkersAsTheyComeAndGo(t *testing.T) {
 		}
 	})
 }
+
+// What is done once is told with its time, until it is done or the work is over; the rows to expect are those of the plan that is run.
+//
+// Made to fail: with the estimate of the first plan kept, the run has none; with a task that nothing ends, it is told for ever.
+func TestProgressOfTasks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := backfill.NewProgress(nil)
+		p.Observe(backfill.RunStarted{Run: 7, Job: "users-display-name"})
+		told := func(want string) {
+			t.Helper()
+			if got := p.Snapshot().Doing(); got != want {
+				t.Errorf("it does %q, expected %q", got, want)
+			}
+		}
+		told("")
+		p.Observe(backfill.TaskStarted{Name: "prepare"})
+		p.Observe(backfill.Waiting{Reason: "prepare"})
+		time.Sleep(90 * time.Second)
+		told("prepare, for 1m30s")
+		p.Observe(backfill.Waiting{Reason: "no connection"})
+		told("")
+		p.Observe(backfill.Waiting{Reason: ""})
+		p.Observe(backfill.TaskDone{Name: "prepare"})
+		told("")
+		p.Observe(backfill.TaskStarted{Name: "helper dupes"})
+		p.Observe(backfill.Replanned{EstimatedRows: 1000})
+		p.Observe(backfill.PassStarted{Pass: backfill.PassWalk})
+		told("")
+		if s := p.Snapshot(); s.EstimatedRows != 1000 {
+			t.Errorf("%d rows are expected", s.EstimatedRows)
+		}
+		p.Observe(backfill.TaskStarted{Name: "finish"})
+		p.Observe(backfill.RunEnded{Err: errors.New("it failed")})
+		told("")
+	})
+}

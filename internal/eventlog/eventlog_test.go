@@ -59,6 +59,23 @@ var (
 	errLockTimeout = fmt.Errorf("changing: %w", &pgconn.PgError{Severity: "ERROR", Code: "55P03", Message: "canceling statement due to lock timeout"})
 )
 
+// What preflight finds when the tasks are done nobody was shown before: the log has it, what was accepted apart. Made to fail: with the count
+// alone.
+func TestFindingsOfAPlanThatIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	finding := backfill.Finding{ID: "trigger-fires", Severity: backfill.SeverityWarning, Title: "triggers fire", Evidence: "touch on public.w", Remedy: "look at them"}
+	accepted := finding
+	accepted.Accepted = "ann"
+	got := records(t, "info", began, backfill.Replanned{Segments: 4, EstimatedRows: 100, Findings: []backfill.Finding{finding, accepted}})[1:]
+	want := []map[string]any{
+		{"level": "info", "message": "planned again", "run": 12.0, "job": "users", "segments": 4.0, "estimated_rows": 100.0, "findings": 2.0},
+		{"level": "warn", "message": "triggers fire", "run": 12.0, "job": "users", "finding": "trigger-fires", "severity": "warning", "evidence": "touch on public.w", "reason": "look at them"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestChunkRecordHasTheLedgersWords(t *testing.T) {
 	t.Parallel()
 	got := records(t, "debug", began, backfill.ChunkCommitted{Worker: 3, Chunk: done, Pass: backfill.PassTail, NextRows: 9800})[1]
@@ -90,6 +107,9 @@ func TestLevels(t *testing.T) {
 	t.Parallel()
 	events := []backfill.Event{
 		began,
+		backfill.TaskStarted{Name: "prepare"},
+		backfill.TaskDone{Name: "prepare"},
+		backfill.Replanned{Segments: 16},
 		backfill.PassStarted{Pass: backfill.PassWalk, Segments: 16},
 		backfill.Synced{},
 		backfill.SegmentStarted{},
@@ -109,7 +129,7 @@ func TestLevels(t *testing.T) {
 		backfill.RunEnded{},
 	}
 	want := map[string]string{
-		"RunStarted": "info", "PassStarted": "info", "Synced": "debug", "SegmentStarted": "debug", "ChunkChanged": "trace",
+		"RunStarted": "info", "TaskStarted": "info", "TaskDone": "info", "Replanned": "info", "PassStarted": "info", "Synced": "debug", "SegmentStarted": "debug", "ChunkChanged": "trace",
 		"ChunkCommitted": "debug", "SegmentSplit": "debug", "SegmentEnded": "debug", "PartitionGone": "warn", "Reconnected": "warn", "StateChanged": "info",
 		"LimitsChanged": "info", "RunEnded": "info",
 	}
@@ -132,7 +152,7 @@ func TestLevels(t *testing.T) {
 			t.Errorf("%s: %v, expected one record at %s", name, got, want[name])
 		}
 	}
-	if got := records(t, "info", events...); len(got) != 11 {
+	if got := records(t, "info", events...); len(got) != 14 {
 		t.Errorf("%d records at info: %v", len(got), got)
 	}
 }
@@ -240,6 +260,12 @@ func TestLine(t *testing.T) {
 		},
 		"users-display-name  finishing  closing sweep  42.1%  4 210 000 of ~10 000 000 rows  31 200 rows/s  ETA 3m05s  4 workers  chunk 9 800 rows": func(s *backfill.ProgressSnapshot) {
 			s.State, s.Pass = backfill.StateFinishing, backfill.PassSweep
+		},
+		"users-display-name  preparing  0.0%  0 rows  0 workers  doing: helper dupes, for 1m12s": func(s *backfill.ProgressSnapshot) {
+			*s = backfill.ProgressSnapshot{Job: s.Job, State: backfill.StatePreparing, ETA: -1, Waiting: "helper dupes", Task: "helper dupes", TaskFor: 72900 * time.Millisecond}
+		},
+		"users-display-name  preparing  0.0%  0 rows  0 workers  waiting: no connection": func(s *backfill.ProgressSnapshot) {
+			*s = backfill.ProgressSnapshot{Job: s.Job, State: backfill.StatePreparing, ETA: -1, Waiting: "no connection", Task: "helper dupes"}
 		},
 	} {
 		s := snapshot()

@@ -47,6 +47,9 @@ func Records(logger zerolog.Logger, interval time.Duration) *Reporter {
 		if s.ETA >= 0 {
 			z.Float64("eta_s", s.ETA.Round(time.Second).Seconds())
 		}
+		if s.Task != "" {
+			z.Str("task", s.Task).Float64("task_s", s.TaskFor.Round(time.Second).Seconds())
+		}
 		withReason(z, s.Why()).Msg("progress")
 	})
 }
@@ -119,6 +122,8 @@ func Line(s backfill.ProgressSnapshot) string {
 		parts = append(parts, human.Count(s.Quarantined)+" quarantined")
 	}
 	switch why := s.Why(); {
+	case s.Doing() != "":
+		parts = append(parts, "doing: "+s.Doing())
 	case why != "":
 		parts = append(parts, "waiting: "+why)
 	case s.Reason != "":

@@ -32,6 +32,12 @@ func (r *recorder) observe(e backfill.Event) {
 	switch e := e.(type) {
 	case backfill.RunStarted:
 		r.runStarted(e)
+	case backfill.TaskStarted:
+		r.at(zerolog.InfoLevel).Str("task", e.Name).Str("part", string(e.Task.Part)).Msg("task started")
+	case backfill.TaskDone:
+		r.at(zerolog.InfoLevel).Str("task", e.Name).Str("part", string(e.Task.Part)).Float64("ms", milliseconds(e.Took)).Msg("task done")
+	case backfill.Replanned:
+		r.replanned(e)
 	case backfill.PassStarted:
 		r.at(zerolog.InfoLevel).Stringer("pass", e.Pass).Int("segments", e.Segments).Msg("pass started")
 	case backfill.Synced:
@@ -93,6 +99,18 @@ func (r *recorder) runStarted(e backfill.RunStarted) {
 		what += " started"
 	}
 	r.at(zerolog.InfoLevel).Str("process", e.Process).Int64("estimated_rows", e.EstimatedRows).Msg(what)
+}
+
+// replanned tells of what preflight notices only when the tasks before the first chunk are done: nobody was shown it before.
+func (r *recorder) replanned(e backfill.Replanned) {
+	r.at(zerolog.InfoLevel).Int("segments", e.Segments).Int64("estimated_rows", e.EstimatedRows).Int("findings", len(e.Findings)).Msg("planned again")
+	for _, f := range e.Findings {
+		level := zerolog.WarnLevel
+		if f.Severity == backfill.SeverityNote || f.Accepted != "" {
+			level = zerolog.DebugLevel
+		}
+		withReason(r.at(level).Str("finding", f.ID).Str("severity", string(f.Severity)).Str("evidence", f.Evidence), f.Remedy).Msg(f.Title)
+	}
 }
 
 func (r *recorder) segment(worker int, s backfill.Segment, m backfill.Mark) *zerolog.Event {

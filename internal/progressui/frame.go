@@ -181,8 +181,11 @@ func (st style) waits(w backfill.WorkerProgress, now time.Time, short bool) stri
 	return "waits " + since + ": " + w.Waiting
 }
 
-// waiting is why nothing is written, on as many as two lines, for that is what people look for.
+// waiting is why nothing is written, on as many as two lines, for that is what people look for; or what is done once meanwhile.
 func (st style) waiting(s backfill.ProgressSnapshot, width int) []string {
+	if doing := s.Doing(); doing != "" {
+		return wrap("doing: "+oneLine(doing), width, 2)
+	}
 	why := s.Waiting
 	if why == "" && s.State != backfill.StateRunning && s.State != backfill.StateFinishing {
 		why = s.Reason

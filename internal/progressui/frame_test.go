@@ -83,6 +83,19 @@ func TestFrameSaysWhyItIsPaused(t *testing.T) {
 }
 
 // What was printed for wider terminals is broken between words, each line indented as its text.
+// What is done once is no wait. Made to fail: without the task, nothing is said, or it is called a wait.
+func TestFrameSaysWhatIsDoneOnce(t *testing.T) {
+	t.Parallel()
+	s := backfill.ProgressSnapshot{Run: 12, Job: "users", State: backfill.StatePreparing, ETA: -1, Waiting: "prepare", Task: "prepare", TaskFor: 3 * time.Second}
+	for want, waiting := range map[string]string{"doing: prepare, for 3s": "prepare", "waiting: no connection": "no connection"} {
+		s.Waiting = waiting
+		lines := frame(s, Size{80, 24}, style{}, noon)
+		if last := lines[len(lines)-1]; last != want {
+			t.Errorf("the last line is %q, expected %q", last, want)
+		}
+	}
+}
+
 func TestWrap(t *testing.T) {
 	t.Parallel()
 	got := Wrap(`note [replicas] 2 standbys replay what is written here
