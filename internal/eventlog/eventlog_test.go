@@ -59,6 +59,20 @@ var (
 	errLockTimeout = fmt.Errorf("changing: %w", &pgconn.PgError{Severity: "ERROR", Code: "55P03", Message: "canceling statement due to lock timeout"})
 )
 
+// That the process waits for what it does once is said by its beginning, and a wait for something else meanwhile is said. Made to fail: with
+// waits told whatever they are for.
+func TestATaskIsNoWait(t *testing.T) {
+	t.Parallel()
+	var said []string
+	for _, record := range records(t, "info", backfill.TaskStarted{Name: "prepare"}, backfill.Waiting{Reason: "prepare"}, backfill.Waiting{Reason: "no connection"},
+		backfill.Waiting{}, backfill.TaskStarted{Name: "prepare"}, backfill.Waiting{Reason: "prepare"}, backfill.TaskDone{Name: "prepare"}, backfill.Waiting{}) {
+		said = append(said, fmt.Sprint(record["message"], " ", record["reason"]))
+	}
+	if diff := cmp.Diff([]string{"task started <nil>", "waiting no connection", "goes on <nil>", "task started <nil>", "task done <nil>"}, said); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // What preflight finds when the tasks are done nobody was shown before: the log has it, what was accepted apart. Made to fail: with the count
 // alone.
 func TestFindingsOfAPlanThatIsMadeAgain(t *testing.T) {

@@ -26,6 +26,8 @@ type recorder struct {
 	logger zerolog.Logger
 	// waits is the last reason of each worker, 0 being the process: one that is repeated is one wait.
 	waits map[int]string
+	// task is the last one that was begun: that the process waits for it is no news.
+	task string
 }
 
 func (r *recorder) observe(e backfill.Event) {
@@ -33,6 +35,9 @@ func (r *recorder) observe(e backfill.Event) {
 	case backfill.RunStarted:
 		r.runStarted(e)
 	case backfill.TaskStarted:
+		r.mu.Lock()
+		r.task = e.Name
+		r.mu.Unlock()
 		r.at(zerolog.InfoLevel).Str("task", e.Name).Str("part", string(e.Task.Part)).Msg("task started")
 	case backfill.TaskDone:
 		r.at(zerolog.InfoLevel).Str("task", e.Name).Str("part", string(e.Task.Part)).Float64("ms", milliseconds(e.Took)).Msg("task done")
@@ -173,6 +178,9 @@ func (r *recorder) chunkFailed(e backfill.ChunkFailed) {
 
 func (r *recorder) waiting(e backfill.Waiting) {
 	r.mu.Lock()
+	if e.Worker == 0 && e.Reason == r.task { // its beginning was said, and it is no wait for something else
+		e.Reason = ""
+	}
 	same := r.waits[e.Worker] == e.Reason
 	r.waits[e.Worker] = e.Reason
 	r.mu.Unlock()
