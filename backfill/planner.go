@@ -30,6 +30,9 @@ type Planner struct {
 	// Key are the columns that the run walked by, for [Planner.Survey]: what the job's own SQL says of ranges is said of
 	// these. Empty is not known, and has no meaning for a plan.
 	Key []string
+	// Captures are what the run has kept of the tables that it writes (undo: capture), for [Planner.Survey]. None is
+	// nothing, and has no meaning for a plan, which says itself what is to be kept.
+	Captures []pgsql.Capture
 	// Environment looks up a variable; nil is os.LookupEnv.
 	Environment func(name string) (value string, ok bool)
 	// Programs looks the programs up that transforms name; nil leaves that to the start of the work.

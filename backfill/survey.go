@@ -32,6 +32,7 @@ func (p Planner) Survey(ctx context.Context, conn *pgx.Conn, job Job, pace Pace)
 			return nil, pl.wrap(err)
 		}
 	}
+	pl.plan.Captures = p.Captures
 	return pl.plan, nil
 }
 
@@ -136,7 +137,36 @@ func (pl *planning) count(ctx context.Context) error {
 // Scope is what the job's own SQL speaks of, for statements over parts of the walk.
 func (p *Plan) Scope() (pgsql.Scope, error) {
 	s, err := statementsOf(p)
+	s.scope.Before = p.Before(p.run)
 	return s.scope, err
+}
+
+// History is what the run of a plan of [Planner.Survey] kept of the walked table's rows, for a proof that these assignments
+// were made of what the rows held, or, without any, that those in scope were deleted. own says that a value is computed from
+// what the job writes. It is nil where the run has not kept that.
+func (p *Plan) History(set []Assignment, own bool) *pgsql.History {
+	if p.Heap != nil {
+		return nil
+	}
+	for _, c := range p.CapturesOf(p.run) {
+		h := &pgsql.History{Capture: c, Columns: p.Table.ColumnNames(), Own: own}
+		columns := make([]pgsql.SetColumn, len(set))
+		for i, a := range set {
+			columns[i].Name = a.Column
+		}
+		if c.OID == p.Table.OID && p.sameColumns(c) && h.Knows(columns) && (len(set) > 0 || c.Deletes) {
+			return h
+		}
+	}
+	return nil
+}
+
+// sameColumns reports whether what was kept of the walked table is of columns that it still has, and as they were.
+func (p *Plan) sameColumns(c pgsql.Capture) bool {
+	return !slices.ContainsFunc(c.Kept, func(k pgsql.KeptColumn) bool {
+		now := p.Table.Column(k.Name)
+		return now != nil && (now.Number != k.Number || now.Type != k.Type)
+	})
 }
 
 // Change is the update of the walked table that these assignments make, in the job's scope: what a verification
@@ -146,6 +176,7 @@ func (p *Plan) Change(set []Assignment, from, join *Expr) (pgsql.Change, error) 
 	if err != nil {
 		return pgsql.Change{}, err
 	}
+	s.scope.Before = p.Before(p.run)
 	exprs := make([]Expr, 0, len(set)+2)
 	for _, a := range set {
 		exprs = append(exprs, a.Value)

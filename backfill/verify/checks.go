@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
 // Kind is what a check does.
@@ -34,6 +35,8 @@ type Check struct {
 
 	spec backfill.Check
 	line int
+	// history is what the run kept of the rows, for a proof over them as they were; nil is as they are.
+	history *pgsql.History
 }
 
 // Checks are those of a job. The error is a [backfill.ErrInput] where there is none, since nothing would be proven,
@@ -172,6 +175,15 @@ func (c Check) usesScope() bool {
 		}
 	}
 	return false
+}
+
+// usesBefore reports whether a check's own SQL speaks of the rows as they were.
+func (c Check) usesBefore() bool {
+	exprs := []*backfill.Expr{c.spec.Expected, c.spec.Actual, c.spec.None}
+	for i := range c.spec.Expect {
+		exprs = append(exprs, &c.spec.Expect[i].Value)
+	}
+	return slices.ContainsFunc(exprs, func(e *backfill.Expr) bool { return e != nil && slices.Contains(e.Templates, "before") })
 }
 
 // ofOthers reports whether a check's own queries speak of ranges of other columns than the walked key's. These may be NULL

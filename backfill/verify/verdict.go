@@ -56,6 +56,8 @@ type Run struct {
 	State backfill.State `json:"state"`
 	// Same is set where the run was of the very job that is verified.
 	Same bool `json:"same_job"`
+	// Earlier counts the runs of the job before it that changed rows and were not taken back.
+	Earlier int `json:"earlier_runs,omitempty"`
 	// Quarantined counts the rows that the run could not change and kept aside.
 	Quarantined int64 `json:"quarantined"`
 }
@@ -79,6 +81,11 @@ type CheckResult struct {
 	// than once.
 	Unmatched int64 `json:"unmatched,omitempty"`
 	Multiple  int64 `json:"multiple,omitempty"`
+	// Since counts those among Different whose columns others have changed since the run wrote them, and Unjudged the rows that
+	// the run wrote and that are not in its scope any more by what others changed. Both are known where the run kept what was
+	// there (undo: capture) and the proof is over that.
+	Since    int64 `json:"changed_since,omitempty"`
+	Unjudged int64 `json:"unjudged,omitempty"`
 	// Samples are some of the mismatches: the first ones of the first ranges.
 	Samples []Mismatch `json:"samples,omitempty"`
 }
@@ -106,6 +113,8 @@ type Mismatch struct {
 	Key []*string `json:"key"`
 	// Columns are those that hold other values, where that is known.
 	Columns []string `json:"columns,omitempty"`
+	// Since is set where others are known to have changed the row since the run wrote it.
+	Since bool `json:"changed_since,omitempty"`
 	// Rows is how many rows of this key are concerned.
 	Rows int64 `json:"rows"`
 	// Expected and Actual are what should be there and what is, where values were asked for; nil is NULL, or no row.

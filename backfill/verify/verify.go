@@ -63,6 +63,7 @@ func Verify(ctx context.Context, o Options) (Verdict, error) {
 	}
 	v := &verification{Options: o, started: time.Now()}
 	for _, c := range o.Checks {
+		c = historic(o, c)
 		p, err := proofOf(o, c)
 		if err != nil {
 			return Verdict{}, v.refused(c, err)
@@ -124,7 +125,15 @@ func (v *verification) prepare(ctx context.Context) error {
 	s := newSession(v.Options)
 	defer s.close(ctx)
 	for _, c := range v.checks {
-		err := s.job(ctx, c.finding(), func(r *reading) error { return c.proof.prepare(ctx, r) })
+		prepare := func() error {
+			return s.job(ctx, c.finding(), func(r *reading) error { return c.proof.prepare(ctx, r) })
+		}
+		err := prepare()
+		if err != nil && c.history != nil {
+			if err = v.withoutHistory(c, err); err == nil {
+				err = prepare()
+			}
+		}
 		if err != nil {
 			return v.refused(c.Check, err)
 		}
@@ -228,6 +237,8 @@ func (v *verification) counted(p piece, c counts, samples []Mismatch) {
 	r.Missing += c.missing
 	r.Extra += c.extra
 	r.Different += c.different
+	r.Since += c.since
+	r.Unjudged += c.unjudged
 	if p.samples == nil {
 		p.samples = map[int][]Mismatch{}
 	}
@@ -291,6 +302,12 @@ func (v *verification) notes() []string {
 	for _, c := range v.checks {
 		if p, ok := c.proof.(*recomputeProof); ok && c.result.Mismatches() > 0 {
 			list = append(list, p.note(c.Name))
+		}
+		if c.result.Since > 0 {
+			list = append(list, fmt.Sprintf("%s: of the rows with wrong values %d hold what others wrote since the run: where they may, say in verify what must hold ({{before}} is the rows as they were)", c.Name, c.result.Since))
+		}
+		if job := v.Plan.Job; c.history != nil && (job.Where != nil && job.Where.Subquery || job.UpdateStep() != nil && job.UpdateStep().From != nil) {
+			list = append(list, c.Name+": rows of other tables were read as they are now, and not as they were when the run read them")
 		}
 	}
 	return list

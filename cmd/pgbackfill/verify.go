@@ -14,6 +14,7 @@ import (
 	"github.com/pgbackfill/pgbackfill/checkpoint"
 	"github.com/pgbackfill/pgbackfill/configs"
 	"github.com/pgbackfill/pgbackfill/internal/eventlog"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 	"github.com/pgbackfill/pgbackfill/internal/programs"
 	"github.com/pgbackfill/pgbackfill/internal/progressui"
 	"github.com/pgbackfill/pgbackfill/jobs"
@@ -110,13 +111,20 @@ func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.C
 	if err != nil {
 		return verify.Verdict{}, err
 	}
-	plan, err := survey(ctx, connect, earlier, job, pace)
+	kept, before, err := a.keptBy(ctx, connect, earlier, job)
+	if err != nil {
+		return verify.Verdict{}, err
+	}
+	plan, err := survey(ctx, connect, earlier, kept, job, pace)
 	if err != nil {
 		return verify.Verdict{}, err
 	}
 	run, err := verified(earlier, plan)
 	if err != nil {
 		return verify.Verdict{}, err
+	}
+	if run != nil {
+		run.Earlier = before
 	}
 	limit, err := throttle.NewRate(plan.Pace.Rate)
 	if err != nil {
@@ -133,8 +141,32 @@ func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.C
 	})
 }
 
+// keptBy is what the newest run of a job kept of the rows that it changed, where it is not taken back, and how many runs
+// before it changed rows as well.
+func (a *app) keptBy(ctx context.Context, connect backfill.Connect, earlier *checkpoint.RunInfo, job backfill.Job) (kept []pgsql.Capture, before int, _ error) {
+	if earlier == nil || earlier.Undo != nil || job.Undo == nil || !job.Undo.Capture {
+		return nil, 0, nil
+	}
+	store, err := a.open(ctx, connect)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }() // what it was for is done, or has failed already
+	runs, err := store.Runs(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, r := range runs {
+		if r.Job == job.Name && r.ID < earlier.ID && r.State != backfill.StateUndone && r.Totals.RowsChanged > 0 {
+			before++
+		}
+	}
+	kept, err = store.Attach(*earlier).Captures(ctx)
+	return kept, before, err
+}
+
 // survey resolves a job for reading, with the values that the parameters of its newest run have.
-func survey(ctx context.Context, connect backfill.Connect, earlier *checkpoint.RunInfo, job backfill.Job, pace backfill.Pace) (*backfill.Plan, error) {
+func survey(ctx context.Context, connect backfill.Connect, earlier *checkpoint.RunInfo, kept []pgsql.Capture, job backfill.Job, pace backfill.Pace) (*backfill.Plan, error) {
 	conn, err := connect(ctx)
 	if err != nil {
 		return nil, err
@@ -145,7 +177,7 @@ func survey(ctx context.Context, connect backfill.Connect, earlier *checkpoint.R
 	if earlier != nil {
 		planner = earlier.Planner()
 	}
-	planner.Programs = programs.Runner{}
+	planner.Programs, planner.Captures = programs.Runner{}, kept
 	return planner.Survey(ctx, conn, job, pace)
 }
 

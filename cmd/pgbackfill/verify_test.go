@@ -179,3 +179,35 @@ func TestVerifyRefusesAndIsInterrupted(t *testing.T) {
 		return nil
 	})
 }
+
+// Where rows leave the scope by being filled, undo: capture makes the proof a full one, from what the run kept; a wrong value
+// is found that nothing shows otherwise. A run before it, and one that is taken back, leave it residual, and it says so.
+//
+// Made to fail: with keptBy giving nothing the proof is residual and the wrong value not seen; with no earlier run counted the
+// last but one is a full proof.
+func TestVerifyFromWhatWasKept(t *testing.T) {
+	t.Parallel()
+	db, dir := pgtest.New(t), t.TempDir()
+	db.Exec(peopleWithNames)
+	job := write(t, dir, "job.yaml", strings.Replace(namesShown, "rows: 20", "rows: 500", 1)+"where: t.shown IS NULL\nundo: capture\n")
+	must(t, db.DSN(), dir, "run", "--yes", job)
+	if out := must(t, db.DSN(), dir, "verify", job); !strings.HasPrefix(out, "shown: proven: 2 400 rows checked") || strings.Contains(out, "residual") {
+		t.Errorf("after the run it says:\n%s", out)
+	}
+	db.Exec("UPDATE people SET shown = 'theirs' WHERE id = 7")
+	out := mustExit(t, exitMismatch, db.DSN(), dir, "verify", job)
+	for _, want := range []string{"1 row with wrong values", "1 row among them that others have changed since the run", "different (7): shown; changed since by others", "{{before}}"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("of a row that others changed it does not say %q:\n%s", want, out)
+		}
+	}
+	db.Exec("UPDATE people SET shown = NULL WHERE id IN (7, 8)")
+	must(t, db.DSN(), dir, "run", "--yes", "--again", job)
+	if out := must(t, db.DSN(), dir, "verify", job); !strings.Contains(out, "proven, residual") || !strings.Contains(out, "1 earlier runs") {
+		t.Errorf("after a second run it says:\n%s", out)
+	}
+	must(t, db.DSN(), dir, "undo", "--yes", job)
+	if out := mustExit(t, exitMismatch, db.DSN(), dir, "verify", job); !strings.Contains(out, "there is none to look at") {
+		t.Errorf("after the undo it says:\n%s", out)
+	}
+}

@@ -89,6 +89,8 @@ func checkLine(c verify.CheckResult) string {
 		{c.Missing, "missing"},
 		{c.Extra, "that should not be there"},
 		{c.Different, "with wrong values"},
+		{c.Since, "among them that others have changed since the run"},
+		{c.Unjudged, "that the run wrote and others have taken out of its scope since: they are not judged"},
 		{c.Unmatched, "in scope matched by nothing in `from`: they keep what they hold"},
 		{c.Multiple, "matched more than once in `from`: any of the values is taken for right"},
 	} {
@@ -107,6 +109,9 @@ func mismatchLine(m verify.Mismatch) string {
 	}
 	if len(m.Columns) > 0 {
 		line += ": " + strings.Join(m.Columns, ", ")
+	}
+	if m.Since {
+		line += "; changed since by others"
 	}
 	if m.Expected != nil || m.Actual != nil {
 		line += fmt.Sprintf("; expected %s, found %s", tuple(m.Expected), tuple(m.Actual))

@@ -44,6 +44,8 @@ type Change struct {
 	// to_jsonb(t): it is then a value of the table's own row type, with nothing of ours in it. Nil is
 	// where it does not.
 	WholeRow []string
+	// History is what a run kept, for a proof over the rows as they were; nil is the rows as they are.
+	History *History
 }
 
 func (c Change) name() string {
@@ -143,7 +145,7 @@ func (c Change) lockedUpdate(f *filling) string {
 	fmt.Fprintf(&b, "WITH pgbackfill_scoped AS MATERIALIZED (\n  SELECT t.tableoid AS pgbackfill_table, t.ctid AS pgbackfill_row, t.*\n  FROM %s AS t\n  WHERE %s\n  FOR NO KEY UPDATE OF t\n),", c.Table, f.scoped())
 	scoped, from := "t", "pgbackfill_scoped AS t"
 	if c.WholeRow != nil {
-		scoped, from = "pgbackfill_one", c.wholeRow()
+		scoped, from = "pgbackfill_one", c.wholeRow("pgbackfill_scoped")
 	}
 	fmt.Fprintf(&b, " pgbackfill_new AS MATERIALIZED (\n  SELECT %[1]s.pgbackfill_table, %[1]s.pgbackfill_row", scoped)
 	for i, s := range c.Set {
@@ -179,12 +181,12 @@ FROM (SELECT pg_catalog.count(*) AS times FROM pgbackfill_new GROUP BY pgbackfil
 	return b.String()
 }
 
-// wholeRow is each scoped row as t, a value of the table's row type. A subquery would give a
+// wholeRow is each of some rows as t, a value of the table's row type. A subquery would give a
 // record, which no function of the user's takes; a function gives the type.
-func (c Change) wholeRow() string {
+func (c Change) wholeRow(rows string) string {
 	columns := make([]string, len(c.WholeRow))
 	for i, name := range c.WholeRow {
 		columns[i] = "pgbackfill_one." + Ident(name)
 	}
-	return fmt.Sprintf("pgbackfill_scoped AS pgbackfill_one\n       CROSS JOIN LATERAL pg_catalog.unnest(ARRAY[ROW(%s)::%s]) AS t", strings.Join(columns, ", "), c.Table)
+	return fmt.Sprintf("%s AS pgbackfill_one\n       CROSS JOIN LATERAL pg_catalog.unnest(ARRAY[ROW(%s)::%s]) AS t", rows, strings.Join(columns, ", "), c.Table)
 }

@@ -88,7 +88,7 @@ func (c Change) missed(p Part, name, list, which string) (Statement, error) {
 	told := f.told()
 	fmt.Fprintf(&b, "WITH pgbackfill_scoped AS MATERIALIZED (\n  SELECT t.*,\n         %s\n  FROM %s AS t\n  WHERE %s\n)\n%s\nFROM ", told, c.Table, f.scoped(), list)
 	if c.WholeRow != nil {
-		b.WriteString(c.wholeRow())
+		b.WriteString(c.wholeRow("pgbackfill_scoped"))
 	} else {
 		b.WriteString("pgbackfill_scoped AS t")
 	}

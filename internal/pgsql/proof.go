@@ -17,6 +17,10 @@ var BeginReading = BeginSnapshot
 func (c Change) Proof(p Part) (Statement, error) {
 	f := c.filling(p)
 	var sql string
+	if c.History != nil {
+		sql = c.proofOfHistory(f)
+		return Statement{Name: "proof", SQL: sql, Args: f.b.Args()}, f.err
+	}
 	if c.From == "" {
 		// A filter is tested after the WHERE, so that no expression sees a row outside the scope.
 		sql = fmt.Sprintf(`SELECT pg_catalog.count(*), pg_catalog.count(*), 0,
@@ -43,7 +47,11 @@ FROM (
 // what it should.
 func (c Change) Wrong(p Part, most int, values bool) (Statement, error) {
 	f := c.filling(p)
-	if c.From != "" {
+	switch {
+	case c.History != nil:
+		sql := c.wrongOfHistory(f, most, values)
+		return Statement{Name: "wrong rows", SQL: sql, Args: f.b.Args()}, f.err
+	case c.From != "":
 		return c.wrongMet(f, most, values)
 	}
 	value := func(i int) string { return "(" + f.fill(c.Set[i].Expr) + "\n)" }
@@ -97,19 +105,32 @@ func metNew(i int) string { return fmt.Sprintf("new.pgbackfill_%d", i+1) }
 // and without its locks. Rows outside the scope come near no expression.
 func (c Change) met(f *filling) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "WITH pgbackfill_scoped AS MATERIALIZED (\n  SELECT t.tableoid AS pgbackfill_table, t.ctid AS pgbackfill_row, t.*\n  FROM %s AS t\n  WHERE %s\n),", c.Table, f.scoped())
+	held := func(scoped, name string, _ int) string { return scoped + "." + Ident(name) }
+	if c.History != nil {
+		b.WriteString(c.then(f))
+		held = func(scoped, _ string, i int) string { return fmt.Sprintf("%s.pgbackfill_now_%d", scoped, i+1) }
+	} else {
+		fmt.Fprintf(&b, "WITH pgbackfill_scoped AS MATERIALIZED (\n  SELECT t.tableoid AS pgbackfill_table, t.ctid AS pgbackfill_row, t.*\n  FROM %s AS t\n  WHERE %s\n),", c.Table, f.scoped())
+	}
 	scoped, from := "t", "pgbackfill_scoped AS t"
 	if c.WholeRow != nil {
-		scoped, from = "pgbackfill_one", c.wholeRow()
+		scoped, from = "pgbackfill_one", c.wholeRow("pgbackfill_scoped")
 	}
 	fmt.Fprintf(&b, " pgbackfill_new AS MATERIALIZED (\n  SELECT %[1]s.pgbackfill_table, %[1]s.pgbackfill_row", scoped)
+	if c.History != nil {
+		fmt.Fprintf(&b, ", %s.pgbackfill_over", scoped)
+	}
 	for i, k := range c.Key {
 		fmt.Fprintf(&b, ",\n         %s.%s AS pgbackfill_key_%d", scoped, Ident(k.Name), i+1)
 	}
 	for i, s := range c.Set {
-		fmt.Fprintf(&b, ",\n         %s.%s AS pgbackfill_old_%d,\n         CAST((%s\n) AS %s) AS pgbackfill_%d", scoped, Ident(s.Name), i+1, f.fill(s.Expr), s.Bare, i+1)
+		fmt.Fprintf(&b, ",\n         %s AS pgbackfill_old_%d,\n         CAST((%s\n) AS %s) AS pgbackfill_%d", held(scoped, s.Name, i), i+1, f.fill(s.Expr), s.Bare, i+1)
 	}
-	fmt.Fprintf(&b, "\n  FROM %s,\n       %s\n  WHERE (%s\n)\n)", from, f.fill(c.From), f.fill(c.Join))
+	b.WriteString("\n  FROM " + from)
+	if c.From != "" {
+		fmt.Fprintf(&b, ",\n       %s\n  WHERE (%s\n)", f.fill(c.From), f.fill(c.Join))
+	}
+	b.WriteString("\n)")
 	return b.String()
 }
 

@@ -81,6 +81,13 @@ func TestShapes(t *testing.T) {
 			return pgsql.Command{Scope: stepping, Name: "link", SQL: sql}.Statements(p)
 		}
 	}
+	// historic is a change held against what its run kept.
+	historic := pgsql.Change{Scope: stepping, Set: []pgsql.SetColumn{{Name: "seen", Type: "bigint", Bare: "bigint", Compare: pgsql.CompareIdentity, Expr: "t.seen + :least"}}}
+	historic.History = &pgsql.History{Columns: []string{"id", `Co"de`, "seen", "note", "added"}, Capture: pgsql.Capture{
+		Run: 7, No: 1, Table: historic.Table, Key: []pgsql.KeyColumn{id, code}, Updates: true, Deletes: true, Kept: []pgsql.KeptColumn{
+			{Number: 3, Name: "seen", Type: "bigint", Bare: "bigint", Updated: true}, {Number: 4, Name: "note", Type: "character varying(9)", Bare: "character varying", Updated: true},
+		},
+	}}
 	// mapped is a transform by a key of two parts, placed one by the rows' places.
 	mapped := pgsql.Transform{
 		Scope: stepping, KeyForms: make([]pgsql.Form, 2), Read: []string{"t.ssn", "lower(t.country) AS country -- folded", "t.born"},
@@ -135,6 +142,10 @@ func TestShapes(t *testing.T) {
 		"undo_leave":             listed(kept.Leave(850, "23503: a row refers to it")),
 		"undo_of_run":            ofRun("(SELECT h.was FROM {{helper dupes}} h WHERE {{scope}} AND {{range h}}) -- {{helper dupes}}"),
 		"undo_covered":           listed(pgsql.Statement{Name: "covered", SQL: pgsql.Covered(walk(id, code).Key, []pgsql.Range{two, {Nulls: true}, {At: two.Through}})}),
+		"history_proof":          one2(historic.Proof(part(two))),
+		"history_wrong":          one2(historic.Wrong(part(two), 10, true)),
+		"history_gone":           one2(historic.Gone(part(two), historic.History)),
+		"history_gone_keys":      one2(historic.GoneKeys(part(two), historic.History, 10)),
 		"transform_proof":        one2(mapped.Proof(part(two), versions(mapped), returned)),
 		"transform_wrong":        one2(mapped.Wrong(part(two), versions(mapped), returned, 10, true)),
 		"transform_check":        one2(mapped.Describe()),

@@ -1,0 +1,128 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+// historic makes a derived check that would be residual one over the rows as they were before the run, where the run kept
+// them (undo: capture): then it shows what was done, and not only that nothing is left.
+func historic(o Options, c Check) Check {
+	job := o.Plan.Job
+	if c.Kind != KindDerived || c.Residual == "" || job.Undo == nil || !job.Undo.Capture {
+		return c
+	}
+	var set []backfill.Assignment
+	if update := job.UpdateStep(); update != nil {
+		set = update.Set
+	}
+	if o.Run != nil && o.Run.Same && o.Run.State != backfill.StateUndone {
+		c.history = o.Plan.History(set, ownValues(job, set))
+	}
+	switch {
+	case c.history == nil:
+		c.Residual += "; what a run of this very job keeps (undo: capture) would show it, and there is none to look at"
+	case o.Run.Earlier > 0:
+		c.Residual = fmt.Sprintf("%d earlier runs of this job changed rows, which is not looked at: what this run did is proven, and that nothing is left", o.Run.Earlier)
+	default:
+		c.Residual = ""
+	}
+	return c
+}
+
+// ownValues reports whether a value is computed from columns that the job writes.
+func ownValues(job backfill.Job, set []backfill.Assignment) bool {
+	w := writes(job)
+	for _, a := range set {
+		if !keeps(a) && w.mentioned(a.Value, !a.Value.Subquery) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// withoutHistory makes a check the one that it is without what the run kept, where the role may not read that.
+func (v *verification) withoutHistory(c *checking, err error) error {
+	var server *pgconn.PgError
+	if c.history == nil || !errors.As(err, &server) || server.Code != "42501" && server.Code != "42P01" {
+		return err
+	}
+	plain := c.Check
+	store := plain.history.Capture.Store()
+	plain.history = nil
+	plain.Residual = fmt.Sprintf("%s; what the run kept would show it, and role %s cannot read it: GRANT USAGE ON SCHEMA pgbackfill, SELECT ON %s",
+		residual(v.Plan.Job, plain), v.Plan.Server.Role, store)
+	proof, err := proofOf(v.Options, plain)
+	if err == nil {
+		c.Check, c.proof = plain, proof
+	}
+	return err
+}
+
+// historyCounts reads the answer of [pgsql.Change.Proof] over rows as they were.
+func historyCounts(rows [][]*string) (counts, error) {
+	var c counts
+	var met, wrong, outside int64
+	err := integers(rows, &c.rows, &met, &c.multiple, &wrong, &c.since, &outside, &c.unjudged)
+	c.unmatched, c.different = c.rows-met, wrong+outside
+	return c, err
+}
+
+// deletedProof is [leftProof] that also holds each row that the run deleted against the scope, as the row was.
+type deletedProof struct {
+	leftProof
+	history *pgsql.History
+}
+
+func (d deletedProof) prepare(ctx context.Context, r *reading) error {
+	if err := d.leftProof.prepare(ctx, r); err != nil {
+		return err
+	}
+	st, err := d.scope.Gone(pgsql.Part{Reading: true}, d.history)
+	if err != nil {
+		return err
+	}
+	_, err = r.prepared(ctx, st)
+	return err
+}
+
+func (d deletedProof) count(ctx context.Context, r *reading, p pgsql.Part) (counts, error) {
+	c, err := d.leftProof.count(ctx, r, p)
+	if err != nil {
+		return c, err
+	}
+	st, err := d.scope.Gone(p, d.history)
+	if err != nil {
+		return c, err
+	}
+	rows, err := r.ask(ctx, st)
+	if err != nil {
+		return c, err
+	}
+	var gone int64
+	err = integers(rows, &gone, &c.missing)
+	c.rows += gone
+	return c, err
+}
+
+func (d deletedProof) wrong(ctx context.Context, r *reading, p pgsql.Part, most int, values bool) ([]Mismatch, error) {
+	list, err := d.leftProof.wrong(ctx, r, p, most, values)
+	if err != nil || len(list) >= most {
+		return list, err
+	}
+	st, err := d.scope.GoneKeys(p, d.history, most-len(list))
+	if err != nil {
+		return nil, err
+	}
+	gone, err := extras(ctx, r, st, len(d.scope.Key), false)
+	for i := range gone {
+		gone[i].Kind = Missing
+	}
+	return append(list, gone...), err
+}
