@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
-
-	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 )
 
 const (
@@ -207,7 +206,7 @@ func (s SignalState) text(old time.Duration) string {
 	case s.Status == Unread:
 		return s.Name + " not read yet"
 	case s.Err != nil:
-		return s.Name + " cannot be read: " + pgerr.Describe(s.Err)
+		return s.Name + " cannot be read: " + oneLine(s.Err)
 	case s.Status == Stale:
 		return fmt.Sprintf("%s stale: no reading for %s", s.Name, brief(old))
 	case s.Status == Over && s.Reading.Says == "" && !s.Reading.over():
@@ -219,3 +218,5 @@ func (s SignalState) text(old time.Duration) string {
 
 // brief shows a duration as readings show theirs.
 func brief(d time.Duration) string { return seconds(d.Seconds(), 1) }
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -137,6 +137,12 @@ type windowSignal struct {
 	limits func() Limits
 
 	been bool // within a window
+	// lists are what was parsed last, schedules what that is.
+	lists     [][]string
+	schedules []Schedule
+	// detail says which schedule is closed and when it opens; it holds until then.
+	detail string
+	until  time.Time
 }
 
 func (*windowSignal) Name() string { return "window" }
@@ -147,22 +153,42 @@ func (s *windowSignal) Read(context.Context) (Reading, error) {
 	if len(l.Windows) == 0 {
 		return Reading{Off: true, Note: "any time"}, nil
 	}
-	for _, list := range l.Windows {
-		schedule, err := ParseSchedule(list)
-		if err != nil {
+	if !slices.EqualFunc(s.lists, l.Windows, slices.Equal) {
+		if err := s.parse(l.Windows); err != nil {
 			return Reading{}, err
 		}
-		if schedule.Open(now) {
-			continue
-		}
-		detail := schedule.String()
-		if next, ok := schedule.Next(now); ok {
-			zone := schedule.windows[0].zone
-			detail += "; opens " + next.In(zone).Format("Mon 2006-01-02 15:04 MST")
-		}
-		// Who starts before the window waits for it; who was in one may have been told to leave at its end.
-		return Reading{Says: "closed", Shut: true, Detail: detail, Ends: s.been && l.WindowEnd == Exit}, nil
 	}
-	s.been = true
+	for _, schedule := range s.schedules {
+		if !schedule.Open(now) {
+			if !now.Before(s.until) {
+				s.look(schedule, now)
+			}
+			// Who starts before the window waits for it; who was in one may have been told to leave at its end.
+			return Reading{Says: "closed", Shut: true, Detail: s.detail, Ends: s.been && l.WindowEnd == Exit}, nil
+		}
+	}
+	s.been, s.until = true, time.Time{}
 	return Reading{Says: "open"}, nil
+}
+
+func (s *windowSignal) parse(lists [][]string) error {
+	s.lists, s.schedules, s.until = nil, nil, time.Time{}
+	for _, list := range lists {
+		schedule, err := ParseSchedule(list)
+		if err != nil {
+			return err
+		}
+		s.schedules = append(s.schedules, schedule)
+	}
+	s.lists = lists
+	return nil
+}
+
+// look finds out when a closed schedule opens.
+func (s *windowSignal) look(closed Schedule, now time.Time) {
+	s.detail, s.until = closed.String(), now.Add(time.Hour)
+	if next, ok := closed.Next(now); ok {
+		s.detail += "; opens " + next.In(closed.windows[0].zone).Format("Mon 2006-01-02 15:04 MST")
+		s.until = next
+	}
 }

@@ -2,10 +2,12 @@ package throttle_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 	"github.com/pgbackfill/pgbackfill/throttle"
 )
 
@@ -87,4 +89,20 @@ func gate(t *testing.T, signals ...throttle.Signal) *throttle.Gate {
 	go func() { g.Run(ctx); close(done) }()
 	t.Cleanup(func() { cancel(); <-done })
 	return g
+}
+
+// nobody is a server that cannot be asked.
+type nobody struct{}
+
+func (nobody) Query(context.Context, pgsql.Statement) ([][]*string, error) {
+	return nil, errors.New("nobody is there")
+}
+
+// running runs a throttle until stop is called.
+func running(t *testing.T, th *throttle.Throttle) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { th.Run(ctx); close(done) }()
+	return func() { cancel(); <-done }
 }
