@@ -49,8 +49,13 @@ func (l Limits) Clamp(most Limits) (Limits, []string) {
 	l.Queries = slices.Concat(most.Queries, slices.DeleteFunc(slices.Clone(l.Queries), func(q QueryLimit) bool {
 		return slices.Contains(most.Queries, q)
 	}))
-	// What the operator requires, nobody ignores.
-	l.Lag.Ignore = slices.DeleteFunc(slices.Clone(l.Lag.Ignore), func(name string) bool { return slices.Contains(most.Lag.Require, name) })
+	l.Lag.Ignore = slices.DeleteFunc(slices.Clone(l.Lag.Ignore), func(name string) bool {
+		required := slices.Contains(most.Lag.Require, name)
+		if required {
+			c.notes = append(c.notes, fmt.Sprintf("lag.ignore: %s asked for, which the operator requires", name))
+		}
+		return required
+	})
 	return l, c.notes
 }
 

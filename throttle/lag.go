@@ -49,8 +49,8 @@ func (s lagTime) Read(ctx context.Context) (Reading, error) {
 		behind, known := s.clock.behind(m.replayed, now)
 		detail := "standby " + s.members.name(m)
 		if !known {
-			return Reading{Says: "unknown", Shut: true, Detail: fmt.Sprintf("%s was %s behind before it was first looked at, %s ago",
-				detail, size(float64(s.pos-m.replayed), 1), brief(behind))}, nil
+			return Reading{Says: "unknown", Shut: true, Detail: fmt.Sprintf("%s is %s behind since before it was first looked at",
+				detail, size(float64(s.pos-m.replayed), 1))}, nil
 		}
 		if r := (Reading{Value: behind.Seconds(), Limit: limit.Seconds(), Unit: Seconds, Detail: detail}); worst.Off || r.Value > worst.Value {
 			worst = r

@@ -109,8 +109,8 @@ func (s *lagDirect) ask(ctx context.Context, l LagLimits) (Reading, error) {
 	}
 	behind, known := s.clock.behind(replayed, now)
 	if !known {
-		return Reading{Says: "unknown", Shut: true, Detail: fmt.Sprintf("%s was %s behind before it was first looked at, %s ago",
-			detail, size(float64(newest.pos-replayed), 1), brief(behind))}, nil
+		return Reading{Says: "unknown", Shut: true, Detail: fmt.Sprintf("%s is %s behind since before it was first looked at",
+			detail, size(float64(newest.pos-replayed), 1))}, nil
 	}
 	return reading(behind.Seconds()), nil
 }

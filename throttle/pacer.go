@@ -18,8 +18,18 @@ const (
 	// pacerBehind is the part of a limit from which on a standby has so much to replay that the speed at which it does
 	// is its own, and not that of who writes.
 	pacerBehind = 0.2
-	// pacerGrow is by how much what a standby can replay is taken to be more, a second, while it keeps up.
-	pacerGrow = 1.2
+	// pacerStart is what a standby is first taken to replay, in bytes a second for each second of the limit. While it keeps
+	// up it is taken to replay twice as much after a second, as TCP begins; but no more than pacerAhead times what it
+	// does replay, so that what was never tried is not let through at once.
+	pacerStart = 100 << 10
+	pacerGrow  = 2
+	pacerAhead = 4
+	// pacerFloor is the part of pacerStart that is always tried, while the gate is open.
+	pacerFloor = 0.125
+	// pacerFlow is over what time the speed of a standby that keeps up is taken.
+	pacerFlow = 2 * time.Second
+	// pacerGuess is what a row is taken to make of the log before one was written, in bytes.
+	pacerGuess = 1000
 	// pacerSmooth is the weight of the newest chunk in the bytes a row, for one of a thousand rows or more.
 	pacerSmooth = 0.3
 )
@@ -51,15 +61,17 @@ func (p Pressure) used() float64 {
 }
 
 // Pacer holds the lag instead of chasing it. It learns how much of the write-ahead log a row makes, and lets through no
-// more of it between two looks at the replicas than a tenth of the limit, in bytes; and, once a standby has been seen to
-// fall behind, in the time that this standby takes to replay. From half of the limit on the pace drops, so that the gate
-// seldom has to shut. [NewPacer] makes one, which lets everything through until it knows both.
+// more of it between two looks at the replicas than a tenth of the limit: in bytes, and in the time that the worst standby
+// takes to replay it, which is found out by beginning slowly. From half of the limit on the pace drops, so that the gate
+// seldom has to shut. [NewPacer] makes one, which lets everything through until the first look.
 type Pacer struct {
 	rate *Rate // in bytes of the log a second
 
 	mu       sync.Mutex // guards what is below
-	perRow   float64    // bytes of the log a row; 0 is unknown
-	capacity float64    // bytes a second that the worst standby replays; 0 is unknown, and no bound
+	perRow   float64    // bytes of the log a row
+	learned  bool       // perRow is not the guess
+	capacity float64    // bytes a second that the worst standby is taken to replay; 0 is unknown, and no bound
+	flow     float64    // bytes a second that it has replayed of late
 	chunk    float64    // bytes that one chunk may make; 0 is no bound
 }
 
@@ -69,7 +81,7 @@ func NewPacer() *Pacer {
 	if err != nil {
 		panic(err) // 0 is a rate
 	}
-	return &Pacer{rate: rate}
+	return &Pacer{rate: rate, perRow: pacerGuess}
 }
 
 // Wrote tells what a chunk made of the log. An overestimate, such as what the whole server wrote meanwhile, makes the pace
@@ -81,8 +93,8 @@ func (p *Pacer) Wrote(rows int, walBytes int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := float64(walBytes) / float64(rows)
-	if p.perRow == 0 {
-		p.perRow = now
+	if !p.learned {
+		p.perRow, p.learned = now, true
 		return
 	}
 	// A chunk of few rows is mostly its commit and its ledger row: it says less.
@@ -124,27 +136,34 @@ func (p *Pacer) Saw(now Pressure) {
 	p.rate.SetRate(max(rate, 1))
 }
 
-// learn is what the worst standby can replay. What it did replay is that only while it had more to do.
+// learn is what the worst standby can replay. What it does replay is that only while it has more to do.
 func (p *Pacer) learn(now Pressure, used float64) {
-	switch {
-	case now.Since <= 0:
-	case used >= pacerBehind:
-		speed := float64(now.Replayed) / now.Since.Seconds()
-		if p.capacity == 0 {
-			p.capacity = max(speed, 1)
-			return
-		}
-		p.capacity = max(p.capacity+pacerSmooth*(speed-p.capacity), 1)
-	case p.capacity > 0:
-		p.capacity *= math.Pow(pacerGrow, now.Since.Seconds())
+	if now.MaxLag <= 0 {
+		p.capacity = 0
+		return
 	}
+	start := pacerStart * now.MaxLag.Seconds()
+	if p.capacity == 0 {
+		p.capacity, p.flow = start, 0
+	}
+	if now.Since <= 0 {
+		return
+	}
+	speed := float64(now.Replayed) / now.Since.Seconds()
+	p.flow += (1 - math.Exp(-now.Since.Seconds()/pacerFlow.Seconds())) * (speed - p.flow)
+	if used >= pacerBehind {
+		p.capacity += pacerSmooth * (speed - p.capacity)
+	} else {
+		p.capacity = min(p.capacity*math.Pow(pacerGrow, now.Since.Seconds()), max(pacerAhead*p.flow, start))
+	}
+	p.capacity = max(p.capacity, pacerFloor*start)
 }
 
 // ChunkRows is how many rows a chunk may have, at most want and at least one.
 func (p *Pacer) ChunkRows(want int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.perRow == 0 || p.chunk == 0 {
+	if p.chunk == 0 || p.perRow == 0 {
 		return want
 	}
 	return max(int(min(p.chunk/p.perRow, float64(want))), 1)
@@ -160,7 +179,7 @@ func (p *Pacer) Wait(ctx context.Context, rows int) error {
 
 // Pace is what is held now.
 type Pace struct {
-	// BytesPerRow of the write-ahead log, as learned; 0 is unknown.
+	// BytesPerRow of the write-ahead log, as learned, or guessed before the first chunk.
 	BytesPerRow float64
 	// BytesPerSecond of it that are let through; 0 is no bound. ChunkBytes is what one chunk may make of it.
 	BytesPerSecond, ChunkBytes float64

@@ -78,6 +78,8 @@ func New(o Options) (*Throttle, error) {
 	limits := o.Limits.WithDefaults()
 	t.limits.Store(&limits)
 	t.commits = &commitLatency{limits: t.Limits}
+	// Until the replicas have been looked at, the pace is that of a standby nothing is known of.
+	t.pacer.Saw(Pressure{MaxLag: max(limits.Lag.Max, 0), MaxBytes: max(limits.Lag.MaxBytes, 0), Poll: busyLook, None: limits.Lag.Max <= 0 && limits.Lag.MaxBytes <= 0})
 	t.Gate, err = NewGate(o.GateOptions, t.signals()...)
 	return t, err
 }

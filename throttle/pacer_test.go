@@ -1,0 +1,255 @@
+package throttle_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pgbackfill/pgbackfill/throttle"
+)
+
+// backfill is workers that write chunks as an engine would, through a throttle, to a scripted primary.
+type backfill struct {
+	th      *throttle.Throttle
+	s       *scripted
+	rowWAL  int64         // bytes of the log a row
+	chunk   int           // rows that the engine would like
+	perRow  time.Duration // how long a row takes
+	mu      sync.Mutex
+	bytes   int64
+	latest  time.Time // of the latest commit
+	largest int64
+}
+
+func (b *backfill) run(ctx context.Context, workers int) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() {
+			for {
+				rows := b.th.ChunkRows(b.chunk)
+				if b.th.Wait(ctx, rows) != nil {
+					return
+				}
+				time.Sleep(time.Duration(rows) * b.perRow)
+				wal := int64(rows) * b.rowWAL
+				b.s.write(wal)
+				b.th.Committed(rows, wal, time.Millisecond)
+				b.mu.Lock()
+				b.bytes, b.latest, b.largest = b.bytes+wal, time.Now(), max(b.largest, wal)
+				b.mu.Unlock()
+			}
+		})
+	}
+	return func() { cancel(); all.Wait() }
+}
+
+func (b *backfill) written() (int64, time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes, b.latest
+}
+
+// A standby that replays more slowly than we could write: its lag stays under the limit, which the gate hardly has to say,
+// and it is kept busy.
+//
+// Made to fail: without capacity, or without the first Saw in New, the lag of the slowest is many times the limit.
+func TestLagIsHeld(t *testing.T) {
+	t.Parallel()
+	for name, speed := range map[string]int64{"256 KiB/s": 256 << 10, "1 MiB/s": mib, "10 MiB/s": 10 * mib, "60 MiB/s": 60 * mib} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := &replica{app: "eu-2", started: true, speed: speed}
+				s := &scripted{replicas: []*replica{r}}
+				const limit = 3 * time.Second
+				th, stop := watching(t, s, throttle.LagLimits{Max: limit}, throttle.Options{})
+				defer stop()
+				ctx, cancel := context.WithCancel(context.Background())
+				replaying := make(chan struct{})
+				go func() { s.replay(ctx); close(replaying) }()
+				b := &backfill{th: th, s: s, rowWAL: 500, chunk: 10_000, perRow: 10 * time.Microsecond} // up to 190 MiB/s with four
+				stopWriting := b.run(ctx, 4)
+				worst, shutFor, at30 := time.Duration(0), 0, int64(0)
+				for i := range 1200 { // two minutes
+					time.Sleep(100 * time.Millisecond)
+					worst = max(worst, s.lag(r))
+					if len(th.Reasons()) > 0 {
+						shutFor++
+					}
+					if i == 300 {
+						at30, _ = b.written()
+					}
+				}
+				bytes, _ := b.written()
+				stopWriting()
+				cancel()
+				<-replaying
+				if worst > limit*12/10 {
+					t.Errorf("the lag was up to %v", worst)
+				}
+				if rate := float64(bytes-at30) / 90; rate < 0.5*float64(speed) || rate > 1.05*float64(speed) {
+					t.Errorf("%.0f bytes a second; the standby could do %d; %+v", rate, speed, th.Pace())
+				}
+				if shutFor > 60 {
+					t.Errorf("the gate was shut for %d of 1200 tenths of a second", shutFor)
+				}
+			})
+		})
+	}
+}
+
+// A standby that keeps up bounds nothing but what is written between two looks.
+//
+// Made to fail: with Poll at two seconds in pressure, the rate is a tenth.
+func TestStandbyThatKeepsUpCostsLittle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := &replica{app: "eu-2", started: true, speed: 1 << 30}
+		s := &scripted{replicas: []*replica{r}}
+		th, stop := watching(t, s, throttle.LagLimits{}, throttle.Options{})
+		defer stop()
+		ctx, cancel := context.WithCancel(context.Background())
+		replaying := make(chan struct{})
+		go func() { s.replay(ctx); close(replaying) }()
+		b := &backfill{th: th, s: s, rowWAL: 250, chunk: 10_000, perRow: 10 * time.Microsecond}
+		stopWriting := b.run(ctx, 2) // up to 48 MiB/s
+		time.Sleep(20 * time.Second) // it begins slowly
+		before, _ := b.written()
+		time.Sleep(time.Minute)
+		bytes, _ := b.written()
+		stopWriting()
+		cancel()
+		<-replaying
+		if rate := float64(bytes-before) / 60 / mib; rate < 44 {
+			t.Errorf("%.1f MiB/s; %+v", rate, th.Pace())
+		}
+		if b.largest > 10_000*250 {
+			t.Errorf("a chunk of %d bytes", b.largest)
+		}
+	})
+}
+
+// A standby that stops replaying: nothing is written later than a poll and a chunk after the limit is reached, and it goes
+// on by itself. What comes to be behind between two looks is at most a tenth of the limit in bytes.
+//
+// Made to fail: with a gate that shuts at 1.2 times the limit, the writes go on for more than half a second.
+func TestNothingIsWrittenPastTheLimit(t *testing.T) {
+	t.Parallel()
+	for _, limits := range []throttle.LagLimits{{Max: 3 * time.Second, MaxBytes: throttle.Off}, {Max: 3 * time.Second}, {Max: throttle.Off, MaxBytes: 64 * mib}} {
+		synctest.Test(t, func(t *testing.T) {
+			r := &replica{app: "eu-2", started: true, speed: 120 * mib}
+			s := &scripted{replicas: []*replica{r}}
+			th, stop := watching(t, s, limits, throttle.Options{})
+			defer stop()
+			ctx, cancel := context.WithCancel(context.Background())
+			replaying := make(chan struct{})
+			go func() { s.replay(ctx); close(replaying) }()
+			b := &backfill{th: th, s: s, rowWAL: 500, chunk: 10_000, perRow: 10 * time.Microsecond}
+			stopWriting := b.run(ctx, 4)
+			time.Sleep(20 * time.Second)
+			stopped, _ := b.written()
+			s.do(func() { r.stopped = true })
+			reached := time.Time{}
+			for range 3000 {
+				time.Sleep(10 * time.Millisecond)
+				bytes, _ := b.written()
+				if limits.Max > 0 && s.lag(r) >= limits.Max || limits.MaxBytes > 0 && bytes-stopped >= limits.MaxBytes {
+					reached = time.Now()
+					break
+				}
+			}
+			if reached.IsZero() {
+				t.Errorf("%+v: the limit was never reached: %+v, %v", limits, th.Pace(), s.lag(r))
+			}
+			time.Sleep(20 * time.Second)
+			bytes, latest := b.written()
+			if after := latest.Sub(reached); after > 300*time.Millisecond+100*time.Millisecond+10*time.Millisecond {
+				t.Errorf("%+v: written %v after the limit was reached", limits, after)
+			}
+			if limits.MaxBytes > 0 && bytes-stopped > limits.MaxBytes*12/10 {
+				t.Errorf("%+v: %d bytes behind", limits, bytes-stopped)
+			}
+			if len(th.Reasons()) == 0 {
+				t.Error("the gate is open")
+			}
+			s.do(func() { r.stopped = false })
+			time.Sleep(10 * time.Second)
+			if more, _ := b.written(); more == bytes {
+				t.Errorf("%+v: it did not go on: %q", limits, th.Reasons())
+			}
+			stopWriting()
+			cancel()
+			<-replaying
+		})
+	}
+}
+
+// The rate takes its time, and the gate may have shut meanwhile.
+//
+// Made to fail: with the second look at the gate left out of Wait.
+func TestGateThatShutsWhileTheRateIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		signal := &fake{name: "mine", reading: lag(1)}
+		th, stop := watching(t, &scripted{}, throttle.LagLimits{Max: throttle.Off, MaxBytes: throttle.Off}, throttle.Options{Rate: 100, Signals: []throttle.Signal{signal}})
+		defer stop()
+		begin := time.Now()
+		time.AfterFunc(2*time.Second, func() { signal.set(lag(11)) })
+		time.AfterFunc(time.Minute, func() { signal.set(lag(1)) })
+		for range 2 { // the second is due in ten seconds
+			if err := th.Wait(t.Context(), 1000); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if after := time.Since(begin); after < time.Minute {
+			t.Errorf("let through after %v", after)
+		}
+	})
+}
+
+// Made to fail: with the weight of a chunk at 1 whatever its size, one row of 20 kB makes all chunks small.
+func TestPacerLearns(t *testing.T) {
+	t.Parallel()
+	p := throttle.NewPacer()
+	if got := p.ChunkRows(5000); got != 5000 {
+		t.Errorf("it knows nothing, and allows %d rows", got)
+	}
+	look := throttle.Pressure{MaxBytes: 100_000_000, Poll: time.Second}
+	p.Saw(look)
+	if got := p.ChunkRows(50_000); got != 2500 { // a quarter of a tenth of the limit, for rows of a thousand bytes
+		t.Errorf("it knows nothing of rows, and allows %d", got)
+	}
+	p.Wrote(5000, 2_500_000)
+	if got := p.ChunkRows(50_000); got != 5000 {
+		t.Errorf("%d rows of 500 bytes", got)
+	}
+	p.Wrote(1, 20_000)
+	p.Wrote(0, 20_000)
+	p.Wrote(10, -1)
+	if got := p.ChunkRows(50_000); got < 4900 {
+		t.Errorf("%d rows after a chunk of one", got)
+	}
+	for range 20 {
+		p.Wrote(5000, 1_000_000)
+	}
+	if got := p.ChunkRows(50_000); got < 12_000 || got > 12_500 {
+		t.Errorf("%d rows of 200 bytes", got)
+	}
+	look.Bytes = 90_000_000
+	p.Saw(look)
+	if got, pace := p.ChunkRows(50_000), p.Pace(); got > 2600 || pace.BytesPerSecond > 1_600_000 {
+		t.Errorf("close to the limit, %d rows, %+v", got, pace)
+	}
+	look.MaxBytes = 1
+	p.Saw(look)
+	if got := p.ChunkRows(50_000); got != 1 {
+		t.Errorf("past the limit, %d rows", got)
+	}
+	p.Saw(throttle.Pressure{None: true})
+	if got, pace := p.ChunkRows(50_000), p.Pace(); got != 50_000 || pace.BytesPerSecond != 0 {
+		t.Errorf("without a standby, %d rows, %+v", got, pace)
+	}
+}
