@@ -151,10 +151,14 @@ func (c Capture) answer(done, op, why, where string) string {
 
 var undoing = map[string]string{"i": "insert", "u": "update", "d": "delete"}
 
+// Another process may have done the same part, and committed it between two of our statements: then what it left is there
+// already, and the ledger refuses ours.
+const listedAlready = "ON CONFLICT ON CONSTRAINT undo_left_pkey DO NOTHING"
+
 // writeDown lists the missed rows.
 func (c Capture) writeDown(op, why, where string) string {
-	return fmt.Sprintf("INSERT INTO pgbackfill.undo_left (run_id, no, id, table_name, key, what, why)\n  SELECT $3::int8, %d, u.id, $4::text, %s, '%s', %s\n  FROM missed JOIN %s AS u ON u.id = missed.id%s",
-		c.No, c.keyText(), undoing[op], why, c.Store(), where)
+	return fmt.Sprintf("INSERT INTO pgbackfill.undo_left (run_id, no, id, table_name, key, what, why)\n  SELECT $3::int8, %d, u.id, $4::text, %s, '%s', %s\n  FROM missed JOIN %s AS u ON u.id = missed.id%s\n  %s",
+		c.No, c.keyText(), undoing[op], why, c.Store(), where, listedAlready)
 }
 
 func (c Capture) keyText() string {
@@ -169,8 +173,8 @@ func (c Capture) keyText() string {
 func (c Capture) Leave(id int64, why string) Statement {
 	return Statement{
 		Name: "undo: leave",
-		SQL: fmt.Sprintf("INSERT INTO pgbackfill.undo_left (run_id, no, id, table_name, key, what, why)\nSELECT $1::int8, %d, u.id, $2::text, %s, CASE u.op WHEN 'i' THEN 'insert' WHEN 'u' THEN 'update' ELSE 'delete' END, $4::text\nFROM %s AS u WHERE u.id = $3::int8",
-			c.No, c.keyText(), c.Store()),
+		SQL: fmt.Sprintf("INSERT INTO pgbackfill.undo_left (run_id, no, id, table_name, key, what, why)\nSELECT $1::int8, %d, u.id, $2::text, %s, CASE u.op WHEN 'i' THEN 'insert' WHEN 'u' THEN 'update' ELSE 'delete' END, $4::text\nFROM %s AS u WHERE u.id = $3::int8\n%s",
+			c.No, c.keyText(), c.Store(), listedAlready),
 		Args: [][]byte{Int(c.Run), Text(c.Table), Int(id), Text(why)},
 	}
 }

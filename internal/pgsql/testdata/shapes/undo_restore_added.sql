@@ -14,6 +14,7 @@ WITH done AS (
   SELECT $3::int8, 2, u.id, $4::text, ARRAY[u.k1::text], 'insert', 'changed since'
   FROM missed JOIN "pgbackfill"."undo_7_2" AS u ON u.id = missed.id
   WHERE EXISTS (SELECT FROM "public"."archive" AS t WHERE t."id" OPERATOR(pg_catalog.=) u.k1)
+  ON CONFLICT ON CONSTRAINT undo_left_pkey DO NOTHING
   RETURNING 1
 )
 SELECT (SELECT count(*) FROM done), (SELECT count(*) FROM written);
