@@ -76,6 +76,7 @@ func (pl *planning) dualWriteTrigger() *noticed {
 	} else {
 		evidence += "; the computed value stands where the application writes another one"
 	}
+	evidence += "; where it cannot be computed the application's statement goes through, the row is as that wrote it, and dual-write status has the error"
 	return &noticed{
 		"a trigger fills the rows that are written behind the walk; the closing sweep looks at them once more",
 		evidence,

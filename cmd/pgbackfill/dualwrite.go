@@ -28,7 +28,11 @@ func (a *app) dualWriteCommand() *cobra.Command {
 		Use: "dual-write", Short: "The trigger of dual_write: {by: trigger}: install, status, remove",
 		Long: `A job with  dual_write: {by: trigger}  has a trigger on its table that computes the job's columns whenever
 the application writes a row, until the application does so itself. run installs it before the first
-chunk where the role may.`,
+chunk where the role may.
+
+An error in what it computes never fails the application's statement: the row is as that wrote it, in all
+of its columns, and  dual-write status  lists the error. Only a conflict that the application is to repeat
+(serialization, deadlock), or a cancellation, reaches it.`,
 		Args: cobra.ArbitraryArgs, RunE: group,
 	}
 	var o dualWriteOptions
