@@ -73,7 +73,7 @@ func (r *Run) beginUndo(t *tx, how string) error {
 			Name: "cancelled", SQL: updateCancelled, Args: [][]byte{pgsql.Int(r.id), pgsql.Text("being taken back by " + r.store.who)},
 		}})
 	}
-	if how == "capture" { // from here on it is the undo that is paused and resumed
+	if how == "capture" && row.undoing == "" { // from here on it is the undo that is paused and resumed
 		steps = append(steps, step{Statement: r.desire(backfill.DesiredRunning, "")})
 	}
 	return t.send(append(steps, step{Statement: r.event("undo begun", detail)})...)

@@ -63,7 +63,11 @@ func (a *app) resumeCommand() *cobra.Command {
 
 func (a *app) cancelCommand() *cobra.Command {
 	return a.desire("cancel JOB", "Ends the run of a job; what it has done stays", func(ctx context.Context, s *checkpoint.Store, job, why string) error {
+		job = steered(ctx, s, job)
 		info, err := s.Steered(ctx, job)
+		if err == nil && !info.Undoing() { // of one that is taken back from what it kept the store says so
+			err = undoesAnother(ctx, s, job)
+		}
 		if err != nil {
 			return err
 		}
@@ -136,6 +140,23 @@ func steered(ctx context.Context, s *checkpoint.Store, job string) string {
 		return backfill.UndoName(job, info.ID)
 	}
 	return job
+}
+
+// undoesAnother is the error of a job that takes a run of another one back, and is to be cancelled.
+func undoesAnother(ctx context.Context, s *checkpoint.Store, job string) error {
+	list, err := s.Runs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, info := range list {
+		if info.Undoing() && info.Undo.How == "set" && backfill.UndoName(info.Job, info.ID) == job {
+			return &backfill.Error{
+				Place: "job " + job, Found: fmt.Sprintf("it takes run %d of %s back, and a part of that is neither the one state nor the other", info.ID, info.Job),
+				Remedy: "let it end, or stop it for a time: pgbackfill pause " + job, Kind: backfill.ErrInput,
+			}
+		}
+	}
+	return nil
 }
 
 // runText names a run, or its undo, for people.

@@ -72,6 +72,16 @@ func (a *app) undoJob(ctx context.Context, file string, job backfill.Job) error 
 	if err := undoable(info, job); err != nil {
 		return err
 	}
+	how := "set"
+	if job.Undo.Capture {
+		how = "capture"
+	}
+	if u := info.Undo; u != nil && u.How != how {
+		return &backfill.Error{
+			Place: job.Origin, Found: fmt.Sprintf("run %d is being taken back by undo: %s, and the job says %s now", info.ID, u.How, how),
+			Remedy: "end it as it was begun: with the file as it was then", Kind: backfill.ErrChanged,
+		}
+	}
 	if job.Undo.Capture {
 		return a.undoByCapture(ctx, connect, store, info, job, file)
 	}

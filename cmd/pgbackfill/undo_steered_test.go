@@ -79,7 +79,7 @@ func TestUndoIsSeenAndSteered(t *testing.T) {
 
 // An undo by assignments, which is a run of its own, is steered under the name of the job that it takes back too.
 //
-// Made to fail: with steered returning the name that was given.
+// Made to fail: with steered returning the name that was given; without undoesAnother it was cancelled.
 func TestUndoBySetIsSteeredByItsJob(t *testing.T) {
 	t.Parallel()
 	db, dir, p := undoing(t, "undo: {set: {shown: \"NULL\"}}\n", "200")
@@ -87,6 +87,9 @@ func TestUndoBySetIsSteeredByItsJob(t *testing.T) {
 	says(t, must(t, db.DSN(), dir, "status", "shown"), "undoing", "being taken back by another run", "pgbackfill status shown-undo-1")
 	says(t, must(t, db.DSN(), dir, "pause", "shown"), "shown-undo-1: run 2 pauses")
 	await(t, db, p, "SELECT state = 'paused' FROM pgbackfill.runs WHERE id = 2")
+	for _, job := range []string{"shown", "shown-undo-1"} {
+		refuses(t, db, dir, 2, []string{"cancel", job, "--yes"}, "it takes run 1 of shown back", "pgbackfill pause shown-undo-1")
+	}
 	must(t, db.DSN(), dir, "set", "shown", "rate=100000")
 	must(t, db.DSN(), dir, "resume", "shown")
 	if code := p.wait(t, 20*time.Second); code != 0 || strings.Contains(must(t, db.DSN(), dir, "status"), "undoing") {

@@ -23,7 +23,7 @@ func rowsOf(db *pgtest.DB, table string) string {
 // The whole story at the command line: plan says what keeping costs and with which triggers, run keeps, undo is
 // killed in the middle and goes on, lists what others changed since and exits with 4; a second undo has nothing to
 // do, run wants --again, and removing the schema removes all of it. Made to fail: with Release left out a trigger
-// stayed; with UndoBegun nil the run said that it had finished.
+// stayed; with UndoBegun nil the run said that it had finished; without the look at how it was begun another way began.
 func TestUndoCaptureFromTheCommandLine(t *testing.T) {
 	t.Parallel()
 	db, dir := pgtest.New(t), t.TempDir()
@@ -53,6 +53,10 @@ func TestUndoCaptureFromTheCommandLine(t *testing.T) {
 	p.kill(t)
 	if out := mustExit(t, 2, db.DSN(), dir, "run", "--yes", job); !strings.Contains(out, "it is being taken back") {
 		t.Errorf("run in the middle of an undo said\n%s", out)
+	}
+	other := write(t, dir, "other.yaml", namesShown+"undo: {set: {shown: \"NULL\"}}\n")
+	if out := mustExit(t, 2, db.DSN(), dir, "undo", "--yes", other); !strings.Contains(out, "being taken back by undo: capture, and the job says set now") {
+		t.Errorf("an undo by another way said\n%s", out)
 	}
 	db.Exec("UPDATE people SET shown = 'theirs' WHERE id = 1") // the last to be taken back
 	out := mustExit(t, 4, db.DSN(), dir, "undo", "--yes", job)
