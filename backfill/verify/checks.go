@@ -2,10 +2,12 @@ package verify
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/catalog"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
@@ -112,8 +114,10 @@ func whereIn(job backfill.Job, line int) string {
 
 // residual says why a check that looks at the rows in scope does not see what was done: rows leave the scope by being
 // filled, or what they should hold is computed from what they were filled with.
-func residual(job backfill.Job, c Check) string {
-	w := writes(job)
+func residual(job backfill.Job, c Check) string { return residualOf(job, writes(job), c) }
+
+// residualOf is residual where more is known of what the job writes.
+func residualOf(job backfill.Job, w written, c Check) string {
 	left := func(part, column string) string {
 		return fmt.Sprintf("`%s` speaks of %s, which the job writes: rows leave the scope by being filled, so this shows that none is left, and not that what was written is right", part, column)
 	}
@@ -222,6 +226,21 @@ func writes(job backfill.Job) written {
 	}
 	if job.Transform != nil {
 		w.columns = append(w.columns, job.Transform.Write...)
+	}
+	return w
+}
+
+// generated adds the columns that a table computes from those that are written: who speaks of them speaks of these.
+func (w written) generated(t catalog.Table) written {
+	w.columns = slices.Clone(w.columns)
+	for _, c := range t.Columns {
+		follows := func(name string) bool {
+			quoted := pgsql.Ident(name)
+			return strings.Contains(c.Default, quoted) || regexp.MustCompile(`(^|\W)`+regexp.QuoteMeta(name)+`(\W|$)`).MatchString(c.Default)
+		}
+		if c.Generated && slices.ContainsFunc(w.columns, follows) {
+			w.columns = append(w.columns, c.Name)
+		}
 	}
 	return w
 }

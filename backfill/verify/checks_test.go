@@ -51,6 +51,24 @@ func TestResidualProofsSaySo(t *testing.T) {
 	}
 }
 
+// A column that the table computes from one that is written is written along: who speaks of it is told the same.
+//
+// Made to fail: with residualOf left out of Verify the first is a full proof.
+func TestGeneratedColumnsAreWrittenAlong(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	db.Exec(`CREATE TABLE made (id int PRIMARY KEY, v text, c text, "odd C" text, follows text GENERATED ALWAYS AS (c || 'x') STORED, other text GENERATED ALWAYS AS (v || "odd C") STORED);
+		INSERT INTO made SELECT g, 'v', 'V' FROM generate_series(1, 9) AS g`)
+	for where, want := range map[string]string{"t.follows IS NOT NULL": "`where` speaks of follows", "t.other IS NULL": "", "t.v = 'v'": ""} {
+		j := job("made", updates("c", "upper(t.v)", "t.v"))
+		j.Where = ptr(expr(where, strings.Fields(where)[0]))
+		v, err := verified(t, db.DSN(), j)
+		if said := strings.Join(v.Residual, ""); err != nil || v.Result != verify.Proven || v.Rows() != 9 || (said == "") != (want == "") || !strings.Contains(said, want) {
+			t.Errorf("%s: %s, residual %q, %v; want %q", where, v.Result, said, err, want)
+		}
+	}
+}
+
 // Without a check nothing would be proven: what to write is said, and nothing is called a success.
 func TestJobsWithoutACheckAreRefused(t *testing.T) {
 	t.Parallel()

@@ -23,7 +23,7 @@ func historic(o Options, c Check) Check {
 		set = update.Set
 	}
 	if o.Run != nil && o.Run.Same && o.Run.State != backfill.StateUndone {
-		c.history = o.Plan.History(set, ownValues(job, set))
+		c.history = o.Plan.History(set, ownValues(writes(job).generated(o.Plan.Table), set))
 	}
 	switch {
 	case c.history == nil:
@@ -36,9 +36,8 @@ func historic(o Options, c Check) Check {
 	return c
 }
 
-// ownValues reports whether a value is computed from columns that the job writes.
-func ownValues(job backfill.Job, set []backfill.Assignment) bool {
-	w := writes(job)
+// ownValues reports whether a value is computed from columns that are written.
+func ownValues(w written, set []backfill.Assignment) bool {
 	for _, a := range set {
 		if !keeps(a) && w.mentioned(a.Value, !a.Value.Subquery) != "" {
 			return true
@@ -57,7 +56,7 @@ func (v *verification) withoutHistory(c *checking, err error) error {
 	store := plain.history.Capture.Store()
 	plain.history = nil
 	plain.Residual = fmt.Sprintf("%s; what the run kept would show it, and role %s cannot read it: GRANT USAGE ON SCHEMA pgbackfill, SELECT ON %s",
-		residual(v.Plan.Job, plain), v.Plan.Server.Role, store)
+		residualOf(v.Plan.Job, writes(v.Plan.Job).generated(v.Plan.Table), plain), v.Plan.Server.Role, store)
 	proof, err := proofOf(v.Options, plain)
 	if err == nil {
 		c.Check, c.proof = plain, proof

@@ -63,6 +63,9 @@ func Verify(ctx context.Context, o Options) (Verdict, error) {
 	}
 	v := &verification{Options: o, started: time.Now()}
 	for _, c := range o.Checks {
+		if c.Residual == "" {
+			c.Residual = residualOf(o.Plan.Job, writes(o.Plan.Job).generated(o.Plan.Table), c)
+		}
 		c = historic(o, c)
 		p, err := proofOf(o, c)
 		if err != nil {
