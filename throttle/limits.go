@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Off, as the value of a limit, switches its signal off. (Zero takes the default.)
+// Off is the value of a limit that switches its signal off; zero takes the default.
 const Off = -1
 
 // Limits say what the signals are held against. The zero value of each field means its default; [Off] (any negative
@@ -90,9 +90,11 @@ type QueryLimit struct {
 
 // The words of the limits that are one of two.
 const (
-	Refuse, Accept     = "refuse", "accept"
-	WaitForIt, Ignored = "wait", "ignore"
-	Exit               = "exit"
+	Refuse    = "refuse" // unmonitored
+	Accept    = "accept"
+	WaitForIt = "wait" // vacuum.wraparound, window_end
+	Ignored   = "ignore"
+	Exit      = "exit"
 )
 
 // WithDefaults gives every field that is zero its default.

@@ -96,7 +96,7 @@ func (p *poller) read(ctx context.Context) bool {
 	bounded, cancel := context.WithTimeoutCause(ctx, staleAfter*p.pace.poll, errTooLong)
 	defer cancel()
 	r, err := p.signal.Read(bounded)
-	if err != nil && context.Cause(bounded) == errTooLong {
+	if err != nil && errors.Is(context.Cause(bounded), errTooLong) {
 		err = fmt.Errorf("%w (no answer within %s)", err, brief(staleAfter*p.pace.poll))
 	}
 	if ctx.Err() != nil {

@@ -142,7 +142,6 @@ func (r *replicas) lookAtStandbys(ctx context.Context, begin time.Time) error {
 		return err
 	}
 	r.members.saw(seen, begin)
-	r.clock.forget(r.slowest())
 	return nil
 }
 
@@ -198,15 +197,6 @@ func (r *replicas) lookAtReaders(ctx context.Context, begin time.Time) error {
 		}
 	}
 	return nil
-}
-
-// slowest is the place that a standby which is there has replayed, of the one that is farthest behind.
-func (r *replicas) slowest() position {
-	least := r.pos
-	for _, m := range r.members.list {
-		least = min(least, m.replayed)
-	}
-	return least
 }
 
 // trouble is what is to be said of the standbys before any number: a reading that shuts the gate, or an error. Both are

@@ -33,6 +33,7 @@ type scripted struct {
 	reconnects  int
 	readers     map[string]string // of Aurora; nil is PostgreSQL
 	err         error
+	beat        string // of a heartbeat; "" is NULL
 	// passed is when the log was where, to know the true lag.
 	passed []struct {
 		at  time.Time
@@ -73,6 +74,14 @@ func (s *scripted) Query(_ context.Context, q pgsql.Statement) ([][]*string, err
 		return list, nil
 	case "replicas":
 		return s.standbys(), nil
+	case "standby": // asked as a standby itself, which it is until it is demoted
+		return rows([]any{!s.demoted, s.pos}), nil
+	case "heartbeat":
+		var v any
+		if s.beat != "" {
+			v = s.beat
+		}
+		return rows([]any{v}), nil
 	}
 	return nil, fmt.Errorf("%s: nobody asked for that", q.Name)
 }

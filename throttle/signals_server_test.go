@@ -302,7 +302,11 @@ func TestActiveSessionsAndTheRateOfTheLog(t *testing.T) {
 	base := pgtest.One[int](db, "SELECT count(*) FROM pg_stat_activity WHERE state = 'active'")
 	for range 6 {
 		conn := db.Conn()
-		busy.Go(func() { conn.Exec(ctx, "SELECT pg_sleep(60)") })
+		busy.Go(func() {
+			if _, err := conn.Exec(ctx, "SELECT pg_sleep(60)"); err == nil {
+				t.Error("it slept to its end")
+			}
+		})
 	}
 	pgtest.Eventually(t, patience, func() error {
 		if s := one(th, "active_sessions"); s.Reading.Value < 6 || s.Reading.Value > float64(base+40) {

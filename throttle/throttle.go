@@ -95,10 +95,15 @@ func (t *Throttle) signals() []Signal {
 	}
 	lag := newReplicas(primary, t.Limits, clock, t.o.Replies, tell, t.pacer.Saw)
 	list := []Signal{
-		lagTime{lag}, lagBytes{lag},
-		slotRetention{primary, t.Limits}, archiveBacklog{primary, t.Limits}, blockedSessions{primary, t.Limits, t.o.OnBlocked},
-		oldSnapshot{primary, t.Limits}, &windowSignal{limits: t.Limits},
-		activeSessions{primary, t.Limits}, t.commits, &walRate{query: primary, limits: t.Limits},
+		lagTime{lag},
+		lagBytes{lag},
+		slotRetention{primary, t.Limits},
+		archiveBacklog{primary, t.Limits},
+		blockedSessions{primary, t.Limits, t.o.OnBlocked},
+		oldSnapshot{primary, t.Limits},
+		&windowSignal{limits: t.Limits},
+		activeSessions{primary, t.Limits},
+		t.commits, &walRate{query: primary, limits: t.Limits},
 	}
 	if t.o.Table != 0 {
 		list = append(list, wraparoundVacuum{primary, t.Limits, t.o.Table}, deadRows{primary, t.Limits, t.o.Table})

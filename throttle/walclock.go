@@ -98,14 +98,3 @@ func (c *walClock) behind(pos position, now time.Time) (time.Duration, bool) {
 	part := float64(pos-a.pos) / float64(b.pos-a.pos)
 	return now.Sub(a.at.Add(time.Duration(part * float64(b.at.Sub(a.at))))), true
 }
-
-// forget drops what no place from pos on needs.
-func (c *walClock) forget(pos position) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	keep := 0
-	for keep+1 < len(c.samples) && c.samples[keep+1].pos <= pos {
-		keep++
-	}
-	c.samples = append(c.samples[:0], c.samples[keep:]...)
-}

@@ -34,9 +34,14 @@ func TestZones(t *testing.T) {
 		utilisation float64
 		went        []int // from 8 workers, in three minutes
 	}{
-		{0, []int{9, 10, 11, 12}}, {0.38, []int{9, 10, 11, 12}}, {0.42, nil}, {0.68, nil},
-		{0.72, []int{7, 6, 5, 4, 3, 2, 1}}, {0.97, []int{7, 6, 5, 4, 3, 2, 1}},
-		{1.03, []int{7, 3, 1}}, {50, []int{7, 3, 1}},
+		{0, []int{9, 10, 11, 12}},
+		{0.38, []int{9, 10, 11, 12}},
+		{0.42, nil},
+		{0.68, nil},
+		{0.72, []int{7, 6, 5, 4, 3, 2, 1}},
+		{0.97, []int{7, 6, 5, 4, 3, 2, 1}},
+		{1.03, []int{7, 3, 1}},
+		{50, []int{7, 3, 1}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			z := throttle.NewZones(12)
