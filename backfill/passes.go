@@ -282,6 +282,9 @@ func (e *engine) finishJob(ctx context.Context, pass Pass) (bool, error) {
 	if covered, err := e.tasks.Complete(ctx, pass); err != nil || !covered {
 		return false, err
 	}
+	if err := e.mayFinish(ctx); err != nil {
+		return false, err
+	}
 	return true, e.doTasks(ctx, PartFinish)
 }
 

@@ -70,6 +70,7 @@ var preflight = []check{
 	{"pooler", SeverityNote, (*planning).pooler},
 	{"no-monitor", SeverityNote, (*planning).noMonitor},
 	{"undo-cost", SeverityNote, (*planning).undoCost},
+	{finishQuarantined, SeverityNote, (*planning).finishWaits},
 	{"undo-unsaid", SeverityNote, (*planning).undoUnsaid},
 	{"backup-not-attested", SeverityNote, (*planning).backupNotAttested},
 }
@@ -99,7 +100,7 @@ func (pl *planning) look(context.Context) error {
 // aboutServer are the findings that need no table.
 var aboutServer = map[string]bool{
 	"schema-missing": true, "schema-published": true, "resolved-later": true, "replica-lag": true, "slot-retains": true, "archive-behind": true,
-	"read-only-default": true, "replicas": true, "pooler": true, "no-monitor": true, "backup-not-attested": true,
+	"read-only-default": true, finishQuarantined: true, "replicas": true, "pooler": true, "no-monitor": true, "backup-not-attested": true,
 }
 
 func (pl *planning) schemaMissing() *noticed {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/pgbackfill/pgbackfill/internal/human"
 	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
@@ -219,6 +220,36 @@ func (e *engine) aside(ctx context.Context) (int64, error) {
 		return 0, fmt.Errorf("counting the quarantined rows: %w", err)
 	}
 	return n, nil
+}
+
+// finishQuarantined is the finding whose acceptance lets a job's finish be done while rows are quarantined.
+const finishQuarantined = "finish-quarantined"
+
+// mayFinish is an error where rows are quarantined. A finish says that all rows are done: it drops what they were made of, which would lose what
+// the quarantined ones still need, or validates a constraint that they break. Whoever is called in the night can do the rows and run the job
+// again; what was dropped too early nobody brings back.
+func (e *engine) mayFinish(ctx context.Context) error {
+	aside, err := e.aside(ctx)
+	if err != nil || aside == 0 || slices.Contains(e.plan.accepted, finishQuarantined) {
+		return err
+	}
+	return &Error{
+		Place: e.place(), Found: "the job's finish is not done: " + human.Plural(aside, "row") + " quarantined", Expected: "none, since finish may drop what these rows still need",
+		Remedy: "mend the cause and do them with: pgbackfill retry-quarantined; then run the job again: it goes on with finish. Or, where finish is right without them, run it with --accept " + finishQuarantined,
+		Kind:   ErrIncomplete,
+	}
+}
+
+func (pl *planning) finishWaits() *noticed {
+	job := pl.plan.Job
+	if job.Finish == nil || pl.plan.Heap != nil || pl.plan.Pace.MaxQuarantined <= 0 {
+		return nil
+	}
+	return &noticed{
+		"finish is not done while rows are quarantined",
+		fmt.Sprintf("up to %d rows that cannot be changed are set aside: max_quarantined", pl.plan.Pace.MaxQuarantined),
+		"where finish is right also without such rows, --accept " + finishQuarantined,
+	}
 }
 
 // timedOut reports whether a statement that was cancelled ran into its time limit, and was not cancelled by somebody.
