@@ -333,6 +333,9 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 		add("once, when the walk is done: finds the rows above it", s.walk.Last(pgsql.Range{After: key}), s.walk.Last(pgsql.Range{}))
 	}
 	if p.sweeps() {
+		if p.Heap != nil {
+			add("in the transactions that look at the catalogue", s.keySettings(walk, p.Pace))
+		}
 		add("before the closing sweep, until the writers it names are gone", pgsql.Writers(p.Table.OID))
 		add("in each transaction of the closing sweep: whether the table was rewritten", pagesOf(p))
 		add("in each transaction of the closing sweep", s.jobSettings(sweep, p.Pace))

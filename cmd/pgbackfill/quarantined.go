@@ -11,6 +11,7 @@ import (
 
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/checkpoint"
+	"github.com/pgbackfill/pgbackfill/configs"
 	"github.com/pgbackfill/pgbackfill/internal/eventlog"
 	"github.com/pgbackfill/pgbackfill/internal/human"
 	"github.com/pgbackfill/pgbackfill/throttle"
@@ -20,7 +21,7 @@ import (
 const quarantinedShown = 20
 
 func (a *app) retryQuarantinedCommand() *cobra.Command {
-	return a.jsonFlag(&cobra.Command{
+	c := &cobra.Command{
 		Use:   "retry-quarantined FILE",
 		Short: "Does the rows that could not be changed, once the cause is mended",
 		Long: `retry-quarantined does the quarantined rows of the newest run of each job in the file, key by key,
@@ -53,7 +54,9 @@ The exit code is 0 where none is left, and 4 where some are.`,
 			}
 			return nil
 		},
-	})
+	}
+	configs.RunFlags(c.Flags())
+	return a.jsonFlag(c)
 }
 
 // retryResult is what retry-quarantined prints in JSON.
