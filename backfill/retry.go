@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 )
 
@@ -251,14 +249,6 @@ func (w *worker) passing(ctx context.Context, try *attempts, err error) error {
 	return w.wait(ctx, w.backoff(try.number, pgerr.Retry), pgerr.Describe(err))
 }
 
-// leaveStandby closes the connection where err says that its server takes no writes any more: the
-// primary is found by connecting again.
-func (w *worker) leaveStandby(ctx context.Context, err error) {
-	if pgerr.Demoted(err) {
-		w.close(ctx)
-	}
-}
-
 // broken is the error that stops the run at a chunk.
 func (w *worker) broken(chunk Chunk, try *attempts, err error, found, remedy string) error {
 	place := fmt.Sprintf("job %s, table %s, segment %d, rows %s", w.plan.Job.Name, w.table(try.segment), try.segment.No, chunk.Range)
@@ -300,56 +290,5 @@ func (w *worker) wait(ctx context.Context, d time.Duration, reason string) error
 		return ctx.Err()
 	case <-timer.C:
 		return nil
-	}
-}
-
-// reconnect makes the worker a connection, for as long as it takes and the orders let it. What no second try makes
-// better, as a wrong password, is returned.
-func (w *worker) reconnect(ctx context.Context) error {
-	for number := 1; ; number++ {
-		if number > 1 { // whoever calls has just asked
-			if err := w.mayWork(ctx, w.id); err != nil {
-				return err
-			}
-		}
-		connecting, cancel := context.WithTimeout(ctx, w.pace().ConnectTimeout)
-		conn, err := w.connect(connecting)
-		cancel()
-		if err == nil {
-			if err := speaksUTF8(conn.PgConn()); err != nil {
-				return errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
-			}
-			w.conn = conn
-			if !w.lost.IsZero() {
-				w.observe(Reconnected{Worker: w.id, After: time.Since(w.lost)})
-				w.lost = time.Time{}
-			}
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if pgerr.Class(err) == pgerr.Fatal {
-			return err
-		}
-		if w.lost.IsZero() {
-			w.lost = time.Now()
-		}
-		if err := w.wait(ctx, w.backoff(number+2, pgerr.Retry), "no connection: "+pgerr.Describe(err)); err != nil {
-			return err
-		}
-	}
-}
-
-// speaksUTF8 refuses a connection in another encoding than that of the job's text, as a role or a
-// database can have set it: other letters than were meant would be stored.
-func speaksUTF8(conn *pgconn.PgConn) error {
-	encoding := conn.ParameterStatus("client_encoding")
-	if encoding == "UTF8" || conn.ParameterStatus("server_encoding") == "SQL_ASCII" {
-		return nil
-	}
-	return &Error{
-		Place: "connection", Found: "its client_encoding is " + encoding, Expected: "UTF8",
-		Remedy: "add client_encoding=UTF8 to the connection string, or set it for the role: ALTER ROLE … SET client_encoding = 'UTF8'", Kind: ErrInput,
 	}
 }
