@@ -15,8 +15,8 @@ import (
 type Recompute struct {
 	transforming *transforming
 	sql          *pgsql.Transform
-	// update is the job's one step over {{out}}, and out what that is without a row; nil where what comes back is written
-	// straight.
+	// update is the job's one step over {{out}}, and out what that is without a row. It is nil where what comes back is
+	// written straight, but over rows as they were.
 	update  *pgsql.Change
 	out     *pgsql.Out
 	pace    Pace
@@ -37,8 +37,9 @@ func RecomputeRefused(job Job, line int) error {
 }
 
 // NewRecompute makes ready what a plan of [Planner.Survey] computes again. Of the options it takes Plan, Programs, Transforms
-// and Observer. Programs that may not be run, or cannot be found, are an [ErrInput].
-func NewRecompute(o Options) (*Recompute, error) {
+// and Observer. With a history ([Plan.RecomputeHistory]) it is computed of the rows as they were; nil is as they are. Programs
+// that may not be run, or cannot be found, are an [ErrInput].
+func NewRecompute(o Options, history *pgsql.History) (*Recompute, error) {
 	t, err := newTransforming(o)
 	if err != nil {
 		return nil, err
@@ -50,14 +51,40 @@ func NewRecompute(o Options) (*Recompute, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Recompute{transforming: t, sql: s.transform, pace: o.Plan.Pace, observe: o.Observer}
-	if s.writes() {
+	r := &Recompute{transforming: t, sql: s.transform, pace: o.Plan.Pace, observe: o.Observer, out: s.out}
+	var c pgsql.Change
+	switch {
+	case !s.writes():
+		u := o.Plan.Job.Steps[0].Update
+		if c, err = o.Plan.Change(u.Set, u.From, u.Join); err != nil {
+			return nil, err
+		}
+	case history != nil:
+		c = s.transform.Straight()
+	default:
 		return r, nil
 	}
-	u := o.Plan.Job.Steps[0].Update
-	c, err := o.Plan.Change(u.Set, u.From, u.Join)
-	r.update, r.out = &c, s.out
-	return r, err
+	r.update = &c
+	if history != nil {
+		if c.History = history; o.Plan.Job.speaksOfWholeRow() {
+			c.WholeRow = o.Plan.Table.ColumnNames()
+		}
+		r.sql.Then = r.update
+	}
+	return r, nil
+}
+
+// RecomputeHistory is what the run of a plan of [Planner.Survey] kept of the walked table's rows, for a proof that what the
+// transform made of them was written to these columns: see [Plan.History].
+func (p *Plan) RecomputeHistory(columns []string, own bool) *pgsql.History {
+	if p.placesRows() {
+		return nil
+	}
+	set := make([]Assignment, len(columns))
+	for i, name := range columns {
+		set[i].Column = name
+	}
+	return p.History(set, own)
 }
 
 // Columns are what is compared.
@@ -131,11 +158,11 @@ func (r *Recomputer) all(ctx context.Context, b *batch, divisible bool) error {
 func (c *Recomputed) Rows() int { return c.batch.rows() }
 
 // Proof is the statement that counts the rows that do not hold what came back: see [pgsql.Transform.Proof], or, with
-// joined, [pgsql.Change.Proof].
+// joined, [pgsql.Change.Proof], over rows as they were where there is a history.
 func (c *Recomputed) Proof() (st pgsql.Statement, joined bool, err error) {
 	rows, out := c.values()
 	if u := c.by.update; u != nil {
-		st, err = u.Proof(c.over(rows, out))
+		st, err = u.Proof(c.over(out))
 		return st, true, err
 	}
 	st, err = c.by.sql.Proof(c.part, rows, out)
@@ -146,7 +173,7 @@ func (c *Recomputed) Proof() (st pgsql.Statement, joined bool, err error) {
 func (c *Recomputed) Wrong(most int, values bool) (pgsql.Statement, error) {
 	rows, out := c.values()
 	if u := c.by.update; u != nil {
-		return u.Wrong(c.over(rows, out), most, values)
+		return u.Wrong(c.over(out), most, values)
 	}
 	return c.by.sql.Wrong(c.part, rows, out, most, values)
 }
@@ -183,7 +210,7 @@ func (c *Recomputed) values() (pgsql.Rows, pgsql.Out) {
 }
 
 // over is the part with {{out}} in it.
-func (c *Recomputed) over(_ pgsql.Rows, out pgsql.Out) pgsql.Part {
+func (c *Recomputed) over(out pgsql.Out) pgsql.Part {
 	part, o := c.part, *c.by.out
 	keys := keyValues(c.batch.all(), len(c.by.transforming.plan.Key))
 	o.Values = append(keys, out.Values...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -15,15 +16,11 @@ import (
 // them (undo: capture): then it shows what was done, and not only that nothing is left.
 func historic(o Options, c Check) Check {
 	job := o.Plan.Job
-	if c.Kind != KindDerived || c.Residual == "" || job.Undo == nil || !job.Undo.Capture {
+	if c.Kind != KindDerived && c.Kind != KindRecompute || c.Residual == "" || job.Undo == nil || !job.Undo.Capture {
 		return c
 	}
-	var set []backfill.Assignment
-	if update := job.UpdateStep(); update != nil {
-		set = update.Set
-	}
 	if o.Run != nil && o.Run.Same && o.Run.State != backfill.StateUndone {
-		c.history = o.Plan.History(set, ownValues(writes(job).generated(o.Plan.Table), set))
+		c.history = historyOf(o.Plan, c)
 	}
 	switch {
 	case c.history == nil:
@@ -34,6 +31,27 @@ func historic(o Options, c Check) Check {
 		c.Residual = ""
 	}
 	return c
+}
+
+// historyOf is what the run kept for a check; nil is not what it takes.
+func historyOf(plan *backfill.Plan, c Check) *pgsql.History {
+	w := writes(plan.Job).generated(plan.Table)
+	var set []backfill.Assignment
+	if update := updated(plan.Job, c); update != nil {
+		set = update.Set
+	}
+	own := ownValues(w, set)
+	if c.Kind == KindDerived {
+		return plan.History(set, own)
+	}
+	for _, e := range plan.Job.Transform.Read {
+		own = own || w.mentioned(e, !e.Subquery) != ""
+	}
+	columns := slices.Clone(plan.Job.Transform.Write)
+	for _, a := range set {
+		columns = append(columns, a.Column)
+	}
+	return plan.RecomputeHistory(columns, own)
 }
 
 // ownValues reports whether a value is computed from columns that are written.

@@ -49,7 +49,7 @@ func proofOf(o Options, c Check) (proof, error) {
 	}
 	switch c.Kind {
 	case KindRecompute:
-		return newRecomputeProof(o)
+		return newRecomputeProof(o, c.history)
 	case KindNone:
 		return &noneProof{query: pgsql.Query{Scope: scope, SQL: c.spec.None.SQL}, walk: scope.Walk}, nil
 	case KindBags:

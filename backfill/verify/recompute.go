@@ -13,22 +13,23 @@ import (
 // part is read, computed and compared in one snapshot, which is held for no longer than timeouts.transform allows.
 type recomputeProof struct {
 	recompute *backfill.Recompute
+	history   *pgsql.History
 	keys      int
 	reads     bool
 	// asked is set once some rows with other values were computed twice, unstable where that gave two results.
 	asked, unstable atomic.Bool
 }
 
-func newRecomputeProof(o Options) (*recomputeProof, error) {
-	r, err := backfill.NewRecompute(backfill.Options{Plan: o.Plan, Programs: o.Programs, Transforms: o.Transforms, Observer: o.Observer})
+func newRecomputeProof(o Options, history *pgsql.History) (*recomputeProof, error) {
+	r, err := backfill.NewRecompute(backfill.Options{Plan: o.Plan, Programs: o.Programs, Transforms: o.Transforms, Observer: o.Observer}, history)
 	if err != nil {
 		return nil, err
 	}
-	reads := o.Plan.LockFirst || o.Plan.Job.Where != nil && o.Plan.Job.Where.Subquery
+	reads := history != nil || o.Plan.LockFirst || o.Plan.Job.Where != nil && o.Plan.Job.Where.Subquery
 	for _, e := range o.Plan.Job.Transform.Read {
 		reads = reads || e.Subquery
 	}
-	return &recomputeProof{recompute: r, keys: len(o.Plan.Key), reads: reads}, nil
+	return &recomputeProof{recompute: r, history: history, keys: len(o.Plan.Key), reads: reads}, nil
 }
 
 func (p *recomputeProof) finding() []pgsql.Setting {
@@ -70,10 +71,15 @@ func (p *recomputeProof) count(ctx context.Context, r *reading, part pgsql.Part)
 	if err != nil {
 		return c, err
 	}
-	if joined {
-		return joinedCounts(rows)
+	switch {
+	case p.history != nil:
+		c, err = historyCounts(rows)
+	case joined:
+		c, err = joinedCounts(rows)
+	default:
+		err = integers(rows, &c.rows, &c.different)
 	}
-	if err := integers(rows, &c.rows, &c.different); err != nil {
+	if err != nil {
 		return c, err
 	}
 	if c.rows != int64(computed.Rows()) {

@@ -95,6 +95,8 @@ func TestShapes(t *testing.T) {
 		Write:   []pgsql.SetColumn{{Name: "ssn_encrypted", Type: "bytea", Bare: "bytea", Compare: pgsql.CompareIdentity}, {Name: "tags", Type: "text[]", Bare: "text[]", Compare: pgsql.CompareImage}},
 		Returns: pgsql.Out{Types: []string{"bytea", "text[]"}},
 	}
+	written := mapped
+	written.Then = &historic
 	placed := mapped
 	placed.ByRow, placed.Partitioned, placed.Where = true, true, ""
 	versions := func(t pgsql.Transform) pgsql.Rows { return pgsql.Rows{Columns: make([][]*string, t.Named())} }
@@ -146,6 +148,8 @@ func TestShapes(t *testing.T) {
 		"history_wrong":          one2(historic.Wrong(part(two), 10, true)),
 		"history_gone":           one2(historic.Gone(part(two), historic.History)),
 		"history_gone_keys":      one2(historic.GoneKeys(part(two), historic.History, 10)),
+		"history_read":           one2(written.Select(part(two))),
+		"history_straight":       one2(mapped.Straight().Proof(pgsql.Part{Range: two, Out: &pgsql.Out{Names: []string{"id", `Co"de`, "ssn_encrypted", "tags"}, Types: []string{"bigint", "character(5)", "bytea", "text[]"}, Values: [][]*string{{&five}, {&five}, {&five}, {nil}}}})),
 		"transform_proof":        one2(mapped.Proof(part(two), versions(mapped), returned)),
 		"transform_wrong":        one2(mapped.Wrong(part(two), versions(mapped), returned, 10, true)),
 		"transform_check":        one2(mapped.Describe()),

@@ -20,6 +20,8 @@ type Transform struct {
 	// their names and the types of what comes back, and no values.
 	Write   []SetColumn
 	Returns Out
+	// Then is a change with a history: the rows are read as they were, and only for reading. Nil is as they are.
+	Then *Change
 	// SkipUnchanged leaves alone the rows that hold the new values already.
 	SkipUnchanged bool
 }
@@ -126,10 +128,26 @@ func (t Transform) Select(p Part) (Statement, error) {
 		names[i] = fmt.Sprintf("pgbackfill_%d", i+1)
 		values[i] = form.of("r." + names[i])
 	}
+	if t.Then != nil {
+		return t.selectThen(f, columns, names, values)
+	}
 	rng := f.rng() // the range's parameters come first, as everywhere
 	sql := fmt.Sprintf("SELECT %s\nFROM (\n  SELECT %s\n  FROM %s AS t\n  WHERE %s\n  ORDER BY %s) AS r (%s)",
 		strings.Join(values, ", "), strings.Join(append(columns, t.items(f)...), ", "), t.Table, and(rng, f.scope()),
 		OrderBy(t.Key, "t", false), strings.Join(names, ", "))
+	return Statement{Name: "read", SQL: sql, Args: f.b.Args()}, f.err
+}
+
+// selectThen is [Transform.Select] of the rows as they were. No transaction has written these: they are named by their key alone.
+func (t Transform) selectThen(f *filling, columns, names, values []string) (Statement, error) {
+	from := "pgbackfill_scoped AS t"
+	if t.Then.WholeRow != nil {
+		from = t.Then.wholeRow("pgbackfill_scoped")
+	}
+	columns[0] = "NULL"
+	then := strings.TrimSuffix(t.Then.then(f), ",")
+	sql := fmt.Sprintf("%s\nSELECT %s\nFROM (\n  SELECT %s\n  FROM %s\n  ORDER BY %s) AS r (%s)",
+		then, strings.Join(values, ", "), strings.Join(append(columns, t.items(f)...), ", "), from, OrderBy(t.Key, "t", false), strings.Join(names, ", "))
 	return Statement{Name: "read", SQL: sql, Args: f.b.Args()}, f.err
 }
 
@@ -181,6 +199,24 @@ func (t Transform) Update(p Part, rows Rows, out Out) (Statement, error) {
 // returned is a value that came back, in the source's row.
 func (t Transform) returned(i int) string {
 	return element(fmt.Sprintf("pgbackfill_out.v%d", i+1), t.Returns.Types[i], t.Returns.made(i))
+}
+
+// Straight is the writing as a change over {{out}}, by the key: it can be proved by what a run kept.
+func (t Transform) Straight() Change {
+	c := Change{Scope: t.Scope, From: "{{out}} AS pgbackfill_out"}
+	for _, s := range t.Write {
+		s.Expr = "pgbackfill_out." + Ident(s.Name)
+		c.Set = append(c.Set, s)
+	}
+	match := make([]string, len(t.Key))
+	for i, k := range t.Key {
+		match[i] = fmt.Sprintf("t.%[1]s OPERATOR(%[2]s) pgbackfill_out.%[1]s", Ident(k.Name), k.Equal)
+		if k.Collation != "" {
+			match[i] += " COLLATE " + k.Collation
+		}
+	}
+	c.Join = strings.Join(match, " AND ")
+	return c
 }
 
 // Stale counts the rows that have become others since they were read, or came into scope: those that are neither as
