@@ -205,6 +205,8 @@ func TestHeapWalkOfPartitionsIsRefused(t *testing.T) {
 		CREATE ACCESS METHOD other TYPE TABLE HANDLER heap_tableam_handler;
 		CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'`)
 	role, dsn := db.Role("NOSUPERUSER")
+	kept := sets("kept", map[string]string{"x": "2"})
+	kept.Undo = &backfill.Undo{Capture: true}
 	for name, c := range map[string]struct {
 		setup  string
 		job    backfill.Job
@@ -218,6 +220,7 @@ func TestHeapWalkOfPartitionsIsRefused(t *testing.T) {
 		"triggered": {setup: "CREATE TRIGGER tell AFTER UPDATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION tell()", reason: "triggers for each statement"},
 		"keyed":     {setup: "CREATE TABLE %s_1 PARTITION OF %[1]s FOR VALUES IN (2) PARTITION BY RANGE ((abs(x)))", job: sets("keyed", map[string]string{"x": "1"}), reason: "column x chooses"},
 		"row":       {job: sets("row", map[string]string{"x": "length(t::text)"}), reason: "t as a whole"},
+		"kept":      {job: kept, reason: "undo: capture, whose triggers"},
 		"inherited": {setup: "DROP TABLE %s; CREATE TABLE %[1]s (id int, x int); CREATE TABLE %[1]s_1 () INHERITS (%[1]s)", reason: "inherit"},
 	} {
 		db.Exec(fmt.Sprintf("CREATE TABLE %s (id int, x int) PARTITION BY LIST (id); CREATE TABLE %[1]s_0 PARTITION OF %[1]s FOR VALUES IN (1); ", name))

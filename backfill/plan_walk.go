@@ -141,6 +141,8 @@ func (pl *planning) noHeap() string {
 		return "rows that move are found again by looking for those that do not hold their new values, and only an update or a deletion says which these are"
 	case job.Undo != nil && len(job.Undo.Set) > 0:
 		return "it says undo: {set}, which goes back over the ranges of keys that were walked"
+	case t.Partitioned && job.Undo != nil && job.Undo.Capture:
+		return "it says undo: capture, whose triggers are for each statement on the table: such a walk names the partitions"
 	case len(t.Children) > 0:
 		return "other tables inherit from it (" + some(t.Children) + "), whose rows have no common physical order"
 	case t.Partitioned && pl.statementTriggers():
