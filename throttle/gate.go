@@ -81,6 +81,17 @@ func (g *Gate) Run(ctx context.Context) {
 	all.Wait()
 }
 
+// Read reads every signal once, as where there is nothing to wait for: by a doctor, before a run. It must not be called
+// while Run is at work.
+func (g *Gate) Read(ctx context.Context) []SignalState {
+	var all sync.WaitGroup
+	for _, p := range g.pollers {
+		all.Go(func() { p.read(ctx) })
+	}
+	all.Wait()
+	return g.State()
+}
+
 func (g *Gate) notify() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -48,6 +48,21 @@ func TestGateIsShutUntilEverySignalIsRead(t *testing.T) {
 	})
 }
 
+func TestReadOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &fake{name: "a", reading: lag(1)}, &fake{name: "b", err: errors.New("no")}
+		g, err := throttle.NewGate(throttle.GateOptions{}, a, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := g.Read(t.Context())
+		if len(got) != 2 || got[0].Status != throttle.Fine || got[1].Text != "b cannot be read: no" {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
 // Made to fail: with reopenAt at 1, work goes on at 9.5 s; with pause ignoring Near, 250 ms is 1 s.
 func TestGateShutsAtTheLimitAndOpensWellUnderIt(t *testing.T) {
 	t.Parallel()

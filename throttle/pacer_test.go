@@ -187,6 +187,28 @@ func TestNothingIsWrittenPastTheLimit(t *testing.T) {
 	}
 }
 
+// Made to fail: with the pacer in Wait for those who read too.
+func TestReadingIsNotPaced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{replicas: []*replica{{app: "eu-2", started: true}}}
+		th, stop := watching(t, s, throttle.LagLimits{}, throttle.Options{ReadsOnly: true})
+		defer stop()
+		begin := time.Now()
+		for range 1000 {
+			if rows := th.ChunkRows(50_000); rows != 50_000 {
+				t.Fatalf("%d rows", rows)
+			}
+			if err := th.Wait(t.Context(), 50_000); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if d := time.Since(begin); d > time.Second {
+			t.Errorf("it took %v", d)
+		}
+	})
+}
+
 // The rate takes its time, and the gate may have shut meanwhile.
 //
 // Made to fail: with the second look at the gate left out of Wait.

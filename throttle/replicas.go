@@ -33,6 +33,8 @@ type replicas struct {
 	pressed func(Pressure)
 	// present is set while there are standbys that count.
 	present atomic.Bool
+	// known is what the latest look found.
+	known atomic.Pointer[[]Replica]
 
 	mu      sync.Mutex // guards what is below
 	members members
@@ -80,9 +82,50 @@ func (r *replicas) look(ctx context.Context) error {
 	}
 	r.members.forget(r.limits().Lag.Grace, r.limits().Lag.Require, begin)
 	r.at = begin
+	found := r.found(begin)
+	r.known.Store(&found)
 	r.present.Store(len(r.counted()) > 0)
 	r.pressed(r.pressure(begin))
 	return nil
+}
+
+// Replica is what is known of one replica.
+type Replica struct {
+	// Name is its application_name, with its address where that says too little.
+	Name string
+	// Lag is how far it is behind; Known is false where it is behind since before it was first looked at, or gone: it is at
+	// least Lag then. Bytes is the same in the write-ahead log, 0 where the readers of an Aurora cluster share it.
+	Lag   time.Duration
+	Known bool
+	Bytes int64
+	// Gone is for how long it is missed; 0 is there. Ignored is set where it does not count.
+	Gone    time.Duration
+	Ignored bool
+}
+
+// found is what is known of each replica.
+func (r *replicas) found(now time.Time) []Replica {
+	list, ignore := []Replica{}, r.limits().Lag.Ignore
+	for _, m := range r.members.list {
+		one := Replica{Name: r.members.name(m), Ignored: listed(m.sighting, ignore)}
+		if r.aurora {
+			for _, reader := range r.readers {
+				if reader.name == m.app && reader.lag >= 0 {
+					one.Lag, one.Known = time.Duration(reader.lag*float64(time.Second)), true
+				}
+			}
+		} else {
+			one.Lag, one.Known = r.clock.behind(m.replayed, now)
+			if m.replayed < r.pos {
+				one.Bytes = int64(r.pos - m.replayed)
+			}
+		}
+		if !m.gone.IsZero() {
+			one.Gone, one.Known = now.Sub(m.gone), false
+		}
+		list = append(list, one)
+	}
+	return list
 }
 
 // pressure is how far behind the worst standby is.

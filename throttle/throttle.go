@@ -25,6 +25,9 @@ type Options struct {
 	Standbys []Standby
 	// Table is the oid of the walked table, for the signals about its vacuum; 0 leaves them out.
 	Table uint32
+	// ReadsOnly is set where the rows are only read, as by a verification: the gate counts, and nothing is held back for
+	// what rows would make of the log.
+	ReadsOnly bool
 	// Replies is for how long a standby may say nothing to the primary; default [DefaultReplies].
 	Replies time.Duration
 	// HTTP asks the addresses; default is a client of its own that keeps no connection.
@@ -49,6 +52,7 @@ type Throttle struct {
 	pacer   *Pacer
 	zones   *Zones
 	commits *commitLatency
+	lag     *replicas
 	o       Options
 	limits  atomic.Pointer[Limits]
 }
@@ -94,6 +98,7 @@ func (t *Throttle) signals() []Signal {
 		}
 	}
 	lag := newReplicas(primary, t.Limits, clock, t.o.Replies, tell, t.pacer.Saw)
+	t.lag = lag
 	list := []Signal{
 		lagTime{lag},
 		lagBytes{lag},
@@ -174,8 +179,10 @@ func (t *Throttle) Wait(ctx context.Context, rows int) error {
 	if err := t.Gate.Wait(ctx); err != nil {
 		return err
 	}
-	if err := t.pacer.Wait(ctx, rows); err != nil {
-		return err
+	if !t.o.ReadsOnly {
+		if err := t.pacer.Wait(ctx, rows); err != nil {
+			return err
+		}
 	}
 	if err := t.rate.Wait(ctx, rows); err != nil {
 		return err
@@ -187,7 +194,12 @@ func (t *Throttle) Wait(ctx context.Context, rows int) error {
 func (t *Throttle) SetRate(rowsPerSecond float64) { t.rate.SetRate(rowsPerSecond) }
 
 // ChunkRows is how many rows the next chunk may have for the replicas' sake, at most want.
-func (t *Throttle) ChunkRows(want int) int { return t.pacer.ChunkRows(want) }
+func (t *Throttle) ChunkRows(want int) int {
+	if t.o.ReadsOnly {
+		return want
+	}
+	return t.pacer.ChunkRows(want)
+}
 
 // Committed tells of a chunk: its rows, what it made of the write-ahead log (see [Pacer.Wrote]; negative is unknown), and
 // how long its commit took.
@@ -208,3 +220,15 @@ func (t *Throttle) LimitWorkers(most int) { t.zones.Limit(most) }
 
 // Pace is what is held for the replicas' sake.
 func (t *Throttle) Pace() Pace { return t.pacer.Pace() }
+
+// Replicas is what is known of each replica that the primary sees, as of the latest look; nil before the first, and where
+// both limits of lag are off.
+func (t *Throttle) Replicas() []Replica {
+	if l := t.Limits().Lag; l.Max <= 0 && l.MaxBytes <= 0 {
+		return nil
+	}
+	if list := t.lag.known.Load(); list != nil {
+		return *list
+	}
+	return nil
+}
