@@ -103,29 +103,44 @@ func changingIn(functions []string) string {
 // proof says what a verification of the job would not show.
 func (w *warnings) proof() {
 	job := w.job
-	if !w.supported("verify") || len(job.Verify) > 0 {
+	if !w.supported("verify") {
+		return
+	}
+	captures := job.Undo != nil && job.Undo.Capture
+	if slices.ContainsFunc(job.Verify, func(c backfill.Check) bool { return c.Recompute }) && w.supported("undo") && !captures {
+		w.residual(nil)
+	}
+	if len(job.Verify) > 0 {
 		return
 	}
 	u := job.UpdateStep()
 	alone := len(job.Steps) == 1 && job.Transform == nil && (job.Steps[0].Delete || u != nil)
 	switch {
 	case !alone || !job.Idempotent:
-		w.say(0, "job %s: nothing proves that it did what it should: say `verify`, as in `verify: {none: SELECT …}`", job.Name)
-	case u != nil && w.supported("undo") && (job.Undo == nil || !job.Undo.Capture):
-		w.residual(u)
+		also := ""
+		if job.Transform != nil && backfill.RecomputeRefused(job, 0) == nil {
+			also = ", or `verify: {recompute: true}` where the transform gives the same for the same row each time (no random nonce)"
+		}
+		w.say(0, "job %s: nothing proves that it did what it should: say `verify`, as in `verify: {none: SELECT …}`%s", job.Name, also)
+	case u != nil && w.supported("undo") && !captures:
+		w.residual(u.Join)
 	}
 }
 
 // residual says where rows leave the scope by being filled.
-func (w *warnings) residual(u *backfill.Update) {
+func (w *warnings) residual(join *backfill.Expr) {
+	written := writtenColumns(w.job.Steps, w.job.Table)
+	if w.job.Transform != nil {
+		written = append(written, w.job.Transform.Write...)
+	}
 	for _, part := range []struct {
 		name string
 		expr *backfill.Expr
-	}{{"where", w.job.Where}, {"join", u.Join}} {
+	}{{"where", w.job.Where}, {"join", join}} {
 		if part.expr == nil {
 			continue
 		}
-		for _, column := range writtenColumns(w.job.Steps, w.job.Table) {
+		for _, column := range written {
 			if slices.Contains(part.expr.Columns, "t."+column) || slices.Contains(part.expr.Columns, column) {
 				w.say(part.expr.Line, "`%s` mentions `%s`, which this job writes: rows leave the scope by being filled, so verification shows only that none is left (a *residual* proof); with `undo: capture` it shows that each is right", part.name, column)
 				break

@@ -33,7 +33,8 @@ func TestWarnings(t *testing.T) {
 }
 
 // Made to fail: with what all steps write taken for each (a step that reads what the one before wrote was warned of),
-// and with the scope looked for in every job (one that captures was).
+// with the scope looked for in every job (one that captures was), and with what a
+// transform writes left out (recompute was a full proof).
 func TestWarningsOfSteps(t *testing.T) {
 	t.Parallel()
 	const again = "running it twice changes it again; say `idempotent: false`, or write a constant"
@@ -44,7 +45,11 @@ func TestWarningsOfSteps(t *testing.T) {
 		{"delete: true", ""},
 		{"steps: [{sql: DELETE FROM a}]", nothing},
 		{"update: {set: {a: 1}}\nidempotent: false", nothing},
-		{"transform: {go: f, write: a}", nothing},
+		{"transform: {go: f, write: a}", nothing + ", or `verify: {recompute: true}` where the transform gives the same for the same row each time (no random nonce)"},
+		{"transform: {go: f, returns: {a: int}}\nsteps: [{sql: 'UPDATE x SET a = o.a FROM {{out}} AS o WHERE o.id = x.id'}]", nothing},
+		{"where: t.a IS NULL\ntransform: {go: f, write: a}\nverify: {recompute: true}", "a.yaml:3: `where` mentions `a`," + residual},
+		{"where: t.b IS NULL\ntransform: {go: f, write: a}\nverify: {recompute: true}", ""},
+		{"where: t.a IS NULL\ntransform: {go: f, write: a}\nverify: {recompute: true}\nundo: capture", ""},
 		{checked + "steps: [{sql: DELETE FROM a}]", ""},
 		{checked + "steps: [{sql: UPDATE x SET n = x.n + 1}]", "a.yaml:4: step 1: `n` is computed from itself: if running it twice changes the value again, say `idempotent: false`"},
 		{checked + "idempotent: false\nsteps: [{sql: UPDATE x SET n = x.n + 1}]", ""},

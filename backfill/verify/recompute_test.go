@@ -259,3 +259,41 @@ func TestRecomputeIsRefused(t *testing.T) {
 		t.Errorf("without a check: %v", err)
 	}
 }
+
+// Who interrupts a verification does not wait for the program, which ends with it.
+//
+// Made to fail: with a context of its own for what is computed, it ended only when the transform's time was over.
+func TestRecomputeIsInterrupted(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	db.Exec(words)
+	gate := t.TempDir() + "/gate"
+	j := recomputes(lineprogram.Command("gated", gate)...)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	p := pace()
+	p.TransformTimeout = 20 * time.Second
+	plan, err := backfill.Planner{Programs: programs.Runner{}}.Survey(ctx, db.Conn(), j, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checks, err := verify.Checks(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := verify.Verify(ctx, verify.Options{Plan: plan, Checks: checks, Connect: dialing(db.DSN()), Programs: programs.Runner{}})
+		ended <- err
+	}()
+	pgtest.Eventually(t, 20*time.Second, func() error { _, err := os.Stat(gate + ".waiting"); return err })
+	cancel()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, backfill.ErrInterrupted) {
+			t.Errorf("it said %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it goes on")
+	}
+}
