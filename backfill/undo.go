@@ -142,12 +142,16 @@ func TakeBack(ctx context.Context, o UndoOptions) (UndoMark, error) {
 func newUndoer(o UndoOptions) *undoer {
 	e := &engine{
 		plan: &Plan{Job: Job{Name: o.Job}, Pace: o.Pace}, run: o.Run, process: o.Process, connect: o.Connect,
-		control: &undoControl{UndoControl: o.Control, state: StateUndoing}, throttle: o.Throttle, clamp: o.Clamp, abort: o.Abort,
+		control: &undoControl{UndoControl: o.Control, state: StateUndoing}, throttle: o.Throttle, abort: o.Abort,
 		maxChunks: o.MaxChunks, undoing: true, changed: make(chan struct{}), queue: newQueue(0, nil), progress: NewProgress(nil),
 	}
 	e.observe = Tee(e.progress.Observe, o.Observer)
-	if e.clamp == nil {
-		e.clamp = func(p Pace) Pace { return p }
+	e.clamp = func(p Pace) Pace {
+		if o.Clamp != nil {
+			p = o.Clamp(p)
+		}
+		p.Workers = 1 // whatever was said: see undoer
+		return p
 	}
 	if e.abort == nil {
 		e.abort = context.Background()

@@ -52,7 +52,7 @@ func TestUndoIsSeenAndSteered(t *testing.T) {
 		return nil
 	})
 	says(t, must(t, db.DSN(), dir, "status"), "undoing")
-	says(t, must(t, db.DSN(), dir, "status", "shown"), "shown, run 1 on public.people: undoing", "of what it kept", "rows put back", "ETA")
+	says(t, must(t, db.DSN(), dir, "status", "shown"), "shown, run 1 on public.people: undoing", "of what it kept", "rows put back", "ETA", ": 1 worker, ")
 	refuses(t, db, dir, 2, []string{"cancel", "shown", "--yes"}, "it is being taken back", "pgbackfill pause shown")
 	refuses(t, db, dir, 2, []string{"schema", "remove", "--yes"}, "run 1 of shown (being taken back)")
 
