@@ -45,12 +45,21 @@ func (s blockedSessions) Read(ctx context.Context) (Reading, error) {
 	if limit <= 0 {
 		return Reading{Off: true, Note: "yield_after is off"}, nil
 	}
+	worst := Reading{Limit: limit.Seconds(), Unit: Seconds}
 	// What is far from the limit need not be looked into: asking who blocks whom is the dear part.
-	rows, err := s.query.Query(ctx, pgsql.Blocked(strconv.FormatFloat(limit.Seconds()/2, 'f', -1, 64)))
-	if err != nil {
+	half := strconv.FormatFloat(limit.Seconds()/2, 'f', -1, 64)
+	rows, err := s.query.Query(ctx, pgsql.Waiting(half))
+	switch {
+	case err != nil:
+		return Reading{}, err
+	case text(cell(rows, 0, 0)) == "f":
+		return worst, nil
+	case !flag(cell(rows, 0, 0)):
+		return Reading{}, fmt.Errorf("an answer of %d rows; expected yes or no", len(rows))
+	}
+	if rows, err = s.query.Query(ctx, pgsql.Blocked(half)); err != nil {
 		return Reading{}, err
 	}
-	worst := Reading{Limit: limit.Seconds(), Unit: Seconds}
 	var over []Blocked
 	for _, row := range rows {
 		waited, err1 := strconv.ParseFloat(text(row[0]), 64)

@@ -291,7 +291,7 @@ func TestShapes(t *testing.T) {
 		"signals": func() ([]pgsql.Statement, error) {
 			return []pgsql.Statement{
 				pgsql.BeginSignal, pgsql.Replicas(), pgsql.AuroraThere(), pgsql.AuroraReplicas(), pgsql.StandbyPosition(), pgsql.Position(),
-				pgsql.SlotRetention(), pgsql.Archiver(), pgsql.ArchiveWaiting(), pgsql.Blocked("0.1"), pgsql.OldestTransaction(),
+				pgsql.SlotRetention(), pgsql.Archiver(), pgsql.ArchiveWaiting(), pgsql.Waiting("0.1"), pgsql.Blocked("0.1"), pgsql.OldestTransaction(),
 				pgsql.WraparoundVacuum(16384), pgsql.DeadRows(16384), pgsql.ActiveSessions(),
 			}, nil
 		},

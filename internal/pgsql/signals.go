@@ -82,6 +82,15 @@ FROM pg_catalog.pg_ls_archive_statusdir() AS f
 WHERE f.name OPERATOR(pg_catalog.~~) '%.ready'`}
 }
 
+// Waiting asks whether any session has waited for a lock for at least so many seconds. It is asked ten times a second, and
+// costs a tenth of [Blocked].
+func Waiting(seconds string) Statement {
+	return Statement{Name: "waiting", SQL: `SELECT EXISTS (
+  SELECT FROM pg_catalog.pg_lock_status() AS l
+  WHERE NOT l.granted
+    AND l.waitstart OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => $1::pg_catalog.float8)))`, Args: [][]byte{Text(seconds)}}
+}
+
 // Blocked is one row for each session of others that has waited for a session of pgbackfill's for at least so many
 // seconds: for how long, its pid and name, and the pid and name of ours. It needs no privilege: locks, and the names of
 // sessions, are to be seen by every role.

@@ -45,6 +45,12 @@ FROM pg_catalog.pg_stat_archiver AS a;
 SELECT pg_catalog.count(*)
 FROM pg_catalog.pg_ls_archive_statusdir() AS f
 WHERE f.name OPERATOR(pg_catalog.~~) '%.ready';
+-- waiting
+SELECT EXISTS (
+  SELECT FROM pg_catalog.pg_lock_status() AS l
+  WHERE NOT l.granted
+    AND l.waitstart OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => $1::pg_catalog.float8)));
+-- $1 = "0.1"
 -- blocked
 WITH waiting AS MATERIALIZED (
   SELECT l.pid, pg_catalog.min(l.waitstart) AS since
