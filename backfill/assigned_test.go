@@ -12,7 +12,8 @@ import (
 // What does not fit the column is an error and not cut to size: also where the value comes from
 // another table, and so is computed by a query before it is assigned.
 //
-// It failed, and stored 'abcde' and '101', when that query cast the value to the column's type.
+// It failed, and stored 'abcde' and '101', when that query cast the value to the column's type; and of an array of a domain when
+// that was taken for what it is made of.
 func TestValueThatDoesNotFitIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ column, value string }{
@@ -21,6 +22,7 @@ func TestValueThatDoesNotFitIsRefused(t *testing.T) {
 		{"fits", "'abcdefgh'::text"},
 		{"bit(3)", "B'10111'"},
 		{"char(5)[]", "ARRAY['abcdefgh'::text]"},
+		{"fits[]", "ARRAY['abcdefgh'::text]"},
 		{"numeric(4,2)", "1000.5"},
 	} {
 		t.Run(c.column, func(t *testing.T) {
@@ -49,11 +51,13 @@ func TestValueThatDoesNotFitIsRefused(t *testing.T) {
 // A value that does not fit is refused also where the row holds just what it would be cut to: such a row is not taken for
 // unchanged.
 //
-// Made to fail: with the new value cast to the column's own type before it is compared, all ten are unchanged.
+// Made to fail: with the new value cast to the column's own type before it is compared, all are unchanged; with an array of a
+// domain taken for what it is made of, those two are.
 func TestValueWhoseCutFormIsHeldIsRefused(t *testing.T) {
 	t.Parallel()
 	kinds := []struct{ column, value string }{
 		{"varchar(5)", "'abcdefgh'::text"}, {"varchar(5)[]", "ARRAY['abcdefgh'::text]"}, {"short", "'abcdefgh'::text"},
+		{"short[]", "ARRAY['abcdefgh'::text]"}, {"filled[]", "ARRAY['abcdefgh'::text]"},
 		{"char(5)", "'abcdefgh'::text"}, {"char(5)[]", "ARRAY['abcdefgh'::text]"}, {"filled", "'abcdefgh'::text"},
 		{"bit(3)", "B'10111'"}, {"bits", "B'1'"}, {"bit(3)[]", "ARRAY[B'10111']"}, {"varbit(3)", "B'10111'"},
 	}

@@ -10,12 +10,13 @@ const operators = `(
        JOIN pg_catalog.pg_namespace AS n ON n.oid = o.oprnamespace
   WHERE a.amopfamily = oc.opcfamily AND a.amoplefttype = oc.opcintype AND a.amoprighttype = oc.opcintype AND a.amoppurpose = 's')`
 
-// base follows domains down to the type they are made of; class is that type's default btree operator class, by the
+// base follows domains down to the type they are made of, and elements those that an array is of: a cast to an array of a
+// domain would cut its elements; class is that type's default btree operator class, by the
 // rules of GetDefaultOpClass: the type's own, else one of a type it is the same bytes as, the preferred one first,
 // else the one for all of its kind. pg_stats is asked by names that are parameters: joined to the table it would be read
 // for all columns of the database, with a look at the privileges on each.
 const columnsSQL = `
-SELECT a.attnum, a.attname::text, format_type(a.atttypid, a.atttypmod), a.atttypid, base.oid, format_type(base.oid, -1), a.atttypmod,
+SELECT a.attnum, a.attname::text, format_type(a.atttypid, a.atttypmod), a.atttypid, base.oid, format_type(coalesce(nullif(elements.typarray, 0), base.oid), -1), a.atttypmod,
        base.oid IN ('bool'::regtype, '"char"'::regtype, 'int8'::regtype, 'int2'::regtype, 'int4'::regtype, 'oid'::regtype,
                     'bytea'::regtype, 'uuid'::regtype, 'date'::regtype, 'time'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype),
        base.oid IN ('text'::regtype, 'varchar'::regtype, 'name'::regtype),
@@ -36,6 +37,15 @@ FROM pg_catalog.pg_attribute AS a
        )
        SELECT y.oid, y.typtype, y.typcategory, y.typelem, y.typlen
        FROM down JOIN pg_catalog.pg_type AS y ON y.oid = down.oid ORDER BY depth DESC LIMIT 1) AS base
+     LEFT JOIN LATERAL (
+       WITH RECURSIVE down(oid, depth) AS (
+         SELECT base.typelem, 0 WHERE base.typcategory = 'A' AND base.typelem <> 0
+         UNION ALL
+         SELECT y.typbasetype, depth + 1 FROM down JOIN pg_catalog.pg_type AS y ON y.oid = down.oid AND y.typtype = 'd'
+       )
+       SELECT y.typarray
+       FROM down JOIN pg_catalog.pg_type AS y ON y.oid = down.oid WHERE depth > 0 ORDER BY depth DESC LIMIT 1
+     ) AS elements ON true
      LEFT JOIN LATERAL (
        SELECT ` + operators + ` AS operators
        FROM pg_catalog.pg_opclass AS oc JOIN pg_catalog.pg_type AS y ON y.oid = oc.opcintype
