@@ -56,10 +56,18 @@ func TestValueThatDoesNotFitIsRefused(t *testing.T) {
 func TestValueWhoseCutFormIsHeldIsRefused(t *testing.T) {
 	t.Parallel()
 	kinds := []struct{ column, value string }{
-		{"varchar(5)", "'abcdefgh'::text"}, {"varchar(5)[]", "ARRAY['abcdefgh'::text]"}, {"short", "'abcdefgh'::text"},
-		{"short[]", "ARRAY['abcdefgh'::text]"}, {"filled[]", "ARRAY['abcdefgh'::text]"},
-		{"char(5)", "'abcdefgh'::text"}, {"char(5)[]", "ARRAY['abcdefgh'::text]"}, {"filled", "'abcdefgh'::text"},
-		{"bit(3)", "B'10111'"}, {"bits", "B'1'"}, {"bit(3)[]", "ARRAY[B'10111']"}, {"varbit(3)", "B'10111'"},
+		{"varchar(5)", "'abcdefgh'::text"},
+		{"varchar(5)[]", "ARRAY['abcdefgh'::text]"},
+		{"short", "'abcdefgh'::text"},
+		{"short[]", "ARRAY['abcdefgh'::text]"},
+		{"filled[]", "ARRAY['abcdefgh'::text]"},
+		{"char(5)", "'abcdefgh'::text"},
+		{"char(5)[]", "ARRAY['abcdefgh'::text]"},
+		{"filled", "'abcdefgh'::text"},
+		{"bit(3)", "B'10111'"},
+		{"bits", "B'1'"},
+		{"bit(3)[]", "ARRAY[B'10111']"},
+		{"varbit(3)", "B'10111'"},
 	}
 	for _, lockFirst := range []bool{false, true} {
 		db := installed(t, "CREATE DOMAIN short AS varchar(5); CREATE DOMAIN filled AS char(5); CREATE DOMAIN bits AS bit(3); CREATE TABLE w (id int PRIMARY KEY)", "INSERT INTO w SELECT generate_series(0, 11)")

@@ -132,11 +132,14 @@ func TestVerifyByWhatTheRunKept(t *testing.T) {
 		"partitioned":  {fill(), peopleParted + overriding, others("UPDATE people SET id = id + 60 WHERE id = 6"), 90, []string{"different (5) shown"}},
 		"the row":      {whole(), people + overriding, others(""), 90, []string{"different (5) shown"}},
 		"not in scope": {fill(), people, byRun("UPDATE people SET shown = 'MINE' WHERE id = 20"), 90, []string{"different (20) shown"}},
-		"others": {fill(), people, others(`UPDATE people SET shown = 'wrong' WHERE id = 5; UPDATE people SET shown = NULL WHERE id = 7;
+		"others": {
+			fill(), people, others(`UPDATE people SET shown = 'wrong' WHERE id = 5; UPDATE people SET shown = NULL WHERE id = 7;
 			UPDATE people SET name = 'n', shown = 'N' WHERE id < 4; UPDATE people SET name = 'n' WHERE id = 9; UPDATE people SET visits = 1 WHERE id > 50;
 			UPDATE people SET shown = 'mine' WHERE id = 20; DELETE FROM people WHERE id IN (30, 31); INSERT INTO people VALUES (900, 'n', NULL), (901, 'n', 'own');
 			UPDATE people SET visits = 9 WHERE id = 61`),
-			89, []string{"different (5) shown since", "different (7) shown since", "different (9) shown", "different (900) shown"}},
+			89,
+			[]string{"different (5) shown since", "different (7) shown since", "different (9) shown", "different (900) shown"},
+		},
 		"own": {own(), people + strings.ReplaceAll(overriding, "shown", "name"), func(w *worked) string {
 			return "UPDATE people SET name = 'BOB' WHERE id = 6; UPDATE people SET name = 'Eve' WHERE id = 7; UPDATE people SET name = 'ann' WHERE id = 8; " +
 				byRun("UPDATE people SET name = 'ANN' WHERE id = 8")(w)

@@ -108,7 +108,8 @@ func TestShapes(t *testing.T) {
 		Run: 7, No: 1, OID: 16384, Table: `"public"."Odd ""users"`, Key: walk(id, code).Key, Inserts: true, Updates: true, Deletes: true,
 		Kept: []pgsql.KeptColumn{
 			{Number: 3, Name: "display_name", Type: "character varying(40)", Bare: "character varying", Collation: `pg_catalog."C"`, Updated: true},
-			{Number: 4, Name: "doc", Type: "json", Bare: "json", Updated: true}, {Number: 6, Name: "twice", Type: "bigint", Bare: "bigint", Updated: true, Generated: true},
+			{Number: 4, Name: "doc", Type: "json", Bare: "json", Updated: true},
+			{Number: 6, Name: "twice", Type: "bigint", Bare: "bigint", Updated: true, Generated: true},
 			{Number: 7, Name: `N"o`, Type: "bigint", Bare: "bigint", Always: true},
 		},
 	}
