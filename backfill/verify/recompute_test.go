@@ -150,7 +150,9 @@ func TestWhatCannotBeRecomputedIsNotProven(t *testing.T) {
 			db.Exec(words + "UPDATE words SET v = 'poison' WHERE id = 33; UPDATE words SET out = 'wrong' WHERE id = 60")
 			v, err := recomputed(t, db.DSN(), recomputes(c.command...), c.f, func(o *verify.Options) {
 				o.Plan.Pace.Workers, o.Plan.Pace.ChunkRows = 1, 40
-				o.Plan.Pace.TransformTimeout = 150 * time.Millisecond
+				if strings.HasSuffix(name, "hangs") { // once is enough, and starting it again takes its time too
+					o.Plan.Pace.ChunkRows, o.Plan.Pace.TransformTimeout = 1, 4*time.Second
+				}
 			})
 			if err != nil {
 				t.Fatal(err)
