@@ -147,6 +147,8 @@ func (pl *planning) noHeap() string {
 		return "other tables inherit from it (" + some(t.Children) + "), whose rows have no common physical order"
 	case t.Partitioned && pl.statementTriggers():
 		return "it has triggers for each statement, which fire for the table that a statement names: such a walk names the partitions"
+	case t.Partitioned && len(t.Rules) > 0:
+		return "it has rewrite rules, which are about the table that a statement names: such a walk names the partitions"
 	case t.Partitioned && job.speaksOfWholeRow():
 		return "its SQL speaks of t as a whole, which is of another type in each partition"
 	case slices.ContainsFunc(job.exprs(), Expr.speaksOfRange):

@@ -62,12 +62,26 @@ func (pl *planning) surveyTable(ctx context.Context) error {
 		}
 	}
 	switch {
+	case err != nil && len(columns) == 0 && p.Table.Partitioned && len(p.Table.Foreign) == 0:
+		return pl.bySideBySide(ctx)
 	case err != nil && len(columns) == 0 && !p.Table.Partitioned && len(p.Table.Children) == 0:
 		return pl.byHeap(ctx, "the table has no key to read it by")
 	case err != nil:
 		return pl.problem("key", err)
 	}
 	pl.byKey(key)
+	return nil
+}
+
+// bySideBySide reads a partitioned table in physical order through the parent: a range of pages is that range of every partition.
+func (pl *planning) bySideBySide(ctx context.Context) error {
+	p := pl.plan
+	answers, err := exchange(ctx, pl.conn.PgConn(), pgsql.Leaves(p.Table.OID, nil, false))
+	if err != nil {
+		return err
+	}
+	p.Walk, p.WalkReason, p.Key = string(WalkHeap), "the table has no key to read it by", []pgsql.KeyColumn{tidColumn}
+	p.Heap = &HeapWalk{Blocks: level(leavesIn(answers[0])), RowsPerBlock: 1}
 	return nil
 }
 

@@ -371,6 +371,26 @@ func TestATableWithoutAKeyIsReadAsOfOneMoment(t *testing.T) {
 	}
 }
 
+// So is a partitioned one, all of its partitions side by side, however long each is.
+//
+// Made to fail: with the pages of the last partition alone, rows are not read.
+func TestPartitionsWithoutAKeyAreRead(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	db.Exec(`CREATE TABLE parts (v int, c int, pad text) PARTITION BY RANGE (v);
+		CREATE TABLE parts_0 PARTITION OF parts FOR VALUES FROM (0) TO (10); CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (10) TO (900) PARTITION BY HASH (v);
+		CREATE TABLE parts_1_0 PARTITION OF parts_1 FOR VALUES WITH (MODULUS 1, REMAINDER 0); CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (900) TO (MAXVALUE);
+		INSERT INTO parts SELECT g, g, repeat('x', 200) FROM generate_series(1, 1000) AS g`)
+	j := job("parts", updates("c", "t.v", "t.v"))
+	if v, err := verified(t, db.DSN(), j); err != nil || v.Result != verify.Proven || v.Rows() != 1000 {
+		t.Errorf("%s, %d rows, %v", v.Result, v.Rows(), err)
+	}
+	db.Exec("UPDATE parts SET c = 0 WHERE v IN (5, 899, 1000)")
+	if v, err := verified(t, db.DSN(), j); err != nil || v.Result != verify.Mismatched || v.Mismatches() != 3 {
+		t.Errorf("%s, %v, %v", v.Result, found(v), err)
+	}
+}
+
 // wait is a throttle that does something before each part.
 type wait func(ctx context.Context) error
 
