@@ -373,7 +373,7 @@ func TestATableWithoutAKeyIsReadAsOfOneMoment(t *testing.T) {
 
 // So is a partitioned one, all of its partitions side by side, however long each is.
 //
-// Made to fail: with the pages of the last partition alone, rows are not read.
+// Made to fail: without a survey of its own, it is refused for want of a key.
 func TestPartitionsWithoutAKeyAreRead(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
