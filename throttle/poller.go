@@ -16,7 +16,8 @@ const (
 	nearAt = 0.7
 	// staleAfter is how many polls a reading may be old.
 	staleAfter = 3
-	// readShare bounds the time spent on reading: a reading that takes long is taken less often.
+	// readShare bounds the time spent on reading: a reading that takes long is taken less often, but a gate's never so
+	// seldom that it would get stale.
 	readShare = 10
 )
 
@@ -127,7 +128,12 @@ func (p *poller) take(r Reading, err error, begin time.Time) bool {
 	if p.signal.Class() == Gating && (status == Near || status == Over || status == Stale) {
 		p.interval = min(p.interval, p.pace.near)
 	}
-	p.interval = max(p.interval, readShare*now.Sub(begin))
+	took := now.Sub(begin)
+	p.interval = max(p.interval, readShare*took)
+	if p.signal.Class() == Gating {
+		// The next reading is there before this one is stale, and half a poll is to spare.
+		p.interval = min(p.interval, max(staleAfter*p.pace.poll-2*took-p.pace.poll/2, p.pace.near))
+	}
 	return p.became(status, now)
 }
 
@@ -152,7 +158,7 @@ func (p *poller) judge(now time.Time) Status {
 	switch {
 	case !p.have:
 		return Unread
-	case p.err != nil || now.Sub(p.at) > staleAfter*max(p.interval, p.pace.poll):
+	case p.err != nil || now.Sub(p.at) > p.patience():
 		return Stale
 	case p.reading.Off:
 		return Unused
@@ -162,6 +168,15 @@ func (p *poller) judge(now time.Time) Status {
 		return Near
 	}
 	return Fine
+}
+
+// patience is how old a reading may be. One that only scales may be taken less often, and then holds for longer. The caller
+// holds mu.
+func (p *poller) patience() time.Duration {
+	if p.signal.Class() == Gradual {
+		return staleAfter * max(p.interval, p.pace.poll)
+	}
+	return staleAfter * p.pace.poll
 }
 
 func (p *poller) pause() time.Duration {

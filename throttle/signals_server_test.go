@@ -346,7 +346,19 @@ func TestQueriesOfTheOperators(t *testing.T) {
 		{Name: "writes", SQL: "SELECT 0; CREATE TABLE nothing ()", Max: 5},
 		{Name: "depth", SQL: "SELECT coalesce(sum(n), 0) FROM jobs", Max: 10, Gradual: true},
 	}
-	th := run(t, db.DSN(), throttle.Options{Limits: limits})
+	limits.Queries = append(limits.Queries, throttle.QueryLimit{Name: "slow", SQL: "SELECT 1 FROM pg_sleep(30)", Max: 5})
+	limits.YieldAfter = 200 * time.Millisecond
+	th := run(t, db.DSN(), throttle.Options{Limits: limits, Custom: session(t, db.DSN())})
+	shut(t, th, "slow cannot be read: ", "(no answer within 300ms)")
+	// Who is read over the other connection does not wait for it.
+	pgtest.Eventually(t, patience, func() error {
+		if s := one(th, "blocked_sessions"); s.Status != throttle.Fine {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
+	limits.Queries = limits.Queries[:3]
+	th = run(t, db.DSN(), throttle.Options{Limits: limits})
 	shut(t, th, "queue_length cannot be read: NULL; expected one number")
 	shut(t, th, "writes cannot be read: ", "42601")
 	db.Exec("INSERT INTO jobs VALUES (7)")

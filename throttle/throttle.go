@@ -21,6 +21,9 @@ type Options struct {
 	Workers int
 	// Primary reaches the server that is written to; it is required. See [NewSession].
 	Primary Querier
+	// Custom reaches the same server for the operator's own queries, over a connection of its own so that a slow one holds
+	// nothing else up; default is Primary.
+	Custom Querier
 	// Standbys are those that are asked themselves.
 	Standbys []Standby
 	// Table is the oid of the walked table, for the signals about its vacuum; 0 leaves them out.
@@ -72,6 +75,9 @@ func New(o Options) (*Throttle, error) {
 	if err := errors.Join(append(errs, err, o.Limits.Validate())...); err != nil {
 		return nil, err
 	}
+	if o.Custom == nil {
+		o.Custom = o.Primary
+	}
 	if o.Replies == 0 {
 		o.Replies = DefaultReplies
 	}
@@ -122,7 +128,7 @@ func (t *Throttle) signals() []Signal {
 	}
 	l := t.Limits()
 	for _, q := range l.Queries {
-		list = append(list, customQuery{q, primary})
+		list = append(list, customQuery{q, t.o.Custom})
 	}
 	for _, address := range l.HTTP {
 		list = append(list, httpSignal{address, t.o.HTTP})
