@@ -50,7 +50,7 @@ func retry(t testing.TB, db *pgtest.DB, w *worked, plan *backfill.Plan, p part) 
 // by half, and after the cause is mended the retry does it, once.
 //
 // Made to fail: with the ledger row written and not the quarantine's, the row is done by nobody and nobody knows; with the
-// boundary of the chunk before taken for the key, the wrong rows are named.
+// boundary of the chunk before taken for the key, the row is never alone and the run does not end.
 func TestPoisonedRows(t *testing.T) {
 	t.Parallel()
 	const rows = 10_000
