@@ -77,6 +77,7 @@ func TestQuarantinedRowsAreSaid(t *testing.T) {
 	says(t, must(t, db.DSN(), dir, "retry-quarantined", job), "note: table: column counter was", "divided, run 1: nothing is quarantined; 1 row done now")
 	says(t, must(t, db.DSN(), dir, "retry-quarantined", "-o", "json", job), `"done": 0`, `"left": 0`)
 	exactlyOnce(t, db, 2000)
+	refuses(0, []string{"run", "--yes", job}, "divided: run 1 has finished", "Nothing to do")
 	// With none allowed the first one stops the run, as an error.
 	db.Exec("UPDATE counters SET d = 0 WHERE id = 2021")
 	refuses(1, []string{"run", "--yes", "--again", "--set", "max_quarantined=0", job}, "a row cannot be changed", "through (2021)", "division by zero", "max_quarantined")
@@ -128,7 +129,8 @@ func TestKilledWithQuarantinedRows(t *testing.T) {
 	}
 	db.Exec("UPDATE counters SET d = 10")
 	for kill := 0; pgtest.One[int](db, "SELECT count(*) FROM pgbackfill.quarantine WHERE resolved_at IS NULL") > 0; kill++ {
-		ps := []*process{start(t, db.DSN(), dir, "retry-quarantined", job), start(t, db.DSN(), dir, "retry-quarantined", job)}
+		again := []string{"retry-quarantined", "--rate", "60", job} // so slowly that both are at the same rows
+		ps := []*process{start(t, db.DSN(), dir, again...), start(t, db.DSN(), dir, again...)}
 		if kill >= 8 {
 			for _, p := range ps {
 				if code := p.wait(t, time.Minute); code != 0 {

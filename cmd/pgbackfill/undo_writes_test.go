@@ -93,7 +93,6 @@ idempotent: false
 		captures    bool
 	}{
 		"set":                   {"where: t.grp <> 0 AND t.grp <> 5\nupdate: {set: {shown: upper(t.name)}}\nundo: {set: {shown: \"NULL\"}}\n", false, false},
-		"capture":               {"update: {set: {shown: upper(t.name)}}\nundo: capture\n", false, true},
 		"capture, four steps":   {steps + "undo: capture\n", false, true},
 		"capture of partitions": {steps + "undo: capture\n", true, true},
 	} {
