@@ -67,7 +67,7 @@ func onStandby(t *testing.T, c *localpg.Cluster, sql string) {
 // A primary with two standbys, to which everything happens that happens to standbys. One throttle sees them through the
 // primary, another asks the second itself.
 //
-// Made to fail: with the replay_lag column in place of walClock, pausing the replay shuts nothing.
+// Made to fail: with the replay_lag column in place of walClock, freezing the standby shuts nothing.
 func TestReplicas(t *testing.T) {
 	t.Parallel()
 	primary := pgtest.Cluster(t, localpg.Options{Settings: map[string]string{"wal_level": "logical"}})
