@@ -52,6 +52,21 @@ func TestLint(t *testing.T) {
 	refuses(t, db, dir, 2, []string{"lint"}, "pgbackfill lint takes one or more job files; found 0 arguments")
 }
 
+// A walk in physical order is told in pages, of the partition that they are in, and what follows it is no greatest key. Made to fail: with the
+// words of a walk by key.
+func TestPlanOfAWalkInPhysicalOrder(t *testing.T) {
+	t.Parallel()
+	db, dir := pgtest.New(t), t.TempDir()
+	db.Exec(`CREATE TABLE w (id int, n int, pad text) PARTITION BY LIST (id); CREATE TABLE "w odd" PARTITION OF w FOR VALUES IN (1); CREATE TABLE w_2 PARTITION OF w FOR VALUES IN (2);
+		CREATE TABLE plain (id int, n int); INSERT INTO plain VALUES (1); INSERT INTO w SELECT 1 + i % 2, i, repeat('x', 2000) FROM generate_series(1, 2000) AS i; ANALYZE w, plain`)
+	write(t, dir, "job.yaml", "name: parts\ntable: w\nchunk: {rows: 100}\nupdate: {set: {n: 1}}\n---\nname: plain\ntable: plain\nupdate: {set: {n: 1}}\n")
+	text := must(t, db.DSN(), dir, "plan", "job.yaml")
+	says(t, text, `pages 0 to `, ` of public."w odd": about `, ` of public.w_2: about `, "pages 0 to 0 of public.plain: about ", "then the tail: partitions", "then a look at the whole table")
+	if strings.Contains(text, "first key") || strings.Contains(text, "greatest key") {
+		t.Errorf("a walk in physical order has no keys:\n%s", text)
+	}
+}
+
 // plan prints all that run sends, as text and as JSON, and writes nothing.
 func TestPlan(t *testing.T) {
 	t.Parallel()

@@ -88,11 +88,10 @@ func (a *app) writePlan(plan *backfill.Plan) error {
 	writePlanBrief(wrapping(a.out), plan)
 	fmt.Fprintf(a.out, "\nSegments\n")
 	for _, s := range plan.Segments {
-		fmt.Fprintf(a.out, "  %3d  %s: about %s\n", s.No, rangeText(s), human.Plural(s.EstimatedRows, "row"))
+		fmt.Fprintf(a.out, "  %3d  %s: about %s\n", s.No, segmentText(plan, s), human.Plural(s.EstimatedRows, "row"))
 	}
-	fmt.Fprintf(a.out, "  then the tail: rows above the last key, up to the greatest key of that moment\n")
-	if plan.Job.Idempotent {
-		fmt.Fprintf(a.out, "  then the closing sweep: rows that were committed behind the walk\n")
+	for _, line := range afterWalk(plan) {
+		fmt.Fprintf(a.out, "  then %s\n", line)
 	}
 	fmt.Fprintf(a.out, "\nStatements\n")
 	writeStatements(a.out, plan.Statements)
@@ -147,6 +146,42 @@ func constantText(c backfill.Constant) string {
 		return "NULL, " + c.Type
 	}
 	return fmt.Sprintf("%q, %s", *c.Value, c.Type)
+}
+
+// afterWalk is what follows the segments of a plan.
+func afterWalk(plan *backfill.Plan) []string {
+	if plan.Heap != nil {
+		lines := []string{"a look at the whole table in one snapshot, and closing sweeps as long as it finds a row: those that moved while they were walked"}
+		if plan.Table.Partitioned {
+			lines = append([]string{"the tail: partitions that have come meanwhile"}, lines...)
+		}
+		return lines
+	}
+	lines := []string{"the tail: rows above the last key, up to the greatest key of that moment"}
+	if plan.Job.Idempotent {
+		lines = append(lines, "the closing sweep: rows that were committed behind the walk")
+	}
+	return lines
+}
+
+// segmentText is the keys of a planned segment, or its pages, for people.
+func segmentText(plan *backfill.Plan, s backfill.Segment) string {
+	if plan.Heap == nil {
+		return rangeText(s)
+	}
+	first, end := 0, 0
+	for at, key := range map[*int]backfill.Key{&first: s.Range.After, &end: s.Range.Through} {
+		if key != nil {
+			_, _ = fmt.Sscanf(key[0], "(%d,", at) // the engine wrote it
+		}
+	}
+	table := plan.Table.Quoted
+	for _, l := range plan.Heap.Leaves {
+		if l.OID == s.Leaf {
+			table = l.Table
+		}
+	}
+	return fmt.Sprintf("pages %s to %s of %s", human.Count(int64(first)), human.Count(int64(end-1)), table)
 }
 
 // rangeText is the keys of a segment, for people.
