@@ -67,6 +67,9 @@ func (h HeapWalk) blocksFor(rows int) int64 {
 	return max(1, int64(math.Ceil(float64(rows)/max(h.RowsPerBlock, 1))))
 }
 
+// rows is about how many rows the table had.
+func (h HeapWalk) rows() int { return int(float64(h.Blocks) * h.RowsPerBlock) }
+
 // rowsIn is about how many rows the pages of a range hold.
 func (h HeapWalk) rowsIn(r KeyRange) int64 {
 	return int64(math.Round(float64(blockOf(r.Through)-blockOf(r.After)) * h.RowsPerBlock))

@@ -116,7 +116,7 @@ func (e *engine) patientLook(ctx context.Context) (found *looked, err error) {
 			found, err = w.look(ctx, rows)
 		}
 		if pgerr.Class(err) == pgerr.Shrink {
-			rows = max(1, rows/4)
+			rows = max(1, min(rows, e.plan.Heap.rows())/4) // a quarter of what was looked at, which may have been all of it
 		}
 		return err
 	})
