@@ -21,6 +21,7 @@ func Statements() []backfill.PlannedStatement {
 	add("store: migrations", "at the start", readMigrations)
 	add("store: find run", "at the start", readUnfinished)
 	add("store: run that is at work", "on pause, resume, set and cancel", readSteered)
+	add("store: runs", "on cancel, which leaves an undo alone", readRuns)
 	add("store: newest run", "at the start", readNewest)
 	add("store: processes", "with each reading of a run", readProcesses)
 	add("store: new run", "at the start of a new run", insertRun)

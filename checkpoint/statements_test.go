@@ -80,6 +80,8 @@ func TestEveryStatementIsListed(t *testing.T) {
 	must(err)
 	_, err = run.Advance(t.Context(), backfill.PassWalk, backfill.PassTail, nil)
 	must(err)
+	_, err = s.Runs(t.Context())
+	must(err)
 	_, err = s.Find(t.Context(), "listed")
 	must(err)
 	_, err = s.SetOverrides(t.Context(), "listed", backfill.Pace{Workers: 3}, "ann")
