@@ -17,8 +17,8 @@ func Example() {
 	primary := throttle.NewSession(func(ctx context.Context) (*pgx.Conn, error) {
 		return pgx.Connect(ctx, "host=primary target_session_attrs=read-write")
 	})
-	var limits throttle.Limits
-	if err := limits.Set("lag.max", "3s"); err != nil {
+	limits, err := throttle.ParseLimits(map[string]string{"lag.max": "3s"})
+	if err != nil {
 		fmt.Println(err)
 		return
 	}

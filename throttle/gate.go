@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -127,10 +128,12 @@ func (g *Gate) State() []SignalState {
 }
 
 // Reasons says why the gate is shut, one reason a signal; none is open.
-func (g *Gate) Reasons() []string {
+func (g *Gate) Reasons() []string { return g.reasons(Unread, Over, Stale) }
+
+func (g *Gate) reasons(of ...Status) []string {
 	var list []string
 	for _, s := range g.State() {
-		if s.Shut {
+		if s.Shut && slices.Contains(of, s.Status) {
 			list = append(list, s.Text)
 		}
 	}
@@ -162,12 +165,13 @@ func (g *Gate) Wait(ctx context.Context) error {
 }
 
 // Watch calls told with the reasons when the gate shuts, with others when they change, and with none when it opens, until
-// ctx ends. It does not call it while the gate stays open.
+// ctx ends. It does not call it while the gate stays open, nor while all that is missing is a first reading: that takes a
+// moment, or fails and is a reason then.
 func (g *Gate) Watch(ctx context.Context, told func(reasons []string)) {
 	shut := false
 	for ctx.Err() == nil {
 		changed := g.Changed()
-		if reasons := g.Reasons(); len(reasons) > 0 || shut {
+		if reasons := g.reasons(Over, Stale); len(reasons) > 0 || shut {
 			told(reasons)
 			shut = len(reasons) > 0
 		}

@@ -80,12 +80,12 @@ type VacuumLimits struct {
 // QueryLimit is a signal of the operator's own: a query that returns one number.
 type QueryLimit struct {
 	// Name is what the signal is called.
-	Name string
+	Name string `json:"name"`
 	// SQL is one SELECT; it is sent in a transaction of its own that is read-only and short.
-	SQL string
+	SQL string `json:"sql"`
 	// Max is the limit of what it returns; above it, work stops, or is scaled where Gradual is set.
-	Max     float64
-	Gradual bool
+	Max     float64 `json:"max"`
+	Gradual bool    `json:"gradual,omitempty"`
 }
 
 // The words of the limits that are one of two.

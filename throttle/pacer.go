@@ -30,8 +30,14 @@ const (
 	pacerFlow = 2 * time.Second
 	// pacerGuess is what a row is taken to make of the log before one was written, in bytes.
 	pacerGuess = 1000
-	// pacerSmooth is the weight of the newest chunk in the bytes a row, for one of a thousand rows or more.
+	// pacerSmooth is the weight of the newest look in what a standby replays that is behind.
 	pacerSmooth = 0.3
+	// pacerKeeps is what is left of what earlier chunks wrote, and of their rows, after each further one: bytes a row are
+	// those of some ten chunks, in which a large one counts for what it is.
+	pacerKeeps = 0.9
+	// pacerRows is the least that a chunk is made for the replicas' sake: in fewer rows, what each chunk costs, and the
+	// page that its first row is on, would be taken for what a row costs, and the chunks be made smaller yet.
+	pacerRows = 100
 )
 
 // Pressure is how far behind the replicas are, against what limits.
@@ -67,12 +73,13 @@ func (p Pressure) used() float64 {
 type Pacer struct {
 	rate *Rate // in bytes of the log a second
 
-	mu       sync.Mutex // guards what is below
-	perRow   float64    // bytes of the log a row
-	learned  bool       // perRow is not the guess
-	capacity float64    // bytes a second that the worst standby is taken to replay; 0 is unknown, and no bound
-	flow     float64    // bytes a second that it has replayed of late
-	chunk    float64    // bytes that one chunk may make; 0 is no bound
+	mu     sync.Mutex // guards what is below
+	perRow float64    // bytes of the log a row
+	// bytes and rows are what chunks wrote of late; none is not learned yet.
+	bytes, rows float64
+	capacity    float64 // bytes a second that the worst standby is taken to replay; 0 is unknown, and no bound
+	flow        float64 // bytes a second that it has replayed of late
+	chunk       float64 // bytes that one chunk may make; 0 is no bound
 }
 
 // NewPacer makes a pacer that knows nothing yet.
@@ -92,13 +99,8 @@ func (p *Pacer) Wrote(rows int, walBytes int64) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := float64(walBytes) / float64(rows)
-	if !p.learned {
-		p.perRow, p.learned = now, true
-		return
-	}
-	// A chunk of few rows is mostly its commit and its ledger row: it says less.
-	p.perRow += pacerSmooth * min(float64(rows)/1000, 1) * (now - p.perRow)
+	p.bytes, p.rows = pacerKeeps*p.bytes+float64(walBytes), pacerKeeps*p.rows+float64(rows)
+	p.perRow = p.bytes / p.rows
 }
 
 // Saw takes a look at the replicas.
@@ -159,14 +161,14 @@ func (p *Pacer) learn(now Pressure, used float64) {
 	p.capacity = max(p.capacity, pacerFloor*start)
 }
 
-// ChunkRows is how many rows a chunk may have, at most want and at least one.
+// ChunkRows is how many rows a chunk may have: at most want, and no fewer than a hundred where that many are wanted.
 func (p *Pacer) ChunkRows(want int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.chunk == 0 || p.perRow == 0 {
 		return want
 	}
-	return max(int(min(p.chunk/p.perRow, float64(want))), 1)
+	return min(max(int(p.chunk/p.perRow), pacerRows), want)
 }
 
 // Wait returns when rows more rows may be written, or with ctx's error, and then nothing has been taken.

@@ -232,7 +232,7 @@ func TestGateThatShutsWhileTheRateIsWaitedFor(t *testing.T) {
 	})
 }
 
-// Made to fail: with the weight of a chunk at 1 whatever its size, one row of 20 kB makes all chunks small.
+// Made to fail: with the newest chunk taken for all of it, one row of 20 kB makes all chunks small.
 func TestPacerLearns(t *testing.T) {
 	t.Parallel()
 	p := throttle.NewPacer()
@@ -267,11 +267,36 @@ func TestPacerLearns(t *testing.T) {
 	}
 	look.MaxBytes = 1
 	p.Saw(look)
-	if got := p.ChunkRows(50_000); got != 1 {
+	if got := p.ChunkRows(50_000); got != 100 {
 		t.Errorf("past the limit, %d rows", got)
 	}
 	p.Saw(throttle.Pressure{None: true})
 	if got, pace := p.ChunkRows(50_000), p.Pace(); got != 50_000 || pace.BytesPerSecond != 0 {
 		t.Errorf("without a standby, %d rows, %+v", got, pace)
+	}
+}
+
+// What a chunk costs whatever it holds is not taken for what its rows cost: chunks that are small for it would cost as much
+// a row, and stay small for ever.
+//
+// Made to fail: with chunks of one row allowed, and the newest weighed by its rows (as it was), the pace never recovers
+// from a first chunk that was small.
+func TestPacerDoesNotTakeChunksForRows(t *testing.T) {
+	t.Parallel()
+	p := throttle.NewPacer()
+	look := throttle.Pressure{MaxBytes: 256 << 20, MaxLag: time.Second, Poll: time.Second, Since: time.Second, Replayed: 10_000}
+	p.Saw(look)
+	rows := p.ChunkRows(2)
+	for n := range 60 {
+		written := int64(9000 + 150*rows) // a page, the ledger's row, and the rows
+		p.Wrote(rows, written)
+		look.Replayed = int64(p.Pace().BytesPerSecond)
+		p.Saw(look)
+		if rows = p.ChunkRows(5000); rows < 100 {
+			t.Fatalf("chunk %d has %d rows", n, rows)
+		}
+	}
+	if rows < 2000 {
+		t.Errorf("after a minute a chunk has %d rows", rows)
 	}
 }

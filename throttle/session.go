@@ -109,17 +109,21 @@ func (s *Session) ready(ctx context.Context) error {
 	return nil
 }
 
+// readingSettings are those of a transaction that reads a signal.
+func readingSettings(patience time.Duration) pgsql.Statement {
+	wait := strconv.FormatInt(max(patience.Milliseconds(), 1), 10) + "ms"
+	return pgsql.SetLocal(pgsql.Setting{Name: "application_name", Value: "pgbackfill signals"},
+		pgsql.Setting{Name: "statement_timeout", Value: wait}, pgsql.Setting{Name: "lock_timeout", Value: wait})
+}
+
 // exchange sends the statement in a transaction, all in one round trip.
 func exchange(ctx context.Context, conn *pgconn.PgConn, s pgsql.Statement) ([][]*string, error) {
 	patience := time.Minute
 	if deadline, ok := ctx.Deadline(); ok {
 		patience = time.Until(deadline)
 	}
-	wait := strconv.FormatInt(max(patience.Milliseconds(), 1), 10) + "ms"
-	settings := pgsql.SetLocal(pgsql.Setting{Name: "application_name", Value: "pgbackfill signals"},
-		pgsql.Setting{Name: "statement_timeout", Value: wait}, pgsql.Setting{Name: "lock_timeout", Value: wait})
 	var batch pgconn.Batch
-	for _, one := range []pgsql.Statement{pgsql.BeginSignal, settings, s, {SQL: "COMMIT"}} {
+	for _, one := range []pgsql.Statement{pgsql.BeginSignal, readingSettings(patience), s, pgsql.Commit} {
 		batch.ExecParams(one.SQL, one.Args, nil, nil, nil)
 	}
 	results := conn.ExecBatch(ctx, &batch)

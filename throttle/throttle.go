@@ -214,9 +214,9 @@ func (t *Throttle) Committed(rows int, walBytes int64, commit time.Duration) {
 	t.commits.took(commit)
 }
 
-// Workers is how many workers there should be; PinWorkers fixes that, as `set workers=` does, and LimitWorkers lets it
-// move again, up to a greatest number.
-func (t *Throttle) Workers() int { return t.zones.Workers() }
+// Workers is how many workers there should be, and the load by which that was decided; PinWorkers fixes it, as
+// `set workers=` does, and LimitWorkers lets it move again, up to a greatest number.
+func (t *Throttle) Workers() (workers int, why string) { return t.zones.Workers(), t.Load().Signal }
 
 // PinWorkers fixes the number of workers.
 func (t *Throttle) PinWorkers(workers int) { t.zones.Pin(workers) }
