@@ -31,7 +31,7 @@ func (e *engine) goOver(ctx context.Context, pass Pass) error {
 	g, working := errgroup.WithContext(ctx)
 	c := &crew{running: map[int]bool{}, gone: make(chan struct{})}
 	staff := func() {
-		for _, id := range c.missing(e.pace().Workers) {
+		for _, id := range c.missing(e.workers()) {
 			g.Go(func() error {
 				defer c.leave(id)
 				return e.workerLoop(working, id)
@@ -123,15 +123,16 @@ func (e *engine) mind(ctx context.Context, done <-chan struct{}, staff func()) e
 		case err == nil:
 			if silent {
 				silent = false
-				e.observe(Waiting{})
+				e.waits("ledger", "")
 			}
+			e.scaled()
 			staff()
 		case ctx.Err() != nil:
 		case pgerr.Class(err) == pgerr.Fatal:
 			return fmt.Errorf("keeping the run's heartbeat: %w", err)
 		default:
 			silent = true
-			e.observe(Waiting{Reason: "the ledger cannot be reached: " + pgerr.Describe(err)})
+			e.waits("ledger", "the ledger cannot be reached: "+pgerr.Describe(err))
 		}
 	}
 }

@@ -53,6 +53,8 @@ type Options struct {
 	// then: so that what is to surround the chunks (undo: capture, dual_write) is about what they have made. It must
 	// bear being called again; nil does nothing.
 	Prepared func(context.Context, *Plan) error
+	// Blocked says who waits for locks of chunks: these are cancelled, and tried again smaller. Nil is nobody.
+	Blocked <-chan Blocked
 	// Observer is told what happens; nil is nobody.
 	Observer Observer
 	// Clamp lowers a pace to what the operator allows; nil allows all.
@@ -87,7 +89,12 @@ type engine struct {
 
 	progress *Progress
 
-	retries atomic.Int64
+	retries, yields atomic.Int64
+	// yield are the chunks that may have to give way, and waiting why the whole process writes nothing.
+	yield   yielding
+	waiting waiting
+	// wanted is how many workers there should be, as far as it was told.
+	wanted atomic.Int64
 	// chunks counts those that are committed or at work, so that no more are begun than asked for.
 	chunks    atomic.Int64
 	maxChunks int64
@@ -106,6 +113,8 @@ type engine struct {
 	sizerNow  atomic.Pointer[sizer]
 
 	mu sync.Mutex
+	// position is the latest one of the server in its write-ahead log that a chunk was told; 0 is none.
+	position int64
 	// orders are the last ones heard; changed is closed, and made anew, when they change.
 	orders  Orders
 	changed chan struct{}
@@ -127,6 +136,7 @@ func Work(ctx context.Context, o Options) (Summary, error) {
 	}
 	defer e.closeSpare(ctx)
 	started := time.Now()
+	defer e.heeding(ctx, o.Blocked)()
 	err = e.begin(ctx, o)
 	if err == nil {
 		err = e.prepareRun(ctx, o)
@@ -176,7 +186,8 @@ func newEngine(o Options) (*engine, error) {
 	if e.abort == nil {
 		e.abort = context.Background()
 	}
-	e.setPace(o.Plan.Pace)
+	e.setPace(o.Plan.Pace, false)
+	e.wanted.Store(int64(e.workers()))
 	if e.transforms, err = newTransforming(o); err != nil {
 		return nil, err
 	}
@@ -299,8 +310,11 @@ func (e *engine) attended(ctx context.Context, work func(context.Context) error)
 
 // end says how this process left the run, and moves the run to the state that follows.
 func (e *engine) end(last, ctx context.Context, err error) error {
+	var ended *throttleEndedError
 	switch {
 	case err == nil:
+	case errors.As(err, &ended):
+		err = e.interrupted(ended.Error() + "; what is committed stays")
 	case errors.Is(err, errEnough):
 		err = e.interrupted(fmt.Sprintf("stopped after %d chunks, as asked", e.chunks.Load()))
 	case errors.Is(err, ErrCancelled):

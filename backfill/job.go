@@ -295,6 +295,8 @@ type Pace struct {
 	// MaxQuarantined is how many rows of a run may be set aside because they cannot be changed; with
 	// one more the run pauses itself. [Off] is none: the first one stops the run.
 	MaxQuarantined int `json:"max_quarantined,omitempty"`
+	// Limits are what the throttle's signals are held against; what is not in it has its default.
+	Limits Limits `json:"limits,omitempty"`
 }
 
 // Off in Pace.Rate, Pace.ChunkRows or Pace.MaxQuarantined says "none" aloud: it stands against
@@ -341,6 +343,7 @@ func (p Pace) Over(base Pace) Pace {
 		p.SynchronousCommit = base.SynchronousCommit
 	}
 	p.MaxQuarantined = or(p.MaxQuarantined, base.MaxQuarantined)
+	p.Limits = p.Limits.Over(base.Limits)
 	return p
 }
 

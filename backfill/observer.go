@@ -95,6 +95,18 @@ type (
 		Retry   bool
 		Backoff time.Duration
 	}
+	// Yielded comes when a chunk was cancelled and rolled back since somebody waited for its locks: To says who.
+	Yielded struct {
+		Worker  int
+		Chunk   Chunk
+		To      string
+		Backoff time.Duration
+	}
+	// Scaled says that the throttle wants another number of workers.
+	Scaled struct {
+		Workers int
+		Why     string
+	}
 	// ProgramSaid is a line that a transform's program wrote to its standard error, cut where it is long.
 	ProgramSaid struct {
 		Worker int
@@ -143,6 +155,8 @@ func (ChunkChanged) event()   {}
 func (ChunkCommitted) event() {}
 func (Quarantined) event()    {}
 func (ChunkFailed) event()    {}
+func (Yielded) event()        {}
+func (Scaled) event()         {}
 func (ProgramSaid) event()    {}
 func (Waiting) event()        {}
 func (Reconnected) event()    {}

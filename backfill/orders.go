@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 )
 
@@ -29,7 +30,7 @@ func (e *engine) beat(ctx context.Context) error {
 		return err
 	}
 	e.mu.Lock()
-	same := orders == e.orders
+	same := reflect.DeepEqual(orders, e.orders)
 	e.orders = orders
 	if !same {
 		close(e.changed)
@@ -37,7 +38,7 @@ func (e *engine) beat(ctx context.Context) error {
 	}
 	e.mu.Unlock()
 	if !same {
-		e.setPace(orders.Overrides.Over(e.plan.Pace))
+		e.setPace(orders.Overrides.Over(e.plan.Pace), orders.Overrides.Workers > 0)
 	}
 	return nil
 }
@@ -48,16 +49,17 @@ func (e *engine) ordersNow() Orders {
 	return e.orders
 }
 
-// setPace takes a pace, within what the operator allows, at once.
-func (e *engine) setPace(p Pace) {
+// setPace takes a pace, within what the operator allows, at once. pinned is set where somebody said live how many workers
+// there should be.
+func (e *engine) setPace(p Pace, pinned bool) {
 	p = e.clamp(p.Over(DefaultPace)).Settled()
 	p.Workers = max(p.Workers, 1)
 	old := e.paceNow.Swap(&p)
 	if s := e.sizerNow.Load(); s != nil {
 		s.set(p)
 	}
-	e.throttle.SetRate(p.Rate)
-	if old != nil && *old != p {
+	e.throttled(p, pinned)
+	if old != nil && !reflect.DeepEqual(*old, p) {
 		e.observe(LimitsChanged{Pace: p})
 	}
 }
@@ -145,7 +147,7 @@ func (e *engine) decide(id int, was bool) (wait bool, reason string, changed <-c
 	switch {
 	case e.orders.Desired == DesiredCancelled || e.orders.State == StateCancelled:
 		err = fmt.Errorf("%s: %w: %s", e.place(), ErrCancelled, e.orders.Reason)
-	case id > e.pace().Workers:
+	case id > e.workers():
 		err = errSurplus
 	case e.maxChunks > 0 && e.chunks.Load() >= e.maxChunks:
 		err = errEnough
@@ -189,10 +191,15 @@ func (e *engine) ration(ctx context.Context, rows int) (bool, error) {
 	changing := waiting.Err() != nil && ctx.Err() == nil
 	stop()
 	listener.Wait()
-	if err != nil && changing {
+	switch {
+	case err == nil:
+		return true, nil
+	case changing:
 		return false, nil
+	case ctx.Err() != nil:
+		return false, err
 	}
-	return err == nil, err
+	return false, &throttleEndedError{err}
 }
 
 func (e *engine) count(what *int, by int) {

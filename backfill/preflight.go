@@ -25,6 +25,7 @@ type noticed struct{ title, evidence, remedy string }
 var preflight = []check{
 	{"schema-missing", SeverityError, (*planning).schemaMissing},
 	{"schema-published", SeverityError, (*planning).schemaPublished},
+	{"no-monitor", SeverityError, (*planning).noMonitor},
 	{"foreign-partition", SeverityError, (*planning).foreignPartition},
 	{"dual-write-owner", SeverityError, (*planning).dualWriteOwner},
 	{"resolved-later", SeverityNote, (*planning).resolvedLater},
@@ -68,7 +69,7 @@ var preflight = []check{
 	{"estimate-off", SeverityNote, (*planning).estimateOff},
 	{"disk-growth", SeverityNote, (*planning).diskGrowth},
 	{"pooler", SeverityNote, (*planning).pooler},
-	{"no-monitor", SeverityNote, (*planning).noMonitor},
+	{"unmonitored", SeverityNote, (*planning).unmonitored},
 	{"undo-cost", SeverityNote, (*planning).undoCost},
 	{finishQuarantined, SeverityNote, (*planning).finishWaits},
 	{"undo-unsaid", SeverityNote, (*planning).undoUnsaid},
@@ -100,7 +101,7 @@ func (pl *planning) look(context.Context) error {
 // aboutServer are the findings that need no table.
 var aboutServer = map[string]bool{
 	"schema-missing": true, "schema-published": true, "resolved-later": true, "replica-lag": true, "slot-retains": true, "archive-behind": true,
-	"read-only-default": true, finishQuarantined: true, "replicas": true, "pooler": true, "no-monitor": true, "backup-not-attested": true,
+	"read-only-default": true, finishQuarantined: true, "replicas": true, "pooler": true, "no-monitor": true, "unmonitored": true, "backup-not-attested": true,
 }
 
 func (pl *planning) schemaMissing() *noticed {

@@ -135,11 +135,25 @@ func (pl *planning) pooler() *noticed {
 }
 
 func (pl *planning) noMonitor() *noticed {
-	if pl.plan.Server.Monitor {
+	if pl.plan.Server.Monitor || pl.plan.Pace.Limits[limitUnmonitored] == limitAccept {
 		return nil
 	}
 	return &noticed{
-		"this role may not see other roles' transactions, nor how far the replicas are",
+		"this role may not see other roles' transactions, nor how far the replicas are: the work would stop rather than guess",
+		"role " + pl.plan.Server.Role + " is not a member of pg_monitor",
+		"GRANT pg_monitor TO " + pl.plan.Server.Role + "; or say in writing that it goes on without: --set " + limitUnmonitored + "=" + limitAccept,
+	}
+}
+
+// The limit by which an operator says in writing that the work goes on although signals cannot be read.
+const limitUnmonitored, limitAccept = "unmonitored", "accept"
+
+func (pl *planning) unmonitored() *noticed {
+	if pl.plan.Server.Monitor || pl.plan.Pace.Limits[limitUnmonitored] != limitAccept {
+		return nil
+	}
+	return &noticed{
+		"it goes on without what this role may not see, as said: other roles' transactions, and how far the replicas are",
 		"role " + pl.plan.Server.Role + " is not a member of pg_monitor",
 		"GRANT pg_monitor TO " + pl.plan.Server.Role,
 	}

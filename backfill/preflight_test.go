@@ -155,7 +155,11 @@ func TestPreflightOrdinaryRole(t *testing.T) {
 	if f := findingOf(plan, "no-monitor"); f == nil {
 		t.Errorf("not found that the role sees little: %v", ids(plan))
 	} else {
-		says(t, f, SeverityNote, "GRANT pg_monitor TO "+role)
+		says(t, f, SeverityError, "GRANT pg_monitor TO "+role, "unmonitored=accept")
+	}
+	without := planFor(t, pgtest.Connect(t, dsn), setJob("v", "'x'"), Pace{Limits: Limits{"unmonitored": "accept"}})
+	if findingOf(without, "no-monitor") != nil || findingOf(without, "unmonitored") == nil {
+		t.Errorf("said in writing, it is still refused, or not noted: %v", ids(without))
 	}
 	db.Exec("CREATE SCHEMA pgbackfill")
 	if plan := planFor(t, pgtest.Connect(t, dsn), setJob("v", "'x'"), Pace{}); findingOf(plan, "schema-missing") != nil {
@@ -180,7 +184,8 @@ func TestPreflightServer(t *testing.T) {
 	}
 	pgtest.Eventually(t, 30*time.Second, func() error {
 		var failed bool
-		if err := conn.QueryRow(t.Context(), "SELECT failed_count > 0 FROM pg_stat_archiver").Scan(&failed); err != nil || !failed {
+		const seen = "SELECT failed_count > 0 AND EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming') FROM pg_stat_archiver"
+		if err := conn.QueryRow(t.Context(), seen).Scan(&failed); err != nil || !failed {
 			return errNotCommitted
 		}
 		return nil

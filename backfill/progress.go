@@ -45,6 +45,8 @@ type ProgressSnapshot struct {
 	// RowsChanged counts the rows changed in all passes, Chunks this process's chunks, and
 	// Retries those of its chunks that have to be tried again.
 	RowsChanged, Chunks, Retries int64
+	// Yields counts the chunks that were cancelled since somebody waited for them.
+	Yields int64
 	// Quarantined counts the rows that are aside since they cannot be changed, as far as this process knows.
 	Quarantined int64
 	// RowsPerSecond is this process's pace over its last seconds at work; 0 where it is not known yet.
@@ -174,6 +176,11 @@ func (p *Progress) Observe(e Event) {
 		p.waiting(e, now)
 	case StateChanged:
 		p.at.State, p.at.Reason = e.To, e.Reason
+	case Yielded:
+		p.at.Yields++
+		p.worker(e.Worker).Trouble = "gave way to " + e.To
+	case Scaled:
+		p.wanted = e.Workers
 	case LimitsChanged:
 		p.wanted = e.Pace.Workers
 	case RunEnded:

@@ -56,6 +56,8 @@ type attempts struct {
 	refusedAt, refusals int
 	// timeouts counts the statement timeouts since the last chunk that succeeded.
 	timeouts int
+	// yields counts how often chunks gave way since the last one that succeeded.
+	yields int
 	// outside counts the failures of a transform's program, or function, since the last chunk that succeeded.
 	outside int
 }
@@ -68,7 +70,7 @@ func newAttempts(seg Segment) *attempts { return &attempts{segment: seg, number:
 // succeeded forgets the failures, and of the narrowing what is behind: then chunks grow again, step by step, so that one
 // bad row of many costs tries of its own neighbourhood and not of all the chunk it was in.
 func (a *attempts) succeeded(c Chunk) {
-	a.number, a.failedAt, a.aside, a.refusedAt, a.refusals, a.timeouts, a.outside = 1, nil, nil, 0, 0, 0, 0
+	a.number, a.failedAt, a.aside, a.refusedAt, a.refusals, a.timeouts, a.outside, a.yields = 1, nil, nil, 0, 0, 0, 0, 0
 	for i := range a.narrowed {
 		a.narrowed[i].ahead -= int(c.RowsSeen)
 	}

@@ -73,7 +73,8 @@ type Beat struct {
 // and its primary key is the fence: of two that did the same chunk, one is refused.
 type Ledger interface {
 	// Append is the statement that records c; it is the last of the chunk's own transaction.
-	// The server refuses it where c does not follow its predecessor, or was recorded already.
+	// The server refuses it where c does not follow its predecessor, or was recorded already. It answers with
+	// the server's position in its write-ahead log, in bytes.
 	Append(c Chunk) pgsql.Statement
 	// Refused reports whether err is that refusal, and not a constraint of the user's.
 	Refused(err error) bool
@@ -121,9 +122,11 @@ type Control interface {
 	Leave(ctx context.Context) error
 }
 
-// Throttle says when the next chunk may start. Package throttle has the real one.
+// Throttle says when the next chunk may start. Package throttle has the real one, which can do more: see [Watched],
+// [Limited], [Holding] and [Scaling].
 type Throttle interface {
-	// Wait returns when rows more rows may be walked, or with ctx's error.
+	// Wait returns when rows more rows may be walked, or with ctx's error. Any other error ends this process's part in the
+	// run, which goes on when it is run again.
 	Wait(ctx context.Context, rows int) error
 	// SetRate changes the limit, in rows a second over all workers, at once; 0 is none.
 	SetRate(rowsPerSecond float64)

@@ -107,6 +107,7 @@ type undoer struct {
 func TakeBack(ctx context.Context, o UndoOptions) (UndoMark, error) {
 	u, started := newUndoer(o), time.Now()
 	defer u.close(ctx)
+	defer u.heeding(ctx, nil)()
 	err := u.begin(ctx)
 	resumed := u.mark.Seq > 0
 	if err == nil {
@@ -156,7 +157,7 @@ func newUndoer(o UndoOptions) *undoer {
 	if e.abort == nil {
 		e.abort = context.Background()
 	}
-	e.setPace(o.Pace)
+	e.setPace(o.Pace, false)
 	e.sizerNow.Store(e.newSizer(false))
 	return &undoer{UndoOptions: o, worker: &worker{engine: e, id: 1}}
 }

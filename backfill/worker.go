@@ -100,7 +100,13 @@ func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 				at.known, at.doubtful = false, true
 				continue
 			}
-			if err = w.failed(ctx, chunk, try, err); err != nil {
+			var yielded *yieldedError
+			if errors.As(err, &yielded) && !w.aborted() {
+				err = w.gaveWay(ctx, chunk, try, yielded.to)
+			} else {
+				err = w.failed(ctx, chunk, try, err)
+			}
+			if err != nil {
 				return at.mark, err
 			}
 			continue
@@ -179,7 +185,7 @@ func (w *worker) rows(try *attempts) int {
 	if most := try.most(); most > 0 {
 		size = min(size, most)
 	}
-	return w.transforms.fitting(size)
+	return w.heldTo(w.transforms.fitting(size))
 }
 
 // paced is how many rows the next chunk counts for under the rate: that is about what is
@@ -215,6 +221,7 @@ func (w *worker) chunk(seg Segment, mark Mark, next *boundary, try *attempts) (C
 		return chunk, nil, errStandstill
 	}
 
+	leave := w.yielded(seg)
 	err := w.change(ctx, seg, &chunk)
 	if w.transforms != nil { // that may have taken any time
 		cancel()
@@ -222,7 +229,7 @@ func (w *worker) chunk(seg Segment, mark Mark, next *boundary, try *attempts) (C
 	}
 	if err != nil {
 		rollback(ctx, w.conn.PgConn())
-		return chunk, nil, err
+		return chunk, nil, leave(err)
 	}
 	chunk.Duration = time.Since(chunk.Started)
 	w.took(chunk) // before the next one's end is looked for
@@ -231,7 +238,7 @@ func (w *worker) chunk(seg Segment, mark Mark, next *boundary, try *attempts) (C
 	if err != nil {
 		rollback(ctx, w.conn.PgConn())
 	}
-	return chunk, following, err
+	return chunk, following, leave(err)
 }
 
 // boundary finds where the next chunk ends.
@@ -276,6 +283,7 @@ func (w *worker) commit(ctx context.Context, seg Segment, chunk *Chunk, size int
 	if sought {
 		statements = append(statements, append(w.seek(seg, chunk.Range.Through, size), pgsql.Commit)...)
 	}
+	began := time.Now()
 	answers, err := exchange(ctx, w.conn.PgConn(), statements...)
 	if len(answers) == 0 && w.ledger.Refused(err) {
 		return nil, fmt.Errorf("%w: %w", errRefused, err)
@@ -286,6 +294,7 @@ func (w *worker) commit(ctx context.Context, seg Segment, chunk *Chunk, size int
 	if answers[1].tag.String() != "COMMIT" {
 		return nil, fmt.Errorf("%w (it said %q)", errNotCommitted, answers[1].tag.String())
 	}
+	w.wrote(*chunk, number(answers[0].rows[0][0]), time.Since(began))
 	if err != nil || !sought {
 		rollback(ctx, w.conn.PgConn())
 		return nil, nil //nolint:nilerr // the chunk is committed; a boundary that failed is looked for again

@@ -241,6 +241,8 @@ func Grants(runner string) string {
 		"GRANT SELECT, INSERT ON pgbackfill.undo_chunks, pgbackfill.undo_left TO " + role + ";\n" +
 		"GRANT SELECT ON pgbackfill.dual_writes, pgbackfill.dual_write_errors TO " + role + ";\n" +
 		"GRANT SELECT, INSERT, UPDATE ON pgbackfill.tasks TO " + role + ";\n" +
+		"-- What the throttle looks at: replicas, and others' transactions.\n" +
+		"GRANT pg_monitor TO " + role + ";\n" +
 		"-- For jobs with helpers, whose tables are made in the schema: GRANT CREATE ON SCHEMA pgbackfill TO " + role + ";\n"
 }
 

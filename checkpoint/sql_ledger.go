@@ -39,7 +39,8 @@ SELECT n.run_id, n.segment, n.seq, n.fence, n.after, n.through,
          ON s.run_id OPERATOR(pg_catalog.=) n.run_id AND s.no OPERATOR(pg_catalog.=) n.segment
   LEFT JOIN pgbackfill.chunks AS p
          ON p.run_id OPERATOR(pg_catalog.=) n.run_id AND p.segment OPERATOR(pg_catalog.=) n.segment
-        AND p.seq OPERATOR(pg_catalog.=) (n.seq OPERATOR(pg_catalog.-) 1)`
+        AND p.seq OPERATOR(pg_catalog.=) (n.seq OPERATOR(pg_catalog.-) 1)
+RETURNING lsn OPERATOR(pg_catalog.-) '0/0'::pg_catalog.pg_lsn`
 
 // lastRow joins m, the last ledger row of segment s: one descent of the primary key, however long the ledger is.
 const lastRow = `

@@ -60,7 +60,11 @@ const updateFinished = `UPDATE pgbackfill.runs
 
 const updateDesired = `UPDATE pgbackfill.runs SET desired = $2::text, desired_reason = $3::text WHERE id = $1::bigint`
 
-const updateOverrides = `UPDATE pgbackfill.runs SET overrides = overrides || $2::jsonb WHERE id = $1::bigint`
+// Limits are an object in the object, of which what is not said stays too.
+const updateOverrides = `UPDATE pgbackfill.runs
+   SET overrides = overrides || $2::jsonb || CASE WHEN $2::jsonb ? 'limits' AND overrides ? 'limits'
+       THEN jsonb_build_object('limits', overrides->'limits' || ($2::jsonb->'limits')) ELSE '{}' END
+ WHERE id = $1::bigint`
 
 // beat records that process $2 is alive and reads what it should do: one round trip, one HOT update.
 const beat = `WITH here AS (

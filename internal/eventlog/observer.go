@@ -72,6 +72,10 @@ func (r *recorder) observe(e backfill.Event) {
 		r.at(zerolog.WarnLevel).Int("worker", e.Worker).Float64("ms", milliseconds(e.After)).Msg("connected again")
 	case backfill.StateChanged:
 		withReason(r.at(zerolog.InfoLevel), e.Reason).Str("from", string(e.From)).Str("state", string(e.To)).Msg("state changed")
+	case backfill.Yielded:
+		r.yielded(e)
+	case backfill.Scaled:
+		withReason(r.at(zerolog.InfoLevel), e.Why).Int("workers", e.Workers).Msg("number of workers changed")
 	case backfill.LimitsChanged:
 		pace(r.at(zerolog.InfoLevel), e.Pace).Msg("limits changed")
 	case backfill.RunEnded:
@@ -174,6 +178,12 @@ func (r *recorder) chunkFailed(e backfill.ChunkFailed) {
 		z.Float64("backoff_ms", milliseconds(e.Backoff))
 	}
 	withReason(z, pgerr.Describe(e.Err)).Msg(what)
+}
+
+func (r *recorder) yielded(e backfill.Yielded) {
+	z := r.at(zerolog.WarnLevel).Int("worker", e.Worker).Int("segment", e.Chunk.Segment).Int("seq", e.Chunk.Seq).Str("to", e.To)
+	keyRange(z, e.Chunk.Range)
+	z.Float64("backoff_ms", milliseconds(e.Backoff)).Msg("chunk gave way, it will be tried again smaller")
 }
 
 func (r *recorder) waiting(e backfill.Waiting) {

@@ -1,0 +1,278 @@
+package backfill
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgerr"
+)
+
+// What a [Throttle] may do besides. Each is asked for by its shape.
+type (
+	// Watched tells why nothing may be written: no reason is that something may. It returns when ctx ends.
+	Watched interface {
+		Watch(ctx context.Context, told func(reasons []string))
+	}
+	// Limited takes limits by name ([Limits]), at once; it refuses those that it does not know.
+	Limited interface {
+		SetLimits(l Limits) error
+	}
+	// Holding holds the replicas' lag: it says how many rows the next chunk may have, at most want, and is told of each
+	// chunk that is committed: its rows, what was written to the write-ahead log meanwhile (negative is not known), and
+	// how long its commit took.
+	Holding interface {
+		ChunkRows(want int) int
+		Committed(rows int, walBytes int64, commit time.Duration)
+	}
+	// Scaling moves the number of workers, up to a greatest number or fixed to one, and says why it is what it is.
+	Scaling interface {
+		Workers() (workers int, why string)
+		LimitWorkers(most int)
+		PinWorkers(workers int)
+	}
+)
+
+// Limits are what a throttle's signals are held against, by the names that job files and `set` have for them: "lag.max" is
+// "3s". Package throttle knows them.
+type Limits map[string]string
+
+// Over lays limits over others.
+func (l Limits) Over(base Limits) Limits {
+	if len(l) == 0 || len(base) == 0 {
+		if len(l) == 0 {
+			return base
+		}
+		return l
+	}
+	over := maps.Clone(base)
+	maps.Copy(over, l)
+	return over
+}
+
+// Blocked is somebody who waits for a lock that a chunk holds, longer than is borne.
+type Blocked struct {
+	// Application is the application_name under which the chunk is at work; Waiter says who waits, for people.
+	Application, Waiter string
+	Waited              time.Duration
+}
+
+const (
+	// yieldFirst is the wait after a chunk has given way, and yieldMost what it grows to where it has to again and again.
+	yieldFirst = 100 * time.Millisecond
+	yieldMost  = 5 * time.Second
+)
+
+// yieldedError is the error of a chunk that was cancelled since somebody waited for it.
+type yieldedError struct {
+	to  string
+	err error
+}
+
+func (e *yieldedError) Error() string { return "gave way to " + e.to + ": " + e.err.Error() }
+func (e *yieldedError) Unwrap() error { return e.err }
+
+// throttleEndedError says that the throttle wants the work of this process to end.
+type throttleEndedError struct{ err error }
+
+func (e *throttleEndedError) Error() string { return e.err.Error() }
+func (e *throttleEndedError) Unwrap() error { return e.err }
+
+// cancelPatience bounds the asking for a cancellation, which needs a connection of its own.
+const cancelPatience = 5 * time.Second
+
+// yielding cancels chunks that others wait for.
+type yielding struct {
+	mu sync.Mutex
+	// working are the chunks at work, by the application_name that the server shows.
+	working map[string]*yieldable
+}
+
+// yieldable is a chunk at work. Its connection's own cancel request is what ends it: a pid may be somebody else's behind
+// a pooler.
+type yieldable struct {
+	cancel func()
+	// to says who was waiting; "" is nobody.
+	to string
+}
+
+// enter makes a chunk known while it holds locks; leave ends that, and says who it was cancelled for.
+func (y *yielding) enter(application string, cancel func()) (leave func() (to string)) {
+	at := &yieldable{cancel: cancel}
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if y.working == nil {
+		y.working = map[string]*yieldable{}
+	}
+	y.working[application] = at
+	return func() string {
+		y.mu.Lock()
+		defer y.mu.Unlock()
+		if y.working[application] == at {
+			delete(y.working, application)
+		}
+		return at.to
+	}
+}
+
+// to cancels the chunk that somebody waits for. It may be in between two statements, where there is nothing to cancel: who
+// still waits then is told of again.
+func (y *yielding) to(b Blocked) {
+	y.mu.Lock()
+	at := y.working[b.Application]
+	if at != nil {
+		at.to = b.Waiter
+	}
+	y.mu.Unlock()
+	if at != nil {
+		at.cancel()
+	}
+}
+
+// heeding hears why nothing may be written and who waits for us, until ctx ends.
+func (e *engine) heeding(ctx context.Context, blocked <-chan Blocked) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	if watched, ok := e.throttle.(Watched); ok {
+		all.Go(func() {
+			watched.Watch(ctx, func(reasons []string) { e.waits("throttle", strings.Join(reasons, "; ")) })
+		})
+	}
+	if blocked != nil {
+		all.Go(func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case b := <-blocked:
+					e.yield.to(b)
+				}
+			}
+		})
+	}
+	return func() { cancel(); all.Wait() }
+}
+
+// waits says why the whole process writes nothing, as one of those who know sees it; "" is no reason. What is told is what
+// all of them say.
+func (e *engine) waits(who, reason string) {
+	e.waiting.Lock() // while it is told, so that the last word is the last one said
+	defer e.waiting.Unlock()
+	if e.waiting.reasons[who] == reason {
+		return
+	}
+	if e.waiting.reasons == nil {
+		e.waiting.reasons = map[string]string{}
+	}
+	if e.waiting.reasons[who] = reason; reason == "" {
+		delete(e.waiting.reasons, who)
+	}
+	e.observe(Waiting{Reason: strings.Join(slices.Sorted(maps.Values(e.waiting.reasons)), "; ")})
+}
+
+// waiting is why the whole process writes nothing, by who knows.
+type waiting struct {
+	sync.Mutex
+	reasons map[string]string
+}
+
+// workers is how many there should be now.
+func (e *engine) workers() int {
+	most := e.pace().Workers
+	if s, ok := e.throttle.(Scaling); ok {
+		n, _ := s.Workers()
+		return max(min(n, most), 1)
+	}
+	return most
+}
+
+// scaled tells where the throttle has moved the number of workers.
+func (e *engine) scaled() {
+	s, ok := e.throttle.(Scaling)
+	if !ok {
+		return
+	}
+	if now := e.workers(); int64(now) != e.wanted.Swap(int64(now)) {
+		_, why := s.Workers()
+		e.observe(Scaled{Workers: now, Why: why})
+	}
+}
+
+// throttled hands a pace to the throttle. pinned is set where somebody has said live how many workers there should be.
+func (e *engine) throttled(p Pace, pinned bool) {
+	e.throttle.SetRate(p.Rate)
+	if s, ok := e.throttle.(Scaling); ok {
+		if pinned {
+			s.PinWorkers(p.Workers)
+		} else {
+			s.LimitWorkers(p.Workers)
+		}
+	}
+	if l, ok := e.throttle.(Limited); ok {
+		if err := l.SetLimits(p.Limits); err != nil { // they were read before they were kept
+			e.waits("limits", "the limits cannot be read: "+err.Error())
+		} else {
+			e.waits("limits", "")
+		}
+	}
+}
+
+// heldTo is how many rows the next chunk may have for the replicas' sake.
+func (e *engine) heldTo(rows int) int {
+	if h, ok := e.throttle.(Holding); ok {
+		return h.ChunkRows(rows)
+	}
+	return rows
+}
+
+// wrote tells the throttle of a chunk. The server's position in its log is about all that is written there, ours and
+// others': of the chunks of all workers, one after the other, each is taken to have written what was added since the last.
+func (e *engine) wrote(c Chunk, position int64, commit time.Duration) {
+	h, ok := e.throttle.(Holding)
+	if !ok {
+		return
+	}
+	e.mu.Lock()
+	bytes := int64(-1)
+	if e.position > 0 && position > e.position {
+		bytes = position - e.position
+	}
+	e.position = max(e.position, position)
+	e.mu.Unlock()
+	h.Committed(int(c.RowsSeen), bytes, commit)
+}
+
+// yielded makes the chunk that is at work known to those who may have to end it. What it returns ends that, and
+// makes of the chunk's error what it was.
+func (w *worker) yielded(seg Segment) func(error) error {
+	conn := w.conn.PgConn()
+	leave := w.yield.enter(applicationName(w.sql.job, seg.No), func() {
+		ctx, cancel := context.WithTimeout(context.Background(), cancelPatience)
+		defer cancel()
+		_ = conn.CancelRequest(ctx) // where it fails, who waits is told of again
+	})
+	return func(err error) error {
+		if to := leave(); to != "" && pgerr.Code(err) == "57014" {
+			return &yieldedError{to: to, err: err}
+		}
+		return err
+	}
+}
+
+// gaveWay is what follows a chunk that was cancelled since somebody waited for it: less at a time, after a while. It is no
+// failure: the application comes first, for as long as it takes.
+func (w *worker) gaveWay(ctx context.Context, chunk Chunk, try *attempts, to string) error {
+	if chunk.size > 1 && !try.segment.Nulls {
+		try.smaller(chunk)
+	}
+	w.sizer().shrink(chunk.size)
+	wait := min(yieldFirst<<min(try.yields, 10), yieldMost)
+	try.yields++
+	w.yields.Add(1)
+	w.observe(Yielded{Worker: w.id, Chunk: chunk, To: to, Backoff: wait})
+	return w.wait(ctx, wait, fmt.Sprintf("gave way to %s", to))
+}
