@@ -3,11 +3,13 @@ package configs
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/throttle"
 )
 
 // ceilings are the most that the operator allows; a field at zero is no ceiling.
@@ -15,6 +17,8 @@ type ceilings struct {
 	most backfill.Pace
 	// by says where each ceiling stands, by the key of the pace.
 	by map[string]string
+	// limits are those of the throttle's signals, of each place that says any.
+	limits []throttle.Limits
 }
 
 const ceilingPrefix = "ceilings."
@@ -33,7 +37,7 @@ func lowest(places ...layer) ceilings {
 			}
 		}
 	}
-	c := ceilings{by: strictest.origin}
+	c := ceilings{by: strictest.origin, limits: limitCeilings(places)}
 	for key, value := range strictest.values {
 		setCeiling(&c.most, key, value)
 	}
@@ -93,7 +97,9 @@ func (c ceilings) clamp(p backfill.Pace, by func(name string) string) (backfill.
 		}
 	}
 	p.Rate = lower(&l, "rate", "rate", p.Rate, c.most.Rate, perSecond)
-	return p, l.notes
+	limits, notes := c.clampLimits(p.Limits)
+	p.Limits = limits
+	return p, slices.Concat(l.notes, notes)
 }
 
 // lowering collects what was lowered.

@@ -1,6 +1,7 @@
 package configs_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -82,7 +83,7 @@ func TestCeilingOfTheRateIsTheRateWhereNobodyAsks(t *testing.T) {
 func TestClampWithoutCeilingsSettles(t *testing.T) {
 	t.Parallel()
 	got, notes := newMachine(t).load().Clamp(backfill.Pace{Workers: 900, Rate: backfill.Off, ChunkRows: backfill.Off})
-	if got != (backfill.Pace{Workers: 900}) || notes != nil {
+	if !reflect.DeepEqual(got, backfill.Pace{Workers: 900}) || notes != nil {
 		t.Errorf("got %+v, %v", got, notes)
 	}
 }

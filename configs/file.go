@@ -141,6 +141,14 @@ func (r *reader) value(k key, n *yaml.Node) {
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
 	case k.kind.list:
 		r.list(k, n)
+	case k.kind.json && n.Kind != yaml.ScalarNode:
+		text, err := asJSON(n)
+		if err == nil {
+			err = r.says.say(k, text, r.place(n))
+		}
+		if err != nil {
+			r.errs = append(r.errs, err)
+		}
 	case n.Kind != yaml.ScalarNode:
 		r.wrong(n, k.name+" is "+shape(n), k.kind.expected)
 	case k.kind.number && quoted:

@@ -1,6 +1,7 @@
 package configs_test
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -20,7 +21,8 @@ func TestFileComplaintsNameTheLine(t *testing.T) {
 		{"unknown key", "workers: 2\nchunk:\n  target: 1s\n  traget: 2s\n", []string{"pgbackfill.yaml:4: ", `unknown key "chunk.traget"`, "did you mean chunk.target?"}},
 		{"unknown key like none", "colour: red\n", []string{":1: ", `unknown key "colour"`, "the keys are dsn, workers"}},
 		{"other case", "Workers: 2\n", []string{`unknown key "Workers"`, "did you mean workers?"}},
-		{"key of a later version", "rate: 5\nlag: {max: 3s}\n", []string{":2: lag is not supported yet"}},
+		{"limit that is none", "rate: 5\nlag: {max: 3}\n", []string{":2: lag.max is \"3\"; expected a duration"}},
+		{"standbys that are none", "lag:\n  ignore: [{name: x}]\n", []string{"lag.ignore is", "a list of names of standbys"}},
 		{"key twice", "workers: 2\nrate: 5\nworkers: 3\n", []string{":3: workers stands here a second time", "line 1"}},
 		{"quoted number", "workers: \"2\"\n", []string{":1: ", `workers is the text "2"`, "without quotes"}},
 		{"fraction", "workers: 2.5\n", []string{`workers is "2.5"; expected a whole number`}},
@@ -52,7 +54,7 @@ func TestFileThatSaysNothing(t *testing.T) {
 	for _, text := range []string{"", "# nothing\n", "workers: null\nchunk:\nrate: ~\n", "---\n"} {
 		m := newMachine(t)
 		m.write("work/pgbackfill.yaml", text)
-		if pace, _ := m.load().Resolve(backfill.Job{}); pace != backfill.DefaultPace {
+		if pace, _ := m.load().Resolve(backfill.Job{}); !reflect.DeepEqual(pace, backfill.DefaultPace) {
 			t.Errorf("%q says %+v", text, pace)
 		}
 	}

@@ -15,7 +15,7 @@ type key struct {
 }
 
 // keys is every key there is. default.yaml documents each.
-var keys = []key{
+var keys = slices.Concat([]key{
 	{name: "dsn", kind: connectionString},
 
 	{name: "workers", kind: whole(1, 1000), pace: true},
@@ -45,10 +45,7 @@ var keys = []key{
 	{name: "log.level", kind: oneOf("debug", "info", "warn", "error")},
 	{name: "progress.interval", kind: duration},
 	{name: "status.interval", kind: duration},
-}
-
-// later are the beginnings of keys that the design has and this version does not.
-var later = []string{"lag.", "slots.", "archive.", "snapshots.", "yield_after", "throttle", "window"}
+}, limitKeys())
 
 func findKey(name string) (key, bool) {
 	i := slices.IndexFunc(keys, func(k key) bool { return k.name == name })
@@ -56,13 +53,6 @@ func findKey(name string) (key, bool) {
 		return key{}, false
 	}
 	return keys[i], true
-}
-
-// comesLater reports whether a name is of a later version.
-func comesLater(name string) bool {
-	return slices.ContainsFunc(later, func(l string) bool {
-		return strings.HasPrefix(name+".", l) || name == l
-	})
 }
 
 // variable is the name of the key's environment variable.

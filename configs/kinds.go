@@ -23,6 +23,8 @@ type kind struct {
 	number bool
 	// list is set where the file's value is a sequence.
 	list bool
+	// json is set where the file's value can be more than a scalar, and is then read as JSON.
+	json bool
 	// secret is set where the value is never shown.
 	secret bool
 }

@@ -49,9 +49,6 @@ func complaint(k key, text, origin string) error {
 func unknown(origin, name string, candidates []string, form func(string) string) error {
 	e := &backfill.Error{Place: origin, Found: fmt.Sprintf("unknown key %q", name), Kind: backfill.ErrInput}
 	switch near := nearest(name, candidates); {
-	case comesLater(name):
-		e.Found = fmt.Sprintf("%s is not supported yet", name)
-		e.Remedy = "leave it out: this version would ignore it"
 	case near != "":
 		e.Remedy = "did you mean " + form(near) + "?"
 	default:
@@ -96,5 +93,6 @@ func paceOf(v *viper.Viper, prefix string) backfill.Pace {
 		ConnectTimeout:    v.GetDuration(prefix + "timeouts.connect"),
 		SynchronousCommit: v.GetString(prefix + "synchronous_commit"),
 		MaxQuarantined:    v.GetInt(prefix + "max_quarantined"),
+		Limits:            limitsOf(v),
 	}
 }

@@ -2,6 +2,7 @@ package configs_test
 
 import (
 	"errors"
+	"reflect"
 	"testing"
 	"time"
 
@@ -45,7 +46,7 @@ func TestParseLimitsSaysNoneAloud(t *testing.T) {
 			t.Errorf("%v over %+v is %+v", list, base, over)
 		}
 	}
-	if got, err := configs.ParseLimits(nil); err != nil || got != (backfill.Pace{}) {
+	if got, err := configs.ParseLimits(nil); err != nil || !reflect.DeepEqual(got, backfill.Pace{}) {
 		t.Errorf("nothing is %+v, %v", got, err)
 	}
 }
@@ -67,9 +68,9 @@ func TestParseLimitsRefuses(t *testing.T) {
 		"chunk.target=-1s":       "a duration with its unit",
 		"chunk.target=1us":       "a duration with its unit",
 		"synchronous_commit=yes": "one of on, off, local, remote_write, remote_apply",
-		"lag.max=3s":             "lag.max is not supported yet",
-		"yield_after=200ms":      "yield_after is not supported yet",
-		"window=x":               "window is not supported yet",
+		"lag.max=3":              `lag.max is "3"; expected a duration`,
+		"lag.mix=3s":             "did you mean lag.max=3s?",
+		"window=x":               `window is "x"; expected times to work`,
 		"dsn=postgres://x":       `unknown key "dsn"`,
 		"ceilings.workers=99":    `unknown key "ceilings.workers"`,
 		"log.level=debug":        `unknown key "log.level"`,

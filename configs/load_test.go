@@ -148,7 +148,7 @@ func TestAcceptedFindingsAddUp(t *testing.T) {
 
 func TestAllComplaintsOfAllPlacesAtOnce(t *testing.T) {
 	t.Parallel()
-	m := newMachine(t, "--workers", "many", "--set", "chunk.target=50", "--set", "lag.max=3s")
+	m := newMachine(t, "--workers", "many", "--set", "chunk.target=50", "--set", "lag.max=3")
 	m.write("work/pgbackfill.yaml", "wrokers: 3\nlog: {level: loud}\n")
 	m.write("etc/config.yaml", "ceilings: {workers: -1}\n")
 	m.env("PGBACKFILL_CHUNK_TARGT=50ms", "PGBACKFILL_RATE=fast", "PGBACKFILL_PROGRAMS_ALLOW=perhaps", "PGBACKFILL_PG_BIN=/usr/lib/postgresql")
@@ -159,7 +159,7 @@ func TestAllComplaintsOfAllPlacesAtOnce(t *testing.T) {
 	wants(t, err.Error(),
 		`--workers: workers is "many"; expected a whole number from 1 to 1000`,
 		`--set chunk.target: chunk.target is "50"; expected a duration with its unit`,
-		`lag.max is not supported yet`,
+		`--set lag.max: lag.max is "3"; expected a duration`,
 		`work/pgbackfill.yaml:1: unknown key "wrokers"`, `did you mean workers?`,
 		`work/pgbackfill.yaml:2: log.level is "loud"; expected one of debug, info, warn, error`,
 		`etc/config.yaml:1: ceilings.workers is "-1"`,

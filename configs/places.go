@@ -146,10 +146,7 @@ func unknownVariable(name string, names []string) error {
 		Place: environmentName, Found: "unknown variable " + name, Kind: backfill.ErrInput,
 		Remedy: "the variables are the keys of the configuration in capitals with _ for each dot, as in PGBACKFILL_CHUNK_TARGET",
 	}
-	asKey := strings.ToLower(strings.TrimPrefix(name, variablePrefix))
-	if comesLater(strings.ReplaceAll(asKey, "_", ".")) || comesLater(asKey) {
-		e.Found, e.Remedy = name+" is not supported yet", "unset it: this version would ignore it"
-	} else if near := nearest(name, names); near != "" {
+	if near := nearest(name, names); near != "" {
 		e.Remedy = "did you mean " + near + "?"
 	}
 	return e

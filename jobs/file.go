@@ -56,6 +56,96 @@ type file struct {
 	Rate rate `json:"rate,omitempty"`
 	// How long things may take.
 	Timeouts timeouts `json:"timeouts,omitempty"`
+	// What stops or slows the work, for the replicas' and the application's sake. The operator's ceilings hold.
+	Throttle throttling `json:"throttle,omitempty"`
+	// When to work: "Mon-Fri 22:00-06:00 Europe/Berlin", or a list of such. Default: at any time.
+	Window limit `json:"window,omitempty"`
+	// What to do at the end of a window: wait for the next, or exit, resumable. Default: wait.
+	WindowEnd limit `json:"window_end,omitempty"`
+}
+
+// throttling is what the throttle's signals are held against; off is no limit.
+type throttling struct {
+	value
+
+	// How far behind standbys may be.
+	Lag lagLimits `json:"lag,omitempty"`
+	// What replication slots may keep.
+	Slots slotLimits `json:"slots,omitempty"`
+	// What may wait to be archived.
+	Archive archiveLimits `json:"archive,omitempty"`
+	// How long somebody else may wait for a lock of a chunk; then the chunk gives way. Default: 200ms.
+	YieldAfter limit `json:"yield_after,omitempty"`
+	// How old what others see may be.
+	Snapshots snapshotLimits `json:"snapshots,omitempty"`
+	// What vacuum of the table may be behind.
+	Vacuum vacuumLimits `json:"vacuum,omitempty"`
+	// How many others may be at work.
+	Sessions sessionLimits `json:"sessions,omitempty"`
+	// How slow commits may become.
+	Commits commitLimits `json:"commits,omitempty"`
+	// What the server may write to its write-ahead log.
+	WAL walLimits `json:"wal,omitempty"`
+	// Signals of one's own: a list of {name, sql, max, gradual}, each a query that returns one number.
+	Queries limit `json:"queries,omitempty"`
+	// Addresses that must answer a GET with 2xx.
+	HTTP limit `json:"http,omitempty"`
+	// Paths at which a file stops the work.
+	FlagFile limit `json:"flag_file,omitempty"`
+	// Whether the work goes on where this role may not see what signals need: refuse or accept. Default: refuse.
+	Unmonitored limit `json:"unmonitored,omitempty"`
+}
+
+type lagLimits struct {
+	// In time. Default: 10s.
+	Max limit `json:"max,omitempty"`
+	// In bytes of the write-ahead log. Default: 256MiB.
+	MaxBytes limit `json:"max_bytes,omitempty"`
+	// How long a standby that is gone keeps the work stopped. Default: 1m.
+	Grace limit `json:"grace,omitempty"`
+	// Standbys that do not count, by application_name or address.
+	Ignore limit `json:"ignore,omitempty"`
+	// Standbys without which nothing is written.
+	Require limit `json:"require,omitempty"`
+}
+
+type slotLimits struct {
+	// The most that the worst one may keep of the write-ahead log. Default: 4GiB.
+	MaxBytes limit `json:"max_bytes,omitempty"`
+	// Slots that do not count.
+	Ignore limit `json:"ignore,omitempty"`
+}
+
+type archiveLimits struct {
+	// Segments of the write-ahead log. Default: 64.
+	MaxSegments limit `json:"max_segments,omitempty"`
+}
+
+type snapshotLimits struct {
+	// The oldest transaction that keeps old row versions. Default: 1h.
+	MaxAge limit `json:"max_age,omitempty"`
+}
+
+type vacuumLimits struct {
+	// Dead rows for each live one; above it fewer workers write. Default: 1.
+	MaxDead limit `json:"max_dead,omitempty"`
+	// What to do while a vacuum against wraparound is at the table: wait or ignore. Default: wait.
+	Wraparound limit `json:"wraparound,omitempty"`
+}
+
+type sessionLimits struct {
+	// Active sessions of others; above it fewer workers write. Default: off.
+	Max limit `json:"max,omitempty"`
+}
+
+type commitLimits struct {
+	// How many times slower than usual; above it fewer workers write. Default: 3.
+	MaxRatio limit `json:"max_ratio,omitempty"`
+}
+
+type walLimits struct {
+	// Bytes a second of the whole server; above it fewer workers write. Default: off.
+	MaxRate limit `json:"max_rate,omitempty"`
 }
 
 // update assigns columns of the walked table.
@@ -211,7 +301,7 @@ type timeouts struct {
 // notYet are the fields of the job file that this version does not carry out. Those that file has are read and checked
 // all the same; the others come later altogether.
 var notYet = []string{
-	"contract", "throttle", "window",
+	"contract",
 }
 
 // elsewhere says under which field another one belongs, for those who write it outside.

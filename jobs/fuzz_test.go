@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -297,5 +299,32 @@ func renderPace(b *strings.Builder, p backfill.Pace) {
 		add("  statement", p.StatementTimeout > 0, p.StatementTimeout)
 		add("  idle", p.IdleTimeout > 0, p.IdleTimeout)
 		add("  connect", p.ConnectTimeout > 0, p.ConnectTimeout)
+	}
+	renderLimits(b, p.Limits)
+}
+
+// renderLimits writes groups in braces: a text that is JSON is YAML too.
+func renderLimits(b *strings.Builder, limits backfill.Limits) {
+	groups := map[string][]string{}
+	for _, name := range slices.Sorted(maps.Keys(limits)) {
+		if strings.HasPrefix(name, "window") {
+			fmt.Fprintf(b, "%s: %s\n", name, limits[name])
+			continue
+		}
+		group, rest, nested := strings.Cut(name, ".")
+		if !nested {
+			rest = ""
+		}
+		groups[group] = append(groups[group], strings.TrimPrefix(rest+": "+limits[name], ": "))
+	}
+	if len(groups) > 0 {
+		b.WriteString("throttle:\n")
+	}
+	for _, group := range slices.Sorted(maps.Keys(groups)) {
+		if items := groups[group]; strings.Contains(items[0], ": ") && !strings.HasPrefix(items[0], "[") {
+			fmt.Fprintf(b, "  %s: {%s}\n", group, strings.Join(items, ", "))
+		} else {
+			fmt.Fprintf(b, "  %s: %s\n", group, items[0])
+		}
 	}
 }

@@ -40,7 +40,7 @@ func (r *reader) job(f file) backfill.Job {
 		Undo:        r.undo(f.Undo, a),
 		Verify:      r.checks(f, a),
 		DualWrite:   r.dualWrite(f),
-		Pace:        pace(f),
+		Pace:        r.pace(f),
 	}
 	r.unusedOut(f, job, a)
 	r.unusedWhere(f, job)
@@ -52,7 +52,7 @@ func (r *reader) job(f file) backfill.Job {
 }
 
 // pace is how hard the file says to work.
-func pace(f file) backfill.Pace {
+func (r *reader) pace(f file) backfill.Pace {
 	return backfill.Pace{
 		Workers:          f.Workers.count,
 		ChunkRows:        f.Chunk.Rows.count,
@@ -64,6 +64,7 @@ func pace(f file) backfill.Pace {
 		IdleTimeout:      f.Timeouts.Idle.duration,
 		ConnectTimeout:   f.Timeouts.Connect.duration,
 		TransformTimeout: f.Timeouts.Transform.duration,
+		Limits:           r.limits(f),
 	}
 }
 

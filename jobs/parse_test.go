@@ -84,7 +84,7 @@ func TestFieldsOfLaterAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
 		"params": "{a: 1}", "helpers": "{a: {sql: SELECT 1}}", "prepare": "SELECT 1", "finish": "SELECT 1", "transform": "{go: f, write: a}",
-		"verify": "{none: SELECT 1}", "undo": "capture", "dual_write": "{by: application}", "contract": "{}", "throttle": "{}", "window": "night",
+		"verify": "{none: SELECT 1}", "undo": "capture", "dual_write": "{by: application}", "contract": "{}", "throttle": "{}", "window": "Mon-Fri 22:00-06:00 Europe/Berlin",
 	} {
 		src := "name: n\ntable: x\n"
 		if name != "transform" {

@@ -136,6 +136,8 @@ func leafSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "string", Pattern: `^\s*\+?([0-9.]+(ns|us|µs|ms|s|m|h))+\s*$`}
 	case *rate:
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "number", ExclusiveMinimum: "0"}, {Type: "string"}}}
+	case *limit:
+		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "string"}, number, {Type: "array"}}}
 	case *columns:
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{column, {Type: "array", Items: column, MinItems: ptr(uint64(1)), UniqueItems: true}}}
 	case *sqlText:
