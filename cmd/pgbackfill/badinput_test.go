@@ -113,7 +113,7 @@ func TestBadInput(t *testing.T) {
 			name: "unknown field", job: peopleJob + "tabel: x\n", code: 2,
 			says: []string{"bad.yaml:6:1: the unknown field `tabel`", "expected one of name, description, table", "did you mean `table`?"},
 		},
-		{name: "a field of later", job: peopleJob + "window: night\n", code: 2, says: []string{"bad.yaml:6:1: `window`: not supported yet", "take it out"}},
+		{name: "a field of later", job: peopleJob + "contract: {}\n", code: 2, says: []string{"bad.yaml:6:1: `contract`: not supported yet", "take it out"}},
 		{
 			name: "duplicate field", job: peopleJob + "table: public.people\n", code: 2,
 			says: []string{"bad.yaml:6:1: `table` again", "it is in line 2 already: remove one of the two"},
@@ -229,7 +229,7 @@ func TestMissingPrivilege(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := refusal{code: 2, says: c.says(role)}
 			if strings.HasSuffix(name, "accepted") {
-				r.args = []string{"run", "--yes", "--accept", "schema-missing", "bad.yaml"}
+				r.args = []string{"run", "--yes", "--accept", "schema-missing,no-monitor", "bad.yaml"}
 			}
 			r.check(t, dsn, nil)
 			if is := untouched(db); is != was {

@@ -35,7 +35,7 @@ func script(t *testing.T, db *pgtest.DB, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(ctx)
+	defer func() { _ = conn.Close(ctx) }() // what it was for is done, or has failed already
 	if _, err := conn.Exec(ctx, string(sql)).ReadAll(); err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}

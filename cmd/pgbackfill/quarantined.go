@@ -14,7 +14,6 @@ import (
 	"github.com/pgbackfill/pgbackfill/configs"
 	"github.com/pgbackfill/pgbackfill/internal/eventlog"
 	"github.com/pgbackfill/pgbackfill/internal/human"
-	"github.com/pgbackfill/pgbackfill/throttle"
 )
 
 // quarantinedShown is how many quarantined keys are listed for people; JSON has them all.
@@ -126,14 +125,15 @@ func (a *app) retryRows(ctx context.Context, connect backfill.Connect, run *chec
 		a.note("note", d.String())
 	}
 	info.Resume(plan)
-	limit, err := throttle.NewRate(plan.Pace.Rate)
-	if err != nil {
-		return backfill.Retried{}, err
-	}
 	log, err := a.logger(a.err)
 	if err != nil {
 		return backfill.Retried{}, err
 	}
+	limit, err := a.throttle(ctx, connect, plan.Pace, plan.Table.OID, false, func(text string) { a.note("note", text) })
+	if err != nil {
+		return backfill.Retried{}, err
+	}
+	defer limit.stop()
 	result, err := backfill.RetryQuarantined(ctx, backfill.Options{
 		Run: run.ID(), Plan: plan, Process: run.Process(), Connect: connect, Tasks: run, Throttle: limit, Programs: a.programs(), Abort: a.abort,
 		Observer: eventlog.Observer(log.With().Int64("run", int64(info.ID)).Str("job", info.Job).Logger()),

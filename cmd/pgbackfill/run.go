@@ -16,7 +16,6 @@ import (
 	"github.com/pgbackfill/pgbackfill/configs"
 	"github.com/pgbackfill/pgbackfill/internal/human"
 	"github.com/pgbackfill/pgbackfill/internal/programs"
-	"github.com/pgbackfill/pgbackfill/throttle"
 )
 
 // runOptions are the flags of run that are about this one invocation.
@@ -166,7 +165,7 @@ func (a *app) plan(ctx context.Context, connect backfill.Connect, planner backfi
 	if plan.DualWrite != nil {
 		plan.Statements = slices.Concat(plan.Statements, checkpoint.DualWriteStatements())
 	}
-	plan.Statements = slices.Concat(plan.Statements, checkpoint.InstallStatements(), checkpoint.Statements())
+	plan.Statements = slices.Concat(plan.Statements, checkpoint.InstallStatements(), checkpoint.Statements(), signalStatements(plan.Pace))
 	return plan, nil
 }
 
@@ -345,12 +344,13 @@ func (a *app) accepts(id string) bool {
 
 // work takes part in the run and shows it.
 func (a *app) work(ctx context.Context, connect backfill.Connect, plan *backfill.Plan, run part, file string, o runOptions) error {
-	limit, err := throttle.NewRate(plan.Pace.Rate)
+	show, err := a.show()
 	if err != nil {
 		return err
 	}
-	show, err := a.show()
+	limit, err := a.throttle(ctx, connect, plan.Pace, plan.Table.OID, false, show.warn)
 	if err != nil {
+		show.close()
 		return err
 	}
 	quiet := context.AfterFunc(ctx, show.stopping)
@@ -359,8 +359,9 @@ func (a *app) work(ctx context.Context, connect backfill.Connect, plan *backfill
 		Run: run.ID(), Plan: plan, Process: run.Process(), Resumed: run.resumed, Joined: run.joined,
 		Connect: connect, Ledger: run, Segments: run, Control: run, Tasks: run, Quarantine: run, Throttle: limit, Programs: a.programs(),
 		Prepared: a.prepared(connect, run.Run, show.warn), Observer: show.observe, Abort: a.abort, MaxChunks: int64(o.maxChunks),
-		Clamp: func(p backfill.Pace) backfill.Pace { p, _ = a.cfg.Clamp(p); return p },
+		Blocked: limit.blocked, Clamp: func(p backfill.Pace) backfill.Pace { p, _ = a.cfg.Clamp(p); return p },
 	})
+	limit.stop()
 	show.close()
 	show.summary(summary, err, file)
 	switch {

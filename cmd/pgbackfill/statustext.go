@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -158,6 +161,9 @@ func paceText(p backfill.Pace) string {
 	add("timeouts.connect", p.ConnectTimeout, p.ConnectTimeout != 0)
 	add("synchronous_commit", p.SynchronousCommit, p.SynchronousCommit != "")
 	add("max_quarantined", max(p.MaxQuarantined, 0), p.MaxQuarantined != 0)
+	for _, name := range slices.Sorted(maps.Keys(p.Limits)) {
+		add(name, p.Limits[name], true)
+	}
 	return strings.Join(said, " ")
 }
 
@@ -165,7 +171,7 @@ func paceText(p backfill.Pace) string {
 // would work at; "" is none. They stay with the run, and go before flags and the job file.
 func stillHeld(info checkpoint.RunInfo, asked backfill.Pace) string {
 	held := info.Overrides
-	if held == (backfill.Pace{}) || held.Over(asked).Settled() == asked.Settled() {
+	if reflect.DeepEqual(held, backfill.Pace{}) || reflect.DeepEqual(held.Over(asked).Settled(), asked.Settled()) {
 		return ""
 	}
 	text := "limits set while the run went on still hold, also against flags: " + paceText(held)
@@ -219,6 +225,11 @@ func like(held, asked backfill.Pace) backfill.Pace {
 	}
 	if held.MaxQuarantined != 0 {
 		p.MaxQuarantined = asked.MaxQuarantined
+	}
+	for name := range held.Limits {
+		if asked.Limits[name] != "" {
+			p.Limits = p.Limits.Over(backfill.Limits{name: asked.Limits[name]})
+		}
 	}
 	return p
 }

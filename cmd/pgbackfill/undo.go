@@ -13,7 +13,6 @@ import (
 	"github.com/pgbackfill/pgbackfill/configs"
 	"github.com/pgbackfill/pgbackfill/internal/human"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
-	"github.com/pgbackfill/pgbackfill/throttle"
 )
 
 func (a *app) undoCommand() *cobra.Command {
@@ -228,10 +227,6 @@ func (a *app) takeBack(ctx context.Context, connect backfill.Connect, run *check
 		a.note("note", note)
 	}
 	pace = pace.Over(backfill.DefaultPace).Settled()
-	limit, err := throttle.NewRate(pace.Rate)
-	if err != nil {
-		return backfill.UndoMark{}, err
-	}
 	if text := stillHeld(info, pace); text != "" {
 		a.note("note", text)
 	}
@@ -240,6 +235,11 @@ func (a *app) takeBack(ctx context.Context, connect backfill.Connect, run *check
 		return backfill.UndoMark{}, err
 	}
 	defer show.close()
+	limit, err := a.throttle(ctx, connect, pace, info.TableOID, false, show.warn)
+	if err != nil {
+		return backfill.UndoMark{}, err
+	}
+	defer limit.stop()
 	defer context.AfterFunc(ctx, show.stopping)()
 	return backfill.TakeBack(ctx, backfill.UndoOptions{
 		Run: run.ID(), Job: job.Name, Process: run.Process(), Who: who(), Joined: info.Undoing() && live(info) > 0, Tables: tables, Pace: pace,

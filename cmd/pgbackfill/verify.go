@@ -18,7 +18,6 @@ import (
 	"github.com/pgbackfill/pgbackfill/internal/programs"
 	"github.com/pgbackfill/pgbackfill/internal/progressui"
 	"github.com/pgbackfill/pgbackfill/jobs"
-	"github.com/pgbackfill/pgbackfill/throttle"
 )
 
 // verifyOptions are the flags of verify.
@@ -126,8 +125,7 @@ func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.C
 	if run != nil {
 		run.Earlier = before
 	}
-	limit, err := throttle.NewRate(plan.Pace.Rate)
-	if err != nil {
+	if err := seen(plan); err != nil {
 		return verify.Verdict{}, err
 	}
 	observe, done, err := a.progress()
@@ -135,6 +133,12 @@ func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.C
 		return verify.Verdict{}, err
 	}
 	defer done()
+	limit, err := a.throttle(ctx, connect, plan.Pace, plan.Table.OID, true, func(text string) { a.note("note", text) })
+	if err != nil {
+		return verify.Verdict{}, err
+	}
+	defer limit.stop()
+	defer limit.showing(ctx, observe)()
 	return verify.Verify(ctx, verify.Options{
 		Plan: plan, Checks: checks, Connect: connect, Run: run, Throttle: limit, Observer: observe,
 		Programs: a.programs(), Target: a.cfg.Asked().ChunkTarget, Samples: o.samples, ShowValues: o.values,
