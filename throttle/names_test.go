@@ -55,7 +55,7 @@ func TestLimitsThatAreNone(t *testing.T) {
 	t.Parallel()
 	_, err := throttle.ParseLimits(map[string]string{
 		"lag.max": "3", "lag.max_bytes": "much", "yield_after": "-1s", "window_end": "stop", "sessions.max": "1.5", "vacuum.max_dead": "NaN",
-		"queries": `[{"nmae": "x"}]`, "lag.mix": "3s", "commits.max_ratio": "Inf",
+		"queries": `[{"title": "x"}]`, "lag.mix": "3s", "commits.max_ratio": "Inf",
 	})
 	if err == nil {
 		t.Fatal("accepted")
