@@ -46,8 +46,14 @@ func find(command []string, dir string) (string, error) {
 		return "", backfill.Inputf("transform", "name a program: command: [./encrypt]", "the command is empty")
 	}
 	name := command[0]
-	if strings.ContainsRune(name, filepath.Separator) && !filepath.IsAbs(name) {
-		name = filepath.Join(dir, name)
+	beside := strings.ContainsAny(name, "/"+string(filepath.Separator))
+	if beside && !filepath.IsAbs(name) {
+		// Absolute, for the folder may be the current one: "." and "./encrypt" join to "encrypt", which would be looked
+		// up along PATH, where a stranger's program may be.
+		var err error
+		if name, err = filepath.Abs(filepath.Join(dir, name)); err != nil {
+			return "", fmt.Errorf("looking for the program %q: %w", command[0], err)
+		}
 	}
 	path, err := exec.LookPath(name)
 	if err == nil {
@@ -58,7 +64,7 @@ func find(command []string, dir string) (string, error) {
 	}
 	e := &backfill.Error{Place: "transform", Found: fmt.Sprintf("the program %q cannot be started", command[0]), Err: unwrapped(err), Kind: backfill.ErrInput}
 	switch {
-	case strings.ContainsRune(command[0], filepath.Separator):
+	case beside:
 		e.Remedy = fmt.Sprintf("it is looked for relative to the job file, as %s; it must be there and executable (chmod +x)", name)
 	default:
 		e.Remedy = "it is looked for along PATH; for one beside the job file write ./" + command[0]

@@ -140,3 +140,34 @@ func TestFind(t *testing.T) {
 		}
 	}
 }
+
+// The program of a job file in the current folder is the one beside it, and never a stranger's of the same name in PATH;
+// where there is none beside it, that is an error. Not parallel: it changes the folder and PATH. Made to fail: with
+// filepath.Join alone, which makes "encrypt" of "." and "./encrypt", the stranger answered.
+func TestBesideAJobFileInTheCurrentFolder(t *testing.T) {
+	dir, strange := t.TempDir(), t.TempDir()
+	script := func(folder, says string) {
+		if err := os.WriteFile(filepath.Join(folder, "encrypt"), []byte("#!/bin/sh\nread line; echo "+says+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script(strange, "stranger")
+	t.Setenv("PATH", strange+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	t.Chdir(dir)
+	for _, folder := range []string{".", ""} {
+		if err := (programs.Runner{}).Find([]string{"./encrypt"}, folder); !errors.Is(err, backfill.ErrInput) {
+			t.Errorf("with none beside the job file: got %v", err)
+		}
+	}
+	script(dir, "own")
+	p, err := programs.Runner{}.Start([]string{"./encrypt"}, ".", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	var got string
+	err = p.Exchange(t.Context(), []byte("{}\n"), 1, time.Minute, func(line []byte) error { got = string(line); return nil })
+	if err != nil || got != "own" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
