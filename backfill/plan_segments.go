@@ -33,22 +33,26 @@ func (pl *planning) cut(ctx context.Context) error {
 	}
 	n := pl.segments()
 	var rows [][]string
-	var how string
+	var from source
 	for _, try := range pl.sources(n) {
 		answers, err := pl.ask(ctx, pl.keySettings(), pl.sql.walk.Bounds(try.from, n))
 		if err != nil {
 			return err
 		}
 		if len(answers[0].rows) > len(rows) || rows == nil {
-			rows, how = answers[0].rows, try.how
+			rows, from = answers[0].rows, try
 		}
 		if len(rows)*2 >= n {
 			break
 		}
 	}
 	bounds, counted := readBounds(rows, len(p.Key))
-	if p.Table.CurrentPages <= samplePages {
+	switch {
+	case p.Table.CurrentPages <= samplePages:
 		p.EstimatedRows = counted
+	case from.percent > 0: // statistics as old as that take dead rows, as those of a run before, for live ones
+		p.EstimatedRows = int64(float64(counted) * 100 / from.percent)
+		pl.scope = min(pl.scope, p.EstimatedRows)
 	}
 	if pl.key.Nullable() {
 		if err := pl.nulls(ctx); err != nil {
@@ -64,7 +68,7 @@ func (pl *planning) cut(ctx context.Context) error {
 		after = b.key
 	}
 	if len(bounds) > 1 {
-		p.WalkReason += fmt.Sprintf("; %d segments from %s", len(bounds), how)
+		p.WalkReason += fmt.Sprintf("; %d segments from %s", len(bounds), from.how)
 	}
 	pl.estimateWork()
 	return nil
@@ -83,24 +87,26 @@ func (pl *planning) segments() int {
 type source struct {
 	how  string
 	from pgsql.Source
+	// percent is how many of all rows it shows, where it shows a part of them; 0 is not known.
+	percent float64
 }
 
 // sources are the ways to find bounds, the best first. The next is tried where one gave too few.
 func (pl *planning) sources(n int) []source {
 	p, w := pl.plan, pl.sql.walk
 	if p.Table.CurrentPages <= samplePages {
-		return []source{{"all keys of a small table", w.Sampled(100)}}
+		return []source{{how: "all keys of a small table", from: w.Sampled(100)}}
 	}
 	var list []source
 	single := len(p.Key) == 1
 	fresh := float64(p.Table.CurrentPages) <= staleGrowth*float64(p.Table.Pages)
 	if single && p.Unique && fresh && !strings.HasSuffix(p.Key[0].Type, "[]") {
-		list = append(list, source{"the histogram in pg_stats", w.Histogram(p.Table.Schema, p.Table.Name)})
+		list = append(list, source{how: "the histogram in pg_stats", from: w.Histogram(p.Table.Schema, p.Table.Name)})
 	}
 	percent := 100 * samplePages / float64(p.Table.CurrentPages)
-	list = append(list, source{fmt.Sprintf("a sample of %d pages", samplePages), w.Sampled(percent)})
+	list = append(list, source{fmt.Sprintf("a sample of %d pages", samplePages), w.Sampled(percent), percent})
 	if single && slices.Contains(integers, p.Key[0].Type) {
-		list = append(list, source{"the least and the greatest key", w.Spread(n)})
+		list = append(list, source{how: "the least and the greatest key", from: w.Spread(n)})
 	}
 	return list
 }

@@ -171,7 +171,9 @@ func TestPlanChoosesHowChunksAreCommitted(t *testing.T) {
 	}
 }
 
-// A large table is cut by what statistics know, each way once.
+// A large table is cut by what statistics know, each way once, and its rows are about those that there are.
+//
+// Made to fail: with the rows of the server's planner for a sample too, the rows that an update has left dead count.
 func TestPlanLargeTable(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -183,6 +185,7 @@ func TestPlanLargeTable(t *testing.T) {
 		{"histogram of another order", `CREATE TABLE w (id text COLLATE "und-x-icu" NOT NULL, pad text, v int); CREATE UNIQUE INDEX ON w (id COLLATE "C"); INSERT INTO w SELECT CASE WHEN n % 2 = 0 THEN 'x' ELSE 'X' END || n, repeat('x', 100) FROM generate_series(1, 60000) n; ANALYZE w`, "the histogram in pg_stats", nil},
 		{"sample, for there are no statistics", "CREATE TABLE w (id uuid PRIMARY KEY, pad text, v int) WITH (autovacuum_enabled = off); INSERT INTO w SELECT md5(n::text)::uuid, repeat('x', 100) FROM generate_series(1, 60000) n", "a sample of 400 pages", nil},
 		{"sample, for the table has grown", "CREATE TABLE w (id uuid PRIMARY KEY, pad text, v int) WITH (autovacuum_enabled = off); INSERT INTO w SELECT md5(n::text)::uuid, repeat('x', 100) FROM generate_series(1, 1000) n; ANALYZE w; INSERT INTO w SELECT md5(n::text)::uuid, repeat('x', 100) FROM generate_series(1001, 60000) n", "a sample of 400 pages", nil},
+		{"sample, for a run has left dead rows", "CREATE TABLE w (id int PRIMARY KEY, pad text, v int) WITH (autovacuum_enabled = off); INSERT INTO w SELECT n, repeat('x', 100) FROM generate_series(1, 60000) n; ANALYZE w; UPDATE w SET v = 1; UPDATE w SET v = 2", "a sample of 400 pages", nil},
 		{"sample of a composite key", "CREATE TABLE w (a int, id int, pad text, v int, PRIMARY KEY (a, id)); INSERT INTO w SELECT n % 3, n, repeat('x', 100) FROM generate_series(1, 60000) n; ANALYZE w", "a sample of 400 pages", nil},
 		{"sample of partitions", "CREATE TABLE w (id int PRIMARY KEY, pad text, v int) PARTITION BY HASH (id); CREATE TABLE w0 PARTITION OF w FOR VALUES WITH (modulus 2, remainder 0) WITH (autovacuum_enabled = off); CREATE TABLE w1 PARTITION OF w FOR VALUES WITH (modulus 2, remainder 1) WITH (autovacuum_enabled = off); INSERT INTO w SELECT n, repeat('x', 100) FROM generate_series(1, 60000) n", "a sample of 400 pages", nil},
 		{"histogram of partitions", "CREATE TABLE w (id int PRIMARY KEY, pad text, v int) PARTITION BY HASH (id); CREATE TABLE w0 PARTITION OF w FOR VALUES WITH (modulus 2, remainder 0); CREATE TABLE w1 PARTITION OF w FOR VALUES WITH (modulus 2, remainder 1); INSERT INTO w SELECT n, repeat('x', 100) FROM generate_series(1, 60000) n; ANALYZE w", "the histogram in pg_stats", nil},
@@ -204,8 +207,7 @@ func TestPlanLargeTable(t *testing.T) {
 			if strings.HasPrefix(c.name, "distances") {
 				return
 			}
-			// Without ANALYZE the server guesses the width of a row.
-			if plan.EstimatedRows < 50_000 || plan.EstimatedRows > 150_000 || strings.Contains(c.how, "histogram") && plan.EstimatedRows > 70_000 {
+			if plan.EstimatedRows < 45_000 || plan.EstimatedRows > 75_000 {
 				t.Errorf("%d rows estimated, there are 60000", plan.EstimatedRows)
 			}
 			for _, s := range plan.Segments {
