@@ -119,7 +119,7 @@ func TestPauseAndResume(t *testing.T) {
 // A cancelled run ends in every process, with who did it; nothing is changed after that.
 //
 // Made to fail: without the fences and with the order not heard, rows are changed after it; without the question who did it, one
-// process says that the run is over and not why.
+// process says that the run is over and not why; with a fenced segment taken for a walked one, Walked is set.
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	db := installed(t, numbered(300))
@@ -142,6 +142,8 @@ func TestCancel(t *testing.T) {
 	for _, w := range all {
 		if s, err := w.wait(); !errors.Is(err, backfill.ErrCancelled) || !strings.Contains(err.Error(), "ann") || s.State != backfill.StateCancelled {
 			t.Errorf("the work ended with %v and the state %s; expected that ann cancelled it", err, s.State)
+		} else if s.Walked {
+			t.Error("it is said that all was walked")
 		}
 	}
 	if n := pgtest.One[int](db, "SELECT count(*) FROM numbers WHERE n = 1"); n != changed || n == 300 {

@@ -46,6 +46,9 @@ type Segment struct {
 	EstimatedRows int64 `json:"estimated_rows"`
 }
 
+// FenceSplit is the fence of a segment whose rest others were made of.
+const FenceSplit = "split"
+
 // Mark is how far a segment is, as its last ledger row says.
 type Mark struct {
 	// Seq is the last ledger row's number; 0 where there is none.
@@ -53,7 +56,7 @@ type Mark struct {
 	// Watermark is the key through which the segment is committed without a gap;
 	// nil where nothing is, and it is the segment's After then.
 	Watermark Key
-	// Fence is why the segment was closed before its end: "split", "cancelled", "superseded"; "" where it was not.
+	// Fence is why the segment was closed before its end: [FenceSplit], "cancelled", "superseded", "undone"; "" where it was not.
 	Fence string
 	// Done is set when the segment's whole range is committed.
 	Done bool

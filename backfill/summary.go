@@ -27,7 +27,7 @@ func (e *engine) totals(ctx context.Context) (Summary, error) {
 			s.add(seg)
 		}
 		if pass == PassWalk {
-			s.Walked = len(list) > 0 && !slices.ContainsFunc(list, func(seg SegmentState) bool { return !seg.Closed() })
+			s.Walked = len(list) > 0 && !slices.ContainsFunc(list, func(seg SegmentState) bool { return !seg.Done && seg.Fence != FenceSplit })
 		}
 	}
 	var err error

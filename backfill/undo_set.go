@@ -49,7 +49,7 @@ func (j Job) UndoJob(run RunID, key []pgsql.KeyColumn, covered, aside []pgsql.Ra
 		Description: fmt.Sprintf("Takes run %d of %s back.", run, j.Name),
 		Steps:       []Step{{Name: "undo", Update: &Update{SkipUnchanged: true}}},
 		Params:      j.Params, Settings: j.Settings, Pace: j.Pace, Origin: j.Origin,
-		Undo: &Undo{None: "it takes another run back"},
+		Undo: &Undo{None: takesBack},
 	}
 	for _, a := range j.Undo.Set {
 		of, err := j.ofRun(run, a.Value)
@@ -80,6 +80,14 @@ func (j Job) ofRun(run RunID, e Expr) (Expr, error) {
 	}
 	e.Templates = slices.DeleteFunc(slices.Clone(e.Templates), func(name string) bool { return name == "scope" || strings.HasPrefix(name, "helper ") })
 	return e, nil
+}
+
+// takesBack is what stands in the place of undo in a job that is made by [Job.UndoJob].
+const takesBack = "it takes another run back"
+
+// TakesBack reports whether it is a job that [Job.UndoJob] made: its runs are gone on with by undo.
+func (j Job) TakesBack() bool {
+	return j.Undo != nil && j.Undo.None == takesBack && strings.Contains(j.Name, "-undo-")
 }
 
 // UndoName is the name of the job that takes a run of another one back: that of its run, as status has it.

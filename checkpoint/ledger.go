@@ -15,7 +15,7 @@ import (
 
 // Fences: why a segment was closed before its end.
 const (
-	fenceSplit      = "split"
+	fenceSplit      = backfill.FenceSplit
 	fenceCancelled  = "cancelled"
 	fenceSuperseded = "superseded"
 	fenceUndone     = "undone"

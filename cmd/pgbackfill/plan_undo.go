@@ -34,6 +34,9 @@ func (a *app) showUndo(ctx context.Context, connect backfill.Connect, job backfi
 	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }() // nothing was written
 	run := store.Attach(*earlier)
 	if !job.Undo.Capture {
+		if err := a.agreedTo(ctx, store, *earlier, job); err != nil {
+			return err
+		}
 		plan, err := a.planUndo(ctx, connect, run, *earlier, job)
 		if err != nil {
 			return err
@@ -107,7 +110,7 @@ func (a *app) writeCaptured(job backfill.Job, info checkpoint.RunInfo, tables []
 func undoable(info checkpoint.RunInfo, job backfill.Job) error {
 	switch {
 	case info.State == backfill.StateUndone:
-		return &backfill.Error{Place: fmt.Sprintf("run %d of %s", info.ID, info.Job), Found: "it was taken back, " + when(info.FinishedAt), Remedy: "nothing is left to do", Kind: backfill.ErrInput}
+		return &backfill.Error{Place: fmt.Sprintf("run %d of %s", info.ID, info.Job), Found: "it was taken back, " + undoneAt(info), Remedy: "nothing is left to do", Kind: backfill.ErrInput}
 	case !info.Did(job):
 		return &backfill.Error{
 			Place: job.Origin, Found: fmt.Sprintf("the job is not what run %d did", info.ID), Expected: "the job as it was run",

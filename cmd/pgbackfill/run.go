@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
@@ -23,6 +22,8 @@ type runOptions struct {
 	again bool
 	// maxChunks and dryRun are 0 where the flag is not given.
 	maxChunks, dryRun chunkCount
+	// agreed is set where the plan was shown and agreed to before.
+	agreed bool
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -211,7 +212,7 @@ func (a *app) settle(earlier *checkpoint.RunInfo, plan *backfill.Plan, file stri
 		return true, &backfill.Error{Place: place, Found: found, Remedy: again, Kind: backfill.ErrChanged}
 	case earlier.State == backfill.StateUndone:
 		return true, &backfill.Error{
-			Place: place, Found: "it was taken back, " + when(earlier.FinishedAt), Remedy: again, Kind: backfill.ErrInput,
+			Place: place, Found: "it was taken back, " + undoneAt(*earlier), Remedy: again, Kind: backfill.ErrInput,
 		}
 	case earlier.State.Over():
 		return true, &backfill.Error{
@@ -241,7 +242,9 @@ func (a *app) nothingToDo(earlier checkpoint.RunInfo, file string) error {
 // agree shows what is about to happen and asks. Findings of severity error stop it.
 func (a *app) agree(plan *backfill.Plan, earlier *checkpoint.RunInfo, file string, o runOptions) error {
 	resuming := earlier != nil && !earlier.State.Over() && !o.again
-	a.findings(plan.Findings, file)
+	if !o.agreed {
+		a.findings(plan.Findings, file)
+	}
 	if blocking := plan.Blocking(); len(blocking) > 0 {
 		return refused(plan, blocking)
 	}
@@ -252,6 +255,9 @@ func (a *app) agree(plan *backfill.Plan, earlier *checkpoint.RunInfo, file strin
 		if earlier.Desired == backfill.DesiredPaused {
 			a.note("note", fmt.Sprintf("run %d is %s; this process waits until somebody says: pgbackfill resume %s", earlier.ID, earlier.DesiredReason, earlier.Job))
 		}
+		return nil
+	}
+	if o.agreed {
 		return nil
 	}
 	a.brief(plan)
@@ -379,12 +385,4 @@ func (a *app) programs() backfill.Programs {
 		return nil
 	}
 	return programs.Runner{}
-}
-
-// when says a time to people.
-func when(t *time.Time) string {
-	if t == nil {
-		return "at an unknown time"
-	}
-	return t.Local().Format("2006-01-02 15:04:05")
 }

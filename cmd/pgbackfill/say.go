@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/checkpoint"
 	"github.com/pgbackfill/pgbackfill/internal/eventlog"
 )
 
@@ -148,4 +150,23 @@ func (a *app) result(text string) {
 		return
 	}
 	fmt.Fprintln(a.out, text)
+}
+
+// undoneAt says when a run was taken back.
+func undoneAt(info checkpoint.RunInfo) string {
+	if info.Undo == nil {
+		return when(nil)
+	}
+	return when(info.Undo.EndedAt)
+}
+
+// timeShown is how a time is shown to people: whose clock it is matters between two of them.
+const timeShown = "2006-01-02 15:04:05 -07:00"
+
+// when says a time to people.
+func when(t *time.Time) string {
+	if t == nil {
+		return "at an unknown time"
+	}
+	return t.Local().Format(timeShown)
 }

@@ -97,9 +97,18 @@ func statusOf(info checkpoint.RunInfo) runStatus {
 	return s
 }
 
+// takesBack reports whether a run is the one that takes another run back by undo.set: it is gone on with by undo.
+func takesBack(info checkpoint.RunInfo) bool {
+	var job backfill.Job
+	return json.Unmarshal(info.Spec, &job) == nil && job.TakesBack()
+}
+
 // waiting is why a run does not move, "" where it does or is over.
 func waiting(info checkpoint.RunInfo) string {
 	command := "run"
+	if takesBack(info) {
+		command = "undo"
+	}
 	switch {
 	case info.Undoing() && info.Undo.How == "set":
 		return "being taken back by another run; see: pgbackfill status " + backfill.UndoName(info.Job, info.ID)

@@ -65,8 +65,7 @@ func (a *app) undoJob(ctx context.Context, file string, job backfill.Job) error 
 		return unknownJob(ctx, store, job.Name, err)
 	}
 	if info.State == backfill.StateUndone {
-		a.result(fmt.Sprintf("%s: run %d was taken back, %s. Nothing to do.", job.Name, info.ID, when(info.FinishedAt)))
-		return nil
+		return a.takenBack(ctx, store, info)
 	}
 	if err := undoable(info, job); err != nil {
 		return err
@@ -85,6 +84,22 @@ func (a *app) undoJob(ctx context.Context, file string, job backfill.Job) error 
 		return a.undoByCapture(ctx, connect, store, info, job, file)
 	}
 	return a.undoBySet(ctx, connect, store, info, job, file)
+}
+
+// takenBack says that a run was taken back before. Rows that were left then are left still, and it is incomplete.
+func (a *app) takenBack(ctx context.Context, store *checkpoint.Store, info checkpoint.RunInfo) error {
+	said := fmt.Sprintf("%s: run %d was taken back", info.Job, info.ID)
+	if info.Undo == nil {
+		a.result(said + ". Nothing to do.")
+		return nil
+	}
+	said += ", " + undoneAt(info)
+	if info.Undo.Missed == 0 {
+		a.result(said + ". Nothing to do.")
+		return nil
+	}
+	a.result(said + ", but for " + human.Plural(info.Undo.Missed, "row"))
+	return a.left(ctx, store.Attach(info), info.Undo.UndoMark)
 }
 
 // mayUndo refuses a job that does not say how it is taken back, or says that it is not.
@@ -106,6 +121,9 @@ func mayUndo(job backfill.Job) error {
 // undoBySet takes a run back by a run of the job that its undo.set makes.
 func (a *app) undoBySet(ctx context.Context, connect backfill.Connect, store *checkpoint.Store, info checkpoint.RunInfo, job backfill.Job, file string) error {
 	run := store.Attach(info)
+	if err := a.agreedTo(ctx, store, info, job); err != nil {
+		return err
+	}
 	plan, err := a.planUndo(ctx, connect, run, info, job)
 	if err != nil {
 		return err
@@ -114,23 +132,50 @@ func (a *app) undoBySet(ctx context.Context, connect backfill.Connect, store *ch
 		a.findings(plan.Findings, file)
 		return refused(plan, blocking)
 	}
-	if info.Undo == nil {
-		if !a.ask(fmt.Sprintf("Take run %d of %s back? %s are changed.", info.ID, job.Name, human.Plural(info.Totals.RowsChanged, "row"))) {
+	told := info.Undo == nil
+	if told {
+		a.findings(plan.Findings, file)
+		a.brief(plan)
+		if !a.ask(takeBackQuestion(info)) {
 			return &backfill.Error{Found: "not taken back, as answered; nothing was written", Kind: backfill.ErrInput}
 		}
 		if err := run.BeginUndo(ctx, "set"); err != nil {
 			return err
 		}
-		a.yes = true // it was asked
 		// What was committed until the segments were closed is part of it.
 		if plan, err = a.planUndo(ctx, connect, run, info, job); err != nil {
 			return err
 		}
 	}
-	if err := a.carryOut(ctx, connect, plan, file, runOptions{}); err != nil {
+	if err := a.carryOut(ctx, connect, plan, file, runOptions{agreed: told}); err != nil {
 		return err
 	}
 	return run.FinishUndo(ctx, fmt.Sprintf("by %s, job %s", who(), plan.Job.Name))
+}
+
+// takeBackQuestion is asked before a run is taken back.
+func takeBackQuestion(info checkpoint.RunInfo) string {
+	return fmt.Sprintf("Take run %d of %s back? It changed %s.", info.ID, info.Job, human.Plural(info.Totals.RowsChanged, "row"))
+}
+
+// agreedTo refuses an undo that would assign every row that was walked, unless that is accepted. It was, where the
+// run that takes back is there already: the job of that run is held against this one when it is gone on with.
+func (a *app) agreedTo(ctx context.Context, store *checkpoint.Store, info checkpoint.RunInfo, job backfill.Job) error {
+	if !job.WholeWalk() || a.accepts("undo-whole-walk") {
+		return nil
+	}
+	if info.Undo != nil {
+		_, err := store.Newest(ctx, backfill.UndoName(job.Name, info.ID))
+		if err == nil || !errors.Is(err, backfill.ErrNotFound) {
+			return err
+		}
+	}
+	return &backfill.Error{
+		Place: job.Origin,
+		Found: fmt.Sprintf("undo.set would assign every row that was walked: run %d changed %s, and about %s would be assigned; the scope does not tell any more which ones were changed",
+			info.ID, human.Plural(info.Totals.RowsChanged, "row"), human.Count(info.Totals.RowsSeen)),
+		Expected: "undo: {set: {…}, where: …}", Remedy: "say which rows are meant, or mean all of them: --accept undo-whole-walk", Kind: backfill.ErrInput,
+	}
 }
 
 // planUndo plans the job that takes a run back.
@@ -138,12 +183,6 @@ func (a *app) planUndo(ctx context.Context, connect backfill.Connect, run *check
 	covered, err := run.Covered(ctx)
 	if err != nil {
 		return nil, err
-	}
-	if job.WholeWalk() && !a.accepts("undo-whole-walk") {
-		return nil, &backfill.Error{
-			Place: job.Origin, Found: "undo.set would assign every row that was walked: the scope does not tell any more which ones were changed",
-			Expected: "undo: {set: {…}, where: …}", Remedy: "say which rows are meant, or mean all of them: --accept undo-whole-walk", Kind: backfill.ErrInput,
-		}
 	}
 	pace, notes := a.cfg.Resolve(job)
 	for _, note := range notes {
@@ -196,7 +235,7 @@ func (a *app) undoByCapture(ctx context.Context, connect backfill.Connect, store
 		}
 	}
 	if info.Undo == nil {
-		if !a.ask(fmt.Sprintf("Take run %d of %s back? %s are changed.", info.ID, job.Name, human.Plural(info.Totals.RowsChanged, "row"))) {
+		if !a.ask(takeBackQuestion(info)) {
 			return &backfill.Error{Found: "not taken back, as answered; nothing was written", Kind: backfill.ErrInput}
 		}
 		if err := run.BeginUndo(ctx, "capture"); err != nil {

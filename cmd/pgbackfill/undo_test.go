@@ -21,9 +21,10 @@ func rowsOf(db *pgtest.DB, table string) string {
 }
 
 // The whole story at the command line: plan says what keeping costs and with which triggers, run keeps, undo is
-// killed in the middle and goes on, lists what others changed since and exits with 4; a second undo has nothing to
-// do, run wants --again, and removing the schema removes all of it. Made to fail: with Release left out a trigger
-// stayed; with UndoBegun nil the run said that it had finished; without the look at how it was begun another way began.
+// killed in the middle and goes on, lists what others changed since and exits with 4; a second undo says when that was,
+// and the same rows again; run wants --again, and removing the schema removes all of it. Made to fail: with Release left out a trigger
+// stayed; with UndoBegun nil the run said that it had finished; without the look at how it was begun another way began;
+// with a second undo that speaks of the run's end, or of nothing to do, the time or the rows left were not said.
 func TestUndoCaptureFromTheCommandLine(t *testing.T) {
 	t.Parallel()
 	db, dir := pgtest.New(t), t.TempDir()
@@ -69,8 +70,12 @@ func TestUndoCaptureFromTheCommandLine(t *testing.T) {
 	if rowsOf(db, "people") != was {
 		t.Error("the table is not as it was before the run")
 	}
-	if out := must(t, db.DSN(), dir, "undo", "--yes", job); !strings.Contains(out, "was taken back") {
-		t.Errorf("a second undo said\n%s", out)
+	ended := pgtest.One[time.Time](db, "SELECT ended_at FROM pgbackfill.undos").Local().Format(timeShown)
+	out = mustExit(t, 4, db.DSN(), dir, "undo", "--yes", job)
+	for _, want := range []string{"run 1 was taken back, " + ended + ", but for 1 row", "left: public.people (1), update: changed since"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("a second undo said\n%s\nand not %q", out, want)
+		}
 	}
 	if out := mustExit(t, 2, db.DSN(), dir, "run", "--yes", job); !strings.Contains(out, "--again") {
 		t.Errorf("run after an undo said\n%s", out)
