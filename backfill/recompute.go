@@ -236,15 +236,16 @@ func (r *Recompute) TroubleOf(err error, nth int) (t Trouble, fit int) {
 	var large *tooLargeError
 	var failed *rowFailedError
 	var outside *outsideError
+	var never *neverError
 	switch {
 	case errors.As(err, &large):
 		return TroubleFewer, large.fit
+	case errors.Is(err, ErrProgramMissing), errors.Is(err, ErrProgramAnswer), errors.Is(err, ErrProgramHoldsBack), errors.As(err, &never):
+		return TroubleFatal, 0
 	case errors.As(err, &failed), errors.Is(err, ErrProgramSilent), errors.Is(err, ErrProgramEnded) && nth > 1:
 		return TroubleFewer, 0
 	case errors.Is(err, ErrProgramEnded), errors.As(err, &outside):
 		return TroubleAgain, 0
-	case errors.Is(err, ErrProgramMissing), errors.Is(err, ErrProgramAnswer):
-		return TroubleFatal, 0
 	}
 	return TroubleElsewhere, 0
 }

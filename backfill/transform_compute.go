@@ -36,6 +36,8 @@ type transforming struct {
 	sent []sentMember
 	// most bounds the rows of a chunk by what rows have taken so far; 0 is no bound.
 	most atomic.Int64
+	// heard is set once the program has answered a line in this process.
+	heard atomic.Bool
 }
 
 // sentMember is a member of a line that is sent; label is its name and the colon.
@@ -190,6 +192,7 @@ func (c *computer) compute(ctx context.Context, b *batch, rows []int, divisible 
 		}
 		b.out[i] = out
 		answered++
+		c.heard.Store(true)
 		if b.bytes += len(line); b.bytes > budget && divisible && len(rows) > 1 {
 			return &tooLargeError{fit: answered * 3 / 4}
 		}
@@ -218,9 +221,29 @@ func (c *computer) compute(ctx context.Context, b *batch, rows []int, divisible 
 	}
 	if errors.Is(err, ErrProgramSilent) && answered == 0 {
 		err = &mutedError{err}
+		if len(rows) > 1 && c.silentAt(ctx, b.line(rows[len(rows)-1])) {
+			err = &neverError{err}
+		}
 	}
 	return err
 }
+
+// silentAt reports whether a program that has not answered one line yet leaves this one unanswered as well, which is another
+// row's than the one that it was silent at: then it is not for the row's sake.
+func (c *computer) silentAt(ctx context.Context, line []byte) bool {
+	if c.heard.Load() || c.start(ctx) != nil {
+		return false
+	}
+	defer c.end()
+	err := c.program.Exchange(ctx, line, 1, c.pace().TransformTimeout, func([]byte) error { c.heard.Store(true); return nil })
+	return ctx.Err() == nil && errors.Is(err, ErrProgramSilent)
+}
+
+// neverError is a program that has answered no row, whichever it was asked about.
+type neverError struct{ err error }
+
+func (e *neverError) Error() string { return e.err.Error() }
+func (e *neverError) Unwrap() error { return e.err }
 
 // mutedError is a program's silence from the first line on.
 type mutedError struct{ err error }
@@ -291,9 +314,13 @@ func (w *worker) transformFailed(chunk Chunk, try *attempts, err error) (ours bo
 	var failed *rowFailedError
 	var outside *outsideError
 	var muted *mutedError
+	var never *neverError
 	switch {
 	case w.transforms == nil:
 		return false, nil
+	case errors.Is(err, ErrProgramHoldsBack), errors.As(err, &never):
+		return true, w.broken(chunk, try, err, "the transform's program does not answer, and that is no row's fault",
+			"have it answer each line before it waits for the next one, and flush its output then; or raise timeouts.transform where it needs longer to start. Then run it again")
 	case errors.As(err, &failed):
 		return true, w.rowFails(chunk, try, err)
 	case errors.Is(err, ErrProgramMissing):

@@ -217,7 +217,8 @@ func TestTransformProgramThatIsWrong(t *testing.T) {
 		"doubles":  {`id is "1" where 2 was sent`},
 		"adds":     {`the member "extra"`, "expected: id, out"},
 		"omits":    {`the member "out" is missing`},
-		"silent":   {"0 of 1 lines", "flush"},
+		"silent":   {"0 of 10 lines", "no row's fault", "flush"},
+		"holds":    {"10 of 10 lines came back only when its input was closed", "no row's fault", "flush"},
 		"hangs":    {"of 1 lines had come back", "none for 300ms"},
 		"floats":   {"53 bits"},
 	} {
@@ -229,7 +230,7 @@ func TestTransformProgramThatIsWrong(t *testing.T) {
 				db.Exec("UPDATE words SET id = 9007199254740992 + id")
 			}
 			plan := inOneSegment(planFor(t, db, transforms(lineprogram.Command(name)...), nil))
-			if name == "silent" || name == "hangs" {
+			if name == "silent" || name == "hangs" || name == "holds" {
 				plan.Pace.TransformTimeout = 300 * time.Millisecond
 			}
 			_, err := join(t, db, plan, part{}).wait()

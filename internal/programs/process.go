@@ -175,7 +175,11 @@ func (p *process) Exchange(ctx context.Context, lines []byte, count int, patienc
 		return p.died(0, count)
 	}
 	var silent atomic.Bool
-	timer := time.AfterFunc(patience, func() { silent.Store(true); p.kill() })
+	timer := time.AfterFunc(patience, func() {
+		silent.Store(true)
+		_ = p.in.Close() // what it answers now, it has held back
+		time.AfterFunc(leaveMost, p.kill)
+	})
 	defer timer.Stop()
 	stopped := context.AfterFunc(ctx, p.kill)
 	defer stopped()
@@ -185,7 +189,18 @@ func (p *process) Exchange(ctx context.Context, lines []byte, count int, patienc
 		defer close(wrote)
 		_, _ = p.in.Write(lines) // a program that is gone is noticed by its silence
 	}()
-	got, err := p.answers(count, timer, patience, each)
+	late := 0
+	got, err := p.answers(count, func(line []byte) error {
+		if silent.Load() {
+			late++
+			return nil
+		}
+		timer.Reset(patience)
+		return each(line)
+	})
+	if silent.Load() && err == nil {
+		err = backfill.ErrProgramSilent
+	}
 	if err == nil && p.out.Buffered() > 0 {
 		extra, _ := p.out.Peek(min(p.out.Buffered(), 200))
 		err = fmt.Errorf("%w: a line more than asked for: %q", backfill.ErrProgramAnswer, extra)
@@ -199,7 +214,10 @@ func (p *process) Exchange(ctx context.Context, lines []byte, count int, patienc
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case late > 0 && got == count:
+		return fmt.Errorf("%w: %d of %d lines came back only when its input was closed, after %s%s", backfill.ErrProgramHoldsBack, late, count, patience, p.lastWords())
 	case silent.Load():
+		got -= late
 		return fmt.Errorf("%w: %d of %d lines had come back, and none for %s%s", backfill.ErrProgramSilent, got, count, patience, p.lastWords())
 	case errors.Is(err, io.EOF):
 		return p.died(got, count)
@@ -208,13 +226,12 @@ func (p *process) Exchange(ctx context.Context, lines []byte, count int, patienc
 }
 
 // answers reads the lines that come back.
-func (p *process) answers(count int, timer *time.Timer, patience time.Duration, each func([]byte) error) (int, error) {
+func (p *process) answers(count int, each func([]byte) error) (int, error) {
 	for got := range count {
 		line, err := p.line()
 		if err != nil {
 			return got, err
 		}
-		timer.Reset(patience)
 		if err := each(line); err != nil {
 			return got, err
 		}
