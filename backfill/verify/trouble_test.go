@@ -90,7 +90,8 @@ func TestARoleThatMayOnlyReadVerifies(t *testing.T) {
 }
 
 // A run that has not finished, or that kept rows aside, is not all there is to say, also where all that was read is
-// right. Without a run the table is read all the same.
+// right. Without a run the table is read all the same. Made to fail: with Undoing and Interrupted unheard two verdicts do not
+// name them.
 func TestTheRunIsPartOfTheVerdict(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -105,6 +106,9 @@ func TestTheRunIsPartOfTheVerdict(t *testing.T) {
 		"finished":        {&verify.Run{ID: 7, State: backfill.StateFinished, Same: true}, verify.Proven, ""},
 		"finishing":       {&verify.Run{ID: 7, State: backfill.StateFinishing, Same: true}, verify.Proven, ""},
 		"running":         {&verify.Run{ID: 7, State: backfill.StateRunning, Same: true}, verify.Incomplete, "run 7 is running"},
+		"interrupted":     {&verify.Run{ID: 7, State: backfill.StateRunning, Interrupted: true, Same: true}, verify.Incomplete, "run 7 is interrupted"},
+		"undo at work":    {&verify.Run{ID: 7, State: backfill.StateCancelled, Undoing: true, Same: true}, verify.Incomplete, "run 7 is being taken back"},
+		"one row aside":   {&verify.Run{ID: 7, State: backfill.StateFinished, Same: true, Quarantined: 1}, verify.Incomplete, "could not change 1 row:"},
 		"failed":          {&verify.Run{ID: 7, State: backfill.StateFailed, Same: true}, verify.Incomplete, "run 7 is failed"},
 		"quarantine":      {&verify.Run{ID: 7, State: backfill.StateFinished, Same: true, Quarantined: 3}, verify.Incomplete, "3 rows"},
 		"another version": {&verify.Run{ID: 7, State: backfill.StateFinished}, verify.Proven, "another version"},

@@ -54,6 +54,10 @@ type Verdict struct {
 type Run struct {
 	ID    backfill.RunID `json:"id"`
 	State backfill.State `json:"state"`
+	// Undoing is set where the run is being taken back and that is not done: rows are as before it, or as after it.
+	Undoing bool `json:"undoing,omitempty"`
+	// Interrupted is set where the run is unfinished and nobody is at work on it.
+	Interrupted bool `json:"interrupted,omitempty"`
 	// Same is set where the run was of the very job that is verified.
 	Same bool `json:"same_job"`
 	// Earlier counts the runs of the job before it that changed rows and were not taken back.

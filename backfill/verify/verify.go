@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/human"
 	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
@@ -283,7 +284,7 @@ func (v *verification) verdict() Verdict {
 		}
 	}
 	if v.unread > 0 {
-		out.Incomplete = append(out.Incomplete, fmt.Sprintf("%d ranges could not be checked", v.unread))
+		out.Incomplete = append(out.Incomplete, human.Plural(v.unread, "range")+" could not be checked")
 	}
 	out.Incomplete = append(out.Incomplete, v.Run.incomplete()...)
 	out.Notes = append(v.Run.notes(), v.notes()...)
@@ -323,11 +324,17 @@ func (r *Run) incomplete() []string {
 	}
 	var list []string
 	// In finishing every chunk is committed: a verification may come before or after the job's finish.
-	if !r.State.Over() && r.State != backfill.StateFinishing {
+	switch {
+	case r.Undoing:
+		list = append(list, fmt.Sprintf("run %d is being taken back, which is not done: some rows are as before it; end it with pgbackfill undo", r.ID))
+	case r.State.Over() || r.State == backfill.StateFinishing:
+	case r.Interrupted:
+		list = append(list, fmt.Sprintf("run %d is interrupted: it has not finished, and nobody is at work on it", r.ID))
+	default:
 		list = append(list, fmt.Sprintf("run %d is %s: it has not finished", r.ID, r.State))
 	}
 	if r.Quarantined > 0 {
-		list = append(list, fmt.Sprintf("run %d could not change %d rows, which are in quarantine", r.ID, r.Quarantined))
+		list = append(list, fmt.Sprintf("run %d could not change %s: in quarantine", r.ID, human.Plural(r.Quarantined, "row")))
 	}
 	return list
 }

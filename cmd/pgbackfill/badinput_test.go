@@ -356,7 +356,7 @@ func TestSmallTables(t *testing.T) {
 			if code != 0 {
 				t.Fatalf("exit code %d\n%s%s", code, out, said)
 			}
-			for _, text := range []string{"people: finished in", c.says, "pgbackfill status people"} {
+			for _, text := range []string{"people: finished in", c.says, "pgbackfill verify job.yaml"} {
 				if !strings.Contains(out, text) {
 					t.Errorf("the summary does not say %q:\n%s", text, out)
 				}

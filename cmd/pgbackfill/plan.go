@@ -115,9 +115,31 @@ func writeStatements(w io.Writer, list []backfill.PlannedStatement) {
 	}
 }
 
+// doing is what a job does to its table, in a word: a job of several kinds of step is not called by one of them.
+func doing(job backfill.Job) string {
+	word := ""
+	for _, s := range job.Steps {
+		is := "update"
+		switch {
+		case s.Delete:
+			is = "delete"
+		case s.Update == nil:
+			is = "backfill"
+		}
+		if word != "" && word != is {
+			return "backfill"
+		}
+		word = is
+	}
+	if word == "" { // a transform alone
+		return "update"
+	}
+	return word
+}
+
 // writePlanBrief says in a few lines what a run would do.
 func writePlanBrief(w io.Writer, plan *backfill.Plan) {
-	fmt.Fprintf(w, "%s: update of %s on %s\n", plan.Job.Name, plan.Table.Quoted, plan.Server.Database)
+	fmt.Fprintf(w, "%s: %s of %s on %s\n", plan.Job.Name, doing(plan.Job), plan.Table.Quoted, plan.Server.Database)
 	if plan.Job.Description != "" {
 		fmt.Fprintf(w, "  %s\n", strings.TrimSpace(plan.Job.Description))
 	}

@@ -75,6 +75,8 @@ func nextCommand(summary backfill.Summary, err error, verb, file string) string 
 	switch {
 	case err == nil && summary.Quarantined > 0:
 		return "pgbackfill status " + summary.Job + " shows them; once the cause is mended: pgbackfill retry-quarantined " + file
+	case err == nil && verb == "run":
+		return "pgbackfill verify " + file
 	case err == nil:
 		return "pgbackfill status " + summary.Job
 	case errors.Is(err, backfill.ErrCancelled) && verb == "run":

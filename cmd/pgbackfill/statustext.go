@@ -234,6 +234,9 @@ func like(held, asked backfill.Pace) backfill.Pace {
 	return p
 }
 
+// stateInterrupted is how a run is called that nobody is at work on, and should be.
+const stateInterrupted = "interrupted"
+
 // stateText is the state of a run; one that nobody is at work on, and should be, is interrupted.
 func stateText(s runStatus) string {
 	if s.Undoing() {
@@ -248,7 +251,7 @@ func stateText(s runStatus) string {
 	switch s.State {
 	case backfill.StatePlanned, backfill.StatePreparing, backfill.StateRunning, backfill.StatePausing, backfill.StateFinishing:
 		if s.Live == 0 {
-			return "interrupted"
+			return stateInterrupted
 		}
 	}
 	return string(s.State)

@@ -14,7 +14,8 @@ import (
 // without being accepted again.
 //
 // Made to fail: with agreedTo blind to the undo's own run the same command was refused; with takesBack false status named
-// run; with agreed not heard by run the plan stood there twice.
+// run; with agreed not heard by run the plan stood there twice; with
+// Undoing unset in verified, verify spoke of wrong rows alone.
 func TestUndoOfAWholeWalkGoesOn(t *testing.T) {
 	t.Parallel()
 	db, dir := pgtest.New(t), t.TempDir()
@@ -32,6 +33,8 @@ func TestUndoOfAWholeWalkGoesOn(t *testing.T) {
 		t.Errorf("the plan of the undo is not shown, or more than once:\n%s", out)
 	}
 	says(t, strings.Join(strings.Fields(must(t, db.DSN(), dir, "status", "shown-undo-1")), " "), "go on with: pgbackfill undo "+job)
+	_, out = pgbackfill(t, db.DSN(), dir, "verify", job)
+	says(t, strings.Join(strings.Fields(out), " "), "run 1 is being taken back, which is not done")
 	must(t, db.DSN(), dir, "undo", "--yes", job)
 	if n := pgtest.One[int](db, "SELECT count(shown) FROM people"); n != 0 {
 		t.Errorf("%d rows are not taken back", n)

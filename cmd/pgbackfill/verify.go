@@ -202,7 +202,10 @@ func verified(earlier *checkpoint.RunInfo, plan *backfill.Plan) (*verify.Run, er
 	if earlier.Walk.SearchPath != "" {
 		plan.SearchPath = earlier.Walk.SearchPath
 	}
-	return &verify.Run{ID: earlier.ID, State: earlier.State, Same: earlier.SpecHash == plan.Job.Hash(), Quarantined: earlier.Totals.Quarantined}, nil
+	return &verify.Run{
+		ID: earlier.ID, State: earlier.State, Same: earlier.SpecHash == plan.Job.Hash(), Quarantined: earlier.Totals.Quarantined,
+		Undoing: earlier.Undoing(), Interrupted: stateText(statusOf(*earlier)) == stateInterrupted,
+	}, nil
 }
 
 // progress shows how far a verification is, as run shows how far a run is: it returns what is to be told, and what

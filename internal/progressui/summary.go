@@ -57,9 +57,21 @@ func done(s backfill.Summary) []string {
 		lines = append(lines, human.Plural(s.SweepChanged, "row")+" of these by the closing sweep: they were committed behind the walk")
 	}
 	if s.Retries > 0 {
-		lines = append(lines, human.Plural(s.Retries, "chunk")+" tried again, and applied once")
+		lines = append(lines, retried(s))
 	}
 	return lines
+}
+
+// retried says that chunks were tried again. Of a process that applied none nothing else can be said.
+func retried(s backfill.Summary) string {
+	times := "once more"
+	if s.Retries > 1 {
+		times = human.Count(s.Retries) + " times"
+	}
+	if s.Chunks == 0 {
+		return "chunks were tried again " + times + ", and none applied"
+	}
+	return "chunks were tried again " + times + ", and each applied once"
 }
 
 func notDone(s backfill.Summary, err error) []string {

@@ -12,6 +12,7 @@ import (
 	"github.com/pgbackfill/pgbackfill/internal/progressui"
 )
 
+// Made to fail: with retries said whatever was applied, a run of no chunk said that each was.
 func TestSummary(t *testing.T) {
 	t.Parallel()
 	full := backfill.Summary{
@@ -30,7 +31,7 @@ func TestSummary(t *testing.T) {
 users: finished in 5m21s (run 12)
   done      10 000 000 rows walked, 9 870 123 changed, in 1 020 chunks
             12 rows of these by the closing sweep: they were committed behind the walk
-            3 chunks tried again, and applied once
+            chunks were tried again 3 times, and each applied once
   not done  1 204 rows in scope matched by nothing in ` + "`from`" + `: unchanged
             1 row in scope matched more than once in ` + "`from`" + `: which match won is not defined
   next      pgbackfill status users
@@ -68,6 +69,12 @@ users: stopped by an error after 1.0s, it can be resumed (run 12)
   done      1 row walked, 0 changed, in 1 chunk
   not done  the rest of the table: what was committed stays, and the next run goes on from there
   why       column "x" is gone
+`},
+		{"not one chunk", backfill.Summary{Run: 12, Job: "users", State: backfill.StatePaused, Retries: 10, Elapsed: time.Second}, nil, "", `
+users: paused after 1.0s (run 12)
+  done      0 rows walked, 0 changed, in 0 chunks
+            chunks were tried again 10 times, and none applied
+  not done  the rest of the table: what was committed stays, and the next run goes on from there
 `},
 		{"paused", with(part, backfill.StatePaused, "paused by ann"), nil, "", `
 users: paused after 1.0s (run 12)
