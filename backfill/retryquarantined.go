@@ -57,6 +57,7 @@ func RetryQuarantined(ctx context.Context, o Options, rows Retryable) (Retried, 
 		return Retried{}, err
 	}
 	e.orders = Orders{State: StateRunning, Desired: DesiredRunning}
+	defer e.heeding(ctx, o.Blocked)()
 	w := &worker{engine: e, id: 1, running: ctx}
 	defer w.close(ctx)
 	defer w.endProgram()
@@ -90,6 +91,9 @@ func (r *retrier) all(ctx context.Context) error {
 		}
 		for _, row := range list {
 			after = row.ID
+			if err := r.throttle.Wait(ctx, 1); err != nil {
+				return err
+			}
 			if err := r.row(ctx, row); err != nil {
 				return err
 			}

@@ -82,6 +82,10 @@ type throttleEndedError struct{ err error }
 func (e *throttleEndedError) Error() string { return e.err.Error() }
 func (e *throttleEndedError) Unwrap() error { return e.err }
 
+// positionsApart is how far a position in the log may be behind another that was heard of before it; one that is further
+// back is of another server, after a failover.
+const positionsApart = 1 << 30
+
 // cancelPatience bounds the asking for a cancellation, which needs a connection of its own.
 const cancelPatience = 5 * time.Second
 
@@ -241,7 +245,9 @@ func (e *engine) wrote(c Chunk, position int64, commit time.Duration) {
 	if e.position > 0 && position > e.position {
 		bytes = position - e.position
 	}
-	e.position = max(e.position, position)
+	if position > e.position || position < e.position-positionsApart {
+		e.position = position
+	}
 	e.mu.Unlock()
 	h.Committed(int(c.RowsSeen), bytes, commit)
 }
