@@ -114,7 +114,7 @@ var (
 // foreground runs pgbench's transactions for a few seconds, without a failed one, and returns their number.
 func foreground(t *testing.T, program string, db *pgtest.DB) (transactions int) {
 	t.Helper()
-	report := pgbench(t, program, db, "-n", "-c", "4", "-R", "1000", "-T", "4")
+	report := pgbench(t, program, db, "-n", "-c", "4", "-R", "300", "-T", "4")
 	if m := failed.FindStringSubmatch(report); m != nil && m[1] != "0" {
 		t.Errorf("pgbench reports %s failed transactions:\n%s", m[1], report)
 	}
