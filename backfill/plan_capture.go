@@ -93,11 +93,9 @@ func (pl *planning) capture(w *written, no int) (pgsql.Capture, error) {
 	if err := pl.refuseCapture(t); err != nil {
 		return pgsql.Capture{}, err
 	}
+	// That there is no key is told here: what the catalogue advises is about walking, and is no remedy.
 	key, err := t.ResolveKey(nil)
-	if err != nil {
-		return pgsql.Capture{}, pl.problem("undo: capture finds rows again by a unique key", err)
-	}
-	if !key.Unique || key.Nullable() {
+	if err != nil || !key.Unique || key.Nullable() {
 		return pgsql.Capture{}, Inputf("table "+t.Quoted, "give it a primary key, or take the job back with undo: {set: …}",
 			"undo: capture finds rows again by a unique key, and it has none")
 	}

@@ -180,11 +180,11 @@ func traits(c catalog.Column, key []string) []string {
 	return list
 }
 
-// describeKey writes what the table would be walked by, or that a key must be chosen.
+// describeKey writes what the table would be walked by, and what else it could be.
 func describeKey(b *strings.Builder, key catalog.Key, noKey error) {
 	var p *catalog.Problem
 	if errors.As(noKey, &p) {
-		fmt.Fprintf(b, "# EDIT: %s;\n# %s\n# key: [column]\n", comment(p.Found), comment(p.Remedy))
+		fmt.Fprintf(b, "# Walked in physical order: %s.\n# To walk it by a column instead, %s\n# key: [column]\n", comment(p.Found), comment(p.Remedy))
 		return
 	}
 	names := make([]string, len(key.Parts))

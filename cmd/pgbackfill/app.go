@@ -171,6 +171,18 @@ func (a *app) stored(ctx context.Context, f func(*checkpoint.Store) error) error
 	return f(store)
 }
 
+// neverRun is the error of a command about a job where nothing of ours is in the database, so that no job was run in it:
+// installing the schema would not help. Other errors stay as they are.
+func neverRun(job string, err error) error {
+	if !notFound(err) {
+		return err
+	}
+	return &backfill.Error{
+		Place: "job " + job, Found: "it was never run in this database: there are no runs at all",
+		Remedy: "check that it is the right database; start a run with: pgbackfill run FILE", Kind: backfill.ErrInput,
+	}
+}
+
 func (a *app) open(ctx context.Context, connect backfill.Connect) (*checkpoint.Store, error) {
 	return checkpoint.Open(ctx, connect, checkpoint.Options{Version: a.version, Who: who()})
 }

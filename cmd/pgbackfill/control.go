@@ -92,9 +92,9 @@ func (a *app) cancelCommand() *cobra.Command {
 func (a *app) desire(use, short string, do func(context.Context, *checkpoint.Store, string, string) error) *cobra.Command {
 	var why string
 	c := &cobra.Command{Use: use, Short: short, Args: args(1, 1, "the name of one job"), RunE: func(c *cobra.Command, given []string) error {
-		return a.stored(c.Context(), func(s *checkpoint.Store) error {
+		return neverRun(given[0], a.stored(c.Context(), func(s *checkpoint.Store) error {
 			return unknownJob(c.Context(), s, given[0], do(c.Context(), s, given[0], why))
-		})
+		}))
 	}}
 	c.Flags().StringVar(&why, "why", "", "the reason, shown by status and recorded")
 	return c
@@ -116,7 +116,7 @@ func (a *app) setCommand() *cobra.Command {
 			if len(notes) > 0 {
 				return &backfill.Error{Place: "set", Found: "it asks for more than the operator allows: " + strings.Join(notes, "; "), Remedy: "ask for less, or have the operator raise the ceiling", Kind: backfill.ErrInput}
 			}
-			return a.stored(c.Context(), func(s *checkpoint.Store) error {
+			return neverRun(given[0], a.stored(c.Context(), func(s *checkpoint.Store) error {
 				job := steered(c.Context(), s, given[0])
 				info, err := s.SetOverrides(c.Context(), job, limits, who())
 				if err != nil {
@@ -127,7 +127,7 @@ func (a *app) setCommand() *cobra.Command {
 					fmt.Fprintf(a.out, "  no process is at work on it; it holds when one is\n  → start one: pgbackfill %s\n", worksOn(info))
 				}
 				return nil
-			})
+			}))
 		},
 	}
 }

@@ -213,15 +213,17 @@ func TestSetLive(t *testing.T) {
 	exactlyOnce(t, db, crawlRows)
 }
 
-// A job that has no run is named, with those that were perhaps meant.
+// A job that has no run is named, with those that were perhaps meant. Where there is no schema yet no job was run, and to
+// install it is no remedy. Made to fail: without neverRun each of these commands said to.
 func TestUnknownJobs(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	people(t, db)
 	dir := t.TempDir()
 	write(t, dir, "people.yaml", peopleJob)
-	for _, command := range [][]string{{"status", "people"}, {"pause", "people"}, {"set", "people", "rate=5"}} {
-		refuses(t, db, dir, 1, command, "schema pgbackfill: it is not installed in this database", "pgbackfill schema install")
+	write(t, dir, "undone.yaml", peopleJob+"undo: capture\n")
+	for _, command := range [][]string{{"status", "people"}, {"pause", "people"}, {"set", "people", "rate=5"}, {"cancel", "people"}, {"undo", "undone.yaml"}, {"retry-quarantined", "people.yaml"}} {
+		refuses(t, db, dir, 2, command, "job people: it was never run in this database", "pgbackfill run FILE")
 	}
 	must(t, db.DSN(), dir, "schema", "install")
 	says(t, must(t, db.DSN(), dir, "status"), "no runs yet", "pgbackfill run FILE")

@@ -151,6 +151,19 @@ func writePlanBrief(w io.Writer, plan *backfill.Plan) {
 		fmt.Fprintf(w, "  %-9s :%s = %s\n", title, c.Name, constantText(c))
 	}
 	fmt.Fprintf(w, "  walk      by %s: %s\n", plan.Walk, plan.WalkReason)
+	if plan.Pending {
+		before := "prepare"
+		if plan.Job.Prepare == nil {
+			before = "helpers"
+		}
+		fmt.Fprintf(w, "  segments  known after %s; %s, chunks of %s\n", before, human.Plural(int64(plan.Pace.Workers), "worker"), chunkSize(plan.Pace))
+		about := "known after " + before
+		if plan.Table.OID != 0 && plan.Table.Rows >= 0 {
+			about = human.Plural(int64(plan.Table.Rows), "row") + " in the table now; the rest is " + about
+		}
+		fmt.Fprintf(w, "  about     %s\n", about)
+		return
+	}
 	fmt.Fprintf(w, "  segments  %d, %s, chunks of %s\n", len(plan.Segments), human.Plural(int64(plan.Pace.Workers), "worker"), chunkSize(plan.Pace))
 	fmt.Fprintf(w, "  about     %s, %s, %s, %s of write-ahead log\n",
 		human.Plural(plan.EstimatedRows, "row"), human.Plural(plan.EstimatedChunks, "chunk"), human.Duration(plan.EstimatedTime), human.Bytes(plan.EstimatedWAL))

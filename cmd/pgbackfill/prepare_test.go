@@ -55,6 +55,10 @@ finish: DROP TABLE chosen
 	var said strings.Builder
 	said.WriteString(must(t, db.DSN(), dir, "plan", job))
 	said.WriteString(must(t, db.DSN(), dir, "plan", "-o", "json", job))
+	// Made to fail: without its own lines for a plan that is made again, it said 0 segments and 0 rows.
+	if text := said.String(); !strings.Contains(text, "segments  known after prepare;") || strings.Contains(text, "about 0 rows") {
+		t.Errorf("plan pretends to know what prepare leaves:\n%s", text)
+	}
 	if !strings.Contains(said.String(), "PREPARE_TEST_SECRET") || !strings.Contains(said.String(), "CREATE TABLE chosen AS") {
 		t.Errorf("plan does not say what it will do:\n%s", said.String())
 	}

@@ -43,7 +43,7 @@ The exit code is 0 where none is left, and 4 where some are.`,
 				case notFound(err) && len(list) > 1: // an incomplete job stops those after it
 					a.note("note", job.Name+" has not been run")
 				case notFound(err):
-					return a.stored(c.Context(), func(s *checkpoint.Store) error { return unknownJob(c.Context(), s, job.Name, err) })
+					return neverRun(job.Name, a.stored(c.Context(), func(s *checkpoint.Store) error { return unknownJob(c.Context(), s, job.Name, err) }))
 				default:
 					return err
 				}

@@ -22,7 +22,11 @@ func (a *app) statusCommand() *cobra.Command {
 		Args:  args(0, 1, "at most one job"),
 		RunE: func(c *cobra.Command, given []string) error {
 			show := func(ctx context.Context) error {
-				return a.stored(ctx, func(s *checkpoint.Store) error { return a.status(ctx, s, given) })
+				err := a.stored(ctx, func(s *checkpoint.Store) error { return a.status(ctx, s, given) })
+				if len(given) == 1 {
+					return neverRun(given[0], err)
+				}
+				return err
 			}
 			if !watch {
 				err := show(c.Context())
@@ -32,7 +36,11 @@ func (a *app) statusCommand() *cobra.Command {
 				}
 				return err
 			}
-			return a.watch(c.Context(), given)
+			err := a.watch(c.Context(), given)
+			if len(given) == 1 {
+				return neverRun(given[0], err)
+			}
+			return err
 		},
 	}
 	c.Flags().BoolVar(&watch, "watch", false, fmt.Sprintf(

@@ -57,7 +57,7 @@ func (a *app) undoJob(ctx context.Context, file string, job backfill.Job) error 
 	}
 	store, err := a.open(ctx, connect)
 	if err != nil {
-		return err
+		return neverRun(job.Name, err)
 	}
 	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }() // what it was for is done, or has failed already
 	info, err := store.Newest(ctx, job.Name)

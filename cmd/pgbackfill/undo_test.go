@@ -129,7 +129,7 @@ func TestUndoIsRefused(t *testing.T) {
 		"another job":       {"undo", strings.Replace(namesShown, "upper", "lower", 1) + "undo: {set: {shown: \"NULL\"}}\n", "is not what run 1 did"},
 		"no run":            {"undo", strings.Replace(namesShown, "name: shown", "name: other", 1) + "undo: capture\n", "no run"},
 		"foreign keys":      {"run", "name: parents\ntable: parents\ndelete: true\nundo: capture\n", "undo-cascades"},
-		"no key":            {"run", "name: keyless\ntable: keyless\nkey: n\nupdate: {set: {m: t.n}}\nundo: capture\n", "unique key"},
+		"no key":            {"run", "name: keyless\ntable: keyless\nkey: n\nupdate: {set: {m: t.n}}\nundo: capture\n", "give it a primary key"},
 		"deletes, with set": {"run", "name: parents\ntable: parents\ndelete: true\nundo: {set: {id: t.id}}\n", "undo-partial"},
 	} {
 		t.Run(name, func(t *testing.T) {
