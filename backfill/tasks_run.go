@@ -152,7 +152,7 @@ func (e *engine) taskFailed(t task, err error) error {
 	if errors.As(err, &ours) || pgerr.Class(err) == pgerr.Stop {
 		return err
 	}
-	remedy := "it was rolled back as a whole: mend what it says and run the job again"
+	remedy := "it was rolled back as a whole: mend what it says and run the job again; with --again where the job file itself had to be changed"
 	if t.alone {
 		remedy = "what came before it stays done: mend what it says and run the job again"
 	}
