@@ -48,7 +48,7 @@ func TestQuarantinedRowsAreSaid(t *testing.T) {
 		}
 		says(t, out+said, parts...)
 	}
-	refuses(1, []string{"retry-quarantined", job}, "schema install")
+	refuses(2, []string{"retry-quarantined", job}, "it was never run in this database")
 	refuses(4, []string{"run", "--yes", "--workers", "1", job}, "divided: finished, incomplete: 2 rows quarantined (run 1)", "1 998 changed", "not done", "row quarantined", "22012",
 		"pgbackfill retry-quarantined "+job)
 	refuses(4, []string{"run", "--yes", job}, "divided: incomplete: 2 rows quarantined", "run 1 has finished", "pgbackfill retry-quarantined")
@@ -72,7 +72,7 @@ func TestQuarantinedRowsAreSaid(t *testing.T) {
 	write(t, dir, "other.yaml", strings.Replace(dividedJob, "10 / t.d", "20 / t.d", 1))
 	refuses(2, []string{"retry-quarantined", "other.yaml"}, "changed since the run began", "10 / t.d")
 	write(t, dir, "verified.yaml", dividedJob+"verify: {none: 'SELECT t.id FROM counters AS t WHERE {{range}} AND t.counter > 1'}\n")
-	refuses(4, []string{"verify", "verified.yaml"}, "run 1 could not change 1 rows")
+	refuses(4, []string{"verify", "verified.yaml"}, "run 1 could not change 1 row")
 	db.Exec("UPDATE counters SET d = 10; ALTER TABLE counters ALTER counter TYPE bigint")
 	says(t, must(t, db.DSN(), dir, "retry-quarantined", job), "note: table: column counter was", "divided, run 1: nothing is quarantined; 1 row done now")
 	says(t, must(t, db.DSN(), dir, "retry-quarantined", "-o", "json", job), `"done": 0`, `"left": 0`)
