@@ -163,7 +163,8 @@ func TestHeapWalkFindsRowsThatMoved(t *testing.T) {
 	doubled(t, db, left+1)
 }
 
-// While applications write to every row, none is left out, whatever moves where.
+// While applications write to every row, none is left out, whatever moves where. Without a unique key, rows can move faster than
+// they are swept: then the run says so, and goes on when it is run again; it never says finished of rows that are not done.
 //
 // Made to fail: with one sweep and no look at its end, some rows keep their old value in most runs.
 func TestHeapWalkUnderWriters(t *testing.T) {
@@ -190,10 +191,14 @@ func TestHeapWalkUnderWriters(t *testing.T) {
 			}
 		}
 	}()
-	w := join(t, db, plan, part{})
-	w.finished()
+	_, err := join(t, db, plan, part{}).wait()
 	close(stop)
 	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	if errors.Is(err, backfill.ErrIncomplete) {
+		join(t, db, plan, part{}).finished()
+	} else if err != nil {
 		t.Fatal(err)
 	}
 	doubled(t, db, 3000)
