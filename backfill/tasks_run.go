@@ -55,7 +55,7 @@ func (e *engine) prepareRun(ctx context.Context, o Options) error {
 	}
 	e.observe(Replanned{Segments: len(plan.Segments), EstimatedRows: plan.EstimatedRows, Findings: plan.Findings})
 	e.preparing.Store(false)
-	return e.steadily(ctx, func(ctx context.Context) error { return e.setState(ctx, StateRunning, "") })
+	return e.steadily(ctx, func(ctx context.Context) error { return e.setState(ctx, e.working(e.ordersNow()), "") })
 }
 
 // planAgain plans when everything is there that the job speaks of, and records it for all processes.

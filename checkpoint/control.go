@@ -47,8 +47,9 @@ func (r *Run) Beat(ctx context.Context, b backfill.Beat) (backfill.Orders, error
 
 // SetState moves the run to a state. It is an error where the run is over. Several processes may
 // call it at once, each with what it saw a moment ago, so what is out of date is dropped without
-// an error: "running" and "finishing" where people want the run paused or cancelled, and
-// "pausing" or "paused" where they want it running and another process is at work.
+// an error: "running" and "finishing" where people want the run paused or cancelled, "preparing" and "running" where
+// another process has got further, and "pausing" or "paused" where they want it running
+// and another process is at work.
 // A run is finished by [Run.Finish] and cancelled by [Run.Cancel] only: those two prove something.
 func (r *Run) SetState(ctx context.Context, to backfill.State, reason string) error {
 	if to == backfill.StateFinished || to == backfill.StateCancelled {
@@ -80,8 +81,9 @@ func (r *Run) SetState(ctx context.Context, to backfill.State, reason string) er
 // late reports whether a state is what a process thought before somebody else thought better.
 func (r *Run) late(t *tx, row runRow, to backfill.State) (bool, error) {
 	switch to {
-	case backfill.StateRunning, backfill.StateFinishing:
-		return row.desired != backfill.DesiredRunning, nil
+	case backfill.StatePreparing, backfill.StateRunning, backfill.StateFinishing:
+		further := row.state == backfill.StateFinishing || row.state == backfill.StateRunning && to == backfill.StatePreparing
+		return row.desired != backfill.DesiredRunning || further && to != backfill.StateFinishing, nil
 	case backfill.StatePausing, backfill.StatePaused:
 		if row.desired != backfill.DesiredRunning {
 			return false, nil

@@ -227,6 +227,9 @@ func TestHeartbeatsDoNotBloat(t *testing.T) {
 	}
 }
 
+// Of several processes each says what state the run is in by what it saw a moment ago; what is out of date does not count.
+//
+// Made to fail: without the look at how far the run has got, bob's "running" took the place of "finishing".
 func TestStatesOfSeveralProcesses(t *testing.T) {
 	t.Parallel()
 	db := installed(t)
@@ -270,6 +273,9 @@ func TestStatesOfSeveralProcesses(t *testing.T) {
 	set(run, backfill.StatePaused, backfill.StatePaused) // nobody else is at work
 	set(run, backfill.StateFailed, backfill.StateFailed)
 	set(run, backfill.StateRunning, backfill.StateRunning)
+	set(other, backfill.StatePreparing, backfill.StateRunning) // what bob thought before ann had prepared it
+	set(run, backfill.StateFinishing, backfill.StateFinishing)
+	set(other, backfill.StateRunning, backfill.StateFinishing) // what bob thought before ann was done walking
 	if err := run.Pause(t.Context(), "half of the chunks fail"); err != nil {
 		t.Fatal(err)
 	}
