@@ -4,7 +4,8 @@
 //
 //	go run ./bench             the ways compared, interleaved, in rounds
 //	go run ./bench -start      how soon the first chunk is committed on a large table, and on a long ledger
-//	go run ./bench -smoke      either of them, small: shows that the benchmark works, measures nothing
+//	go run ./bench -foreground what an application notices: pgbench's transactions meanwhile
+//	go run ./bench -smoke      any of them, small: shows that the benchmark works, measures nothing
 //
 // It fails where a way does not leave the same data as the others.
 package main
@@ -41,6 +42,7 @@ func run(args []string, out, progress io.Writer) int {
 type options struct {
 	rows, repeat  int
 	start, smoke  bool
+	foreground    bool
 	ledgerRows    int
 	seed          int64
 	sharedBuffers string
@@ -61,9 +63,10 @@ func parse(args []string, progress io.Writer) (options, error) {
 	var o options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(progress)
-	f.IntVar(&o.rows, "rows", 0, "rows of the table (default 1 000 000; with -start 10 000 000)")
+	f.IntVar(&o.rows, "rows", 0, "rows of the table (default 1 000 000; with -foreground 2 000 000, with -start 10 000 000)")
 	f.IntVar(&o.repeat, "repeat", 3, "rounds; each measures every way once, in another order")
 	f.BoolVar(&o.start, "start", false, "measure how soon the first chunk is committed, instead of the whole run")
+	f.BoolVar(&o.foreground, "foreground", false, "measure what an application notices meanwhile, instead: the latency of pgbench's transactions")
 	f.BoolVar(&o.smoke, "smoke", false, "20 000 rows, one round: shows that the benchmark works")
 	f.IntVar(&o.ledgerRows, "ledger", 1_000_000, "with -start: ledger rows to resume from")
 	f.Int64Var(&o.seed, "seed", 1, "seed of the table's contents")
@@ -83,8 +86,11 @@ func parse(args []string, progress io.Writer) (options, error) {
 		o.rows, o.repeat, o.ledgerRows, o.sharedBuffers, o.locale = 20_000, 1, 2_000, "64MB", "C"
 	}
 	if o.rows == 0 {
-		if o.rows = 1_000_000; o.start {
+		switch o.rows = 1_000_000; {
+		case o.start:
 			o.rows = 10_000_000
+		case o.foreground:
+			o.rows = 2_000_000
 		}
 	}
 	if f.NArg() > 0 || o.rows < 1000 || o.repeat < 1 || o.start && (o.ledgerRows < 1 || o.ledgerRows > o.rows/2) {
@@ -103,9 +109,12 @@ func measure(ctx context.Context, o options, out, progress io.Writer) error {
 	}
 	defer b.close()
 	r := report{Machine: describe(ctx, b), Command: o.command, Rows: o.rows, Seed: o.seed, Rounds: o.repeat}
-	if o.start {
+	switch {
+	case o.start:
 		r.Start, err = b.starts(ctx)
-	} else {
+	case o.foreground:
+		err = b.foreground(ctx, &r)
+	default:
 		err = b.compare(ctx, rivals(), &r)
 	}
 	if err != nil {

@@ -23,6 +23,7 @@ type report struct {
 	Rounds       int           `json:"rounds"`
 	Ways         []way         `json:"ways,omitempty"`
 	Start        *starting     `json:"start,omitempty"`
+	Foreground   []disturbance `json:"foreground,omitempty"`
 	Targets      []target      `json:"targets"`
 	Measurements []measurement `json:"measurements,omitempty"`
 }
@@ -59,6 +60,13 @@ func (r *report) judge() {
 	if peak > 0 {
 		add("pgbackfill's memory", "≤ 64 MiB", human.Bytes(peak), float64(peak), peak <= 64*mebibyte)
 	}
+	for _, d := range r.Foreground {
+		if d.Name == engine2 {
+			alone := r.Foreground[0].P99
+			add("worst transaction of the application", "≤ 150 ms", fmt.Sprintf("%.0f ms", d.Worst), d.Worst, d.Worst <= 150)
+			add("its p99, against the application alone", "≤ 4 ×", fmt.Sprintf("%.1f ×", d.P99/alone), d.P99/alone, d.P99 <= 4*alone)
+		}
+	}
 	if r.Start != nil {
 		for _, b := range []beginning{r.Start.Fresh, r.Start.Resumed} {
 			add("first chunk of "+b.Case, "< 1 s", fmt.Sprintf("%.2f s", b.FirstChunk), b.FirstChunk, b.FirstChunk < 1)
@@ -93,6 +101,16 @@ func (r *report) startTable() table {
 			planned = fmt.Sprintf("%.3f", b.Planned)
 		}
 		t = append(t, []string{b.Case, fmt.Sprintf("%.3f", b.Process), planned, fmt.Sprintf("%.3f", b.FirstChunk), fmt.Sprintf("%.3f", b.Worst)})
+	}
+	return t
+}
+
+func (r *report) foregroundTable() table {
+	t := table{{"at work beside the application", "seconds", "transactions", "p50", "p99", "worst"}}
+	for _, d := range r.Foreground {
+		t = append(t, []string{
+			d.Name, fmt.Sprintf("%.1f", d.Seconds), human.Count(d.Transactions), fmt.Sprintf("%.1f ms", d.P50), fmt.Sprintf("%.1f ms", d.P99), fmt.Sprintf("%.0f ms", d.Worst),
+		})
 	}
 	return t
 }
@@ -144,6 +162,9 @@ func (r *report) tables() []table {
 	}
 	if r.Start != nil {
 		list = append(list, r.startTable())
+	}
+	if len(r.Foreground) > 0 {
+		list = append(list, r.foregroundTable())
 	}
 	return append(list, r.targetsTable())
 }
@@ -219,11 +240,14 @@ func (r *report) markdown() string {
 	for _, t := range r.tables() {
 		b.WriteString("\n" + t.markdown())
 	}
-	if len(r.Ways) > 0 {
+	if len(r.Ways)+len(r.Foreground) > 0 {
 		b.WriteString("\n")
 	}
 	for _, w := range r.Ways {
 		fmt.Fprintf(&b, "- *%s*: %s.\n", w.Name, w.How)
+	}
+	for _, d := range r.Foreground {
+		fmt.Fprintf(&b, "- *%s*: %s.\n", d.Name, d.How)
 	}
 	if r.Start != nil {
 		fmt.Fprintf(&b, "\nThe rest of the run with the long ledger, to its end, took %.1f s.\n", r.Start.Rest)
@@ -238,8 +262,11 @@ func (r *report) writeMarkdown(path string) error {
 		return err
 	}
 	mark := "compare"
-	if r.Start != nil {
+	switch {
+	case r.Start != nil:
 		mark = "start"
+	case len(r.Foreground) > 0:
+		mark = "foreground"
 	}
 	begin, end := "<!-- bench "+mark+" -->\n", "<!-- /bench "+mark+" -->\n"
 	before, rest, found := strings.Cut(string(text), begin)

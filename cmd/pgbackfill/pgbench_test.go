@@ -76,18 +76,14 @@ func TestUnderPgbench(t *testing.T) {
 	}
 }
 
-// pgbenchProgram is the path of pgbench: of the server's installation, else of PATH.
+// pgbenchProgram is the path of pgbench.
 func pgbenchProgram(t *testing.T, installation localpg.Installation) string {
 	t.Helper()
-	path := filepath.Join(installation.BinDir, "pgbench")
-	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-		return path
-	}
-	found, err := exec.LookPath("pgbench")
+	program, err := installation.Program("pgbench")
 	if err != nil {
-		t.Fatalf("there is no pgbench beside %s, nor in PATH: %v\n  → install it (Debian, Ubuntu: apt-get install postgresql-contrib; Fedora: dnf install postgresql-contrib)", installation, err)
+		t.Fatal(err)
 	}
-	return found
+	return program
 }
 
 // pgbench runs pgbench to its end and returns what it reports.

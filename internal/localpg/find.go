@@ -42,6 +42,19 @@ func (i Installation) String() string {
 
 func (i Installation) program(name string) string { return filepath.Join(i.BinDir, name) }
 
+// Program is the path of a client program, such as pgbench: beside the server, else of PATH, since not every
+// installation has all of them.
+func (i Installation) Program(name string) (string, error) {
+	if i.has(name) {
+		return i.program(name), nil
+	}
+	found, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("there is no %s beside %s, nor in PATH: %w\n  → install it (Debian, Ubuntu: apt-get install postgresql-contrib; Fedora: dnf install postgresql-contrib)", name, i, err)
+	}
+	return found, nil
+}
+
 // has reports whether an optional program, such as pg_basebackup, is there.
 func (i Installation) has(name string) bool { return isExecutable(i.program(name)) }
 
