@@ -53,6 +53,9 @@ type Job struct {
 	// DualWrite says who keeps new rows right while the run goes on and after. Nil says nothing.
 	DualWrite *DualWrite `json:"-"`
 
+	// Contract says what is removed afterwards, and what must be proven before. Nil says nothing.
+	Contract *Contract `json:"-"`
+
 	// Pace is how hard to work. It is never part of the job's identity.
 	Pace Pace `json:"-"`
 	// Origin is where the job was written, for error messages: "users.yaml", "users.yaml#2".

@@ -33,6 +33,8 @@ type Planner struct {
 	// Captures are what the run has kept of the tables that it writes (undo: capture), for [Planner.Survey]. None is
 	// nothing, and has no meaning for a plan, which says itself what is to be kept.
 	Captures []pgsql.Capture
+	// BackupAt is when the last backup was made, as somebody said it; zero is that nobody did, and the job's own query is asked.
+	BackupAt time.Time
 	// Environment looks up a variable; nil is os.LookupEnv.
 	Environment func(name string) (value string, ok bool)
 	// Programs looks the programs up that transforms name; nil leaves that to the start of the work.
@@ -60,7 +62,7 @@ func (p Planner) Plan(ctx context.Context, conn *pgx.Conn, job Job, pace Pace) (
 		return nil, pl.wrap(err)
 	}
 	defer rollback(context.WithoutCancel(ctx), conn.PgConn())
-	err := pl.all(ctx, pl.readServer, pl.readParams, pl.readTasks, pl.prepareHelpers, pl.readTable)
+	err := pl.all(ctx, pl.readServer, pl.readBackup, pl.readParams, pl.readTasks, pl.prepareHelpers, pl.readTable)
 	if err == nil && !pl.blank {
 		err = pl.all(ctx, pl.readFunctions, pl.readCaptures, pl.refuse)
 	}
@@ -105,6 +107,8 @@ type planning struct {
 	leaves []leafRow
 	// other is the one plain table that the job's from names, or nil.
 	other *catalog.Table
+	// backup is what is known of the last backup.
+	backup BackupAnswer
 	// captured are the tables that undo: capture keeps the rows of.
 	captured []*written
 	// scope is how many rows the job's where is thought to leave.

@@ -334,14 +334,6 @@ func (pl *planning) estimateOff() *noticed {
 	}
 }
 
-func (pl *planning) backupNotAttested() *noticed {
-	return &noticed{
-		"nobody has told pgbackfill of a backup",
-		"a job file cannot name a backup yet",
-		"make sure that there is one from before this run, and that it can be restored",
-	}
-}
-
 // some joins the first few of many names.
 func some(names []string) string {
 	const most = 5

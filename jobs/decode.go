@@ -68,6 +68,7 @@ var missingRemedy = map[string]string{
 	"table": "say which table is walked, as in `table: public.users`",
 	"sql":   "say it as SQL, as in `sql: SELECT …`",
 	"by":    "say who writes both, as in `by: application`",
+	"drops": "say what the contract migration drops, as in `drops: [users.full_name]`",
 	"set":   "say which columns get which values, as in `set: {display_name: initcap(t.full_name)}`",
 }
 

@@ -46,6 +46,8 @@ type file struct {
 	Undo undo `json:"undo,omitempty"`
 	// Who writes both the old and the new while the migration lasts.
 	DualWrite dualWrite `json:"dual_write,omitempty"`
+	// What the contract migration will remove, and what must be proven before it may.
+	Contract contract `json:"contract,omitempty"`
 	// PostgreSQL settings for the job's own statements, such as work_mem.
 	Settings settings `json:"settings,omitempty"`
 	// How many chunks are worked at the same time.
@@ -270,8 +272,35 @@ type dualWrite struct {
 
 	// The application, or a trigger of the engine's that computes what update sets: application or trigger.
 	By writer `json:"by"`
-	// Whether each commit that breaks the relation is recorded. True is not supported yet.
+	// Whether each commit that breaks the relation is recorded, by a deferred trigger. Default: true where the job is an update
+	// of which a trigger can tell.
 	Tripwire boolean `json:"tripwire,omitempty"`
+}
+
+// contract is what is asked of the data before the old may go.
+type contract struct {
+	value
+
+	// The columns that the contract migration will remove, with their tables, as SQL names them: users.full_name.
+	Drops droppedColumns `json:"drops"`
+	// How long dual writes must have been seen to be right. Default: 24h.
+	Soak span `json:"soak,omitempty"`
+	// On how many writes at least. Default: 1000.
+	MinWrites count `json:"min_writes,omitempty"`
+	// How old the verification may be when the migration runs. Default: 1h.
+	ReportMaxAge span `json:"report_max_age,omitempty"`
+	// Where the time of the last backup is found.
+	Backup backup `json:"backup,omitempty"`
+}
+
+// backup is where the time of the last backup is found.
+type backup struct {
+	value
+
+	// One SELECT that returns one timestamptz: when the last good backup was finished.
+	SQL queryText `json:"sql"`
+	// How old it may be. Default: 24h.
+	MaxAge span `json:"max_age,omitempty"`
 }
 
 // chunk is how large a chunk is.
@@ -298,11 +327,9 @@ type timeouts struct {
 	Transform duration `json:"transform,omitempty"`
 }
 
-// notYet are the fields of the job file that this version does not carry out. Those that file has are read and checked
-// all the same; the others come later altogether.
-var notYet = []string{
-	"contract",
-}
+// notYet are the fields of the job file that this version does not carry out: none now. Those that file has would be read
+// and checked all the same; the others come later altogether.
+var notYet = []string{}
 
 // elsewhere says under which field another one belongs, for those who write it outside.
 var elsewhere = map[string]string{
@@ -310,6 +337,7 @@ var elsewhere = map[string]string{
 	"read": "transform", "command": "transform", "returns": "transform", "write": "transform", "on_error": "transform",
 	"expect": "verify", "expected": "verify", "actual": "verify", "none": "verify", "recompute": "verify",
 	"by": "dual_write", "tripwire": "dual_write",
+	"drops": "contract", "soak": "contract", "min_writes": "contract", "report_max_age": "contract", "backup": "contract",
 	"rows": "chunk", "target": "chunk", "max_rows": "chunk",
 	"lock": "timeouts", "statement": "timeouts", "idle": "timeouts", "connect": "timeouts",
 }

@@ -120,8 +120,24 @@ func render(job backfill.Job) string {
 		}
 		field("dual_write", true, one.with("tripwire", d.Tripwire != nil, d.Tripwire))
 	}
+	field("contract", job.Contract != nil, renderContract(job.Contract))
 	renderPace(&b, job.Pace)
 	return b.String()
+}
+
+func renderContract(c *backfill.Contract) ordered {
+	if c == nil {
+		return nil
+	}
+	var drops []string
+	for _, d := range c.Drops {
+		drops = append(drops, d.String())
+	}
+	out := ordered{{"drops", drops}, {"soak", c.Soak.String()}, {"min_writes", c.MinWrites}, {"report_max_age", c.ReportMaxAge.String()}}
+	if c.Backup != nil {
+		out = out.with("backup", true, ordered{{"sql", c.Backup.Query.SQL}, {"max_age", c.Backup.MaxAge.String()}})
+	}
+	return out
 }
 
 // ordered is a JSON object whose fields stay in order.
@@ -230,7 +246,7 @@ func renderSteps(field func(name string, given bool, value any), job backfill.Jo
 				set = set.with("from", true, u.From.SQL).with("join", true, u.Join.SQL)
 			}
 			one = one.with("update", true, set)
-			if job.DualWrite != nil && job.DualWrite.Trigger { // which goes with no list of steps
+			if d := job.DualWrite; d != nil && (d.Trigger || d.Tripwire != nil && *d.Tripwire) { // which goes with no list of steps
 				field("update", true, set)
 				return
 			}

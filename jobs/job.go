@@ -40,6 +40,7 @@ func (r *reader) job(f file) backfill.Job {
 		Undo:        r.undo(f.Undo, a),
 		Verify:      r.checks(f, a),
 		DualWrite:   r.dualWrite(f),
+		Contract:    r.contract(f),
 		Pace:        r.pace(f),
 	}
 	r.unusedOut(f, job, a)

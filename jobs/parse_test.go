@@ -84,7 +84,7 @@ func TestFieldsOfLaterAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
 		"params": "{a: 1}", "helpers": "{a: {sql: SELECT 1}}", "prepare": "SELECT 1", "finish": "SELECT 1", "transform": "{go: f, write: a}",
-		"verify": "{none: SELECT 1}", "undo": "capture", "dual_write": "{by: application}", "contract": "{}", "throttle": "{}", "window": "Mon-Fri 22:00-06:00 Europe/Berlin",
+		"verify": "{none: SELECT 1}", "undo": "capture", "dual_write": "{by: application}", "contract": "{drops: [x.a]}", "throttle": "{}", "window": "Mon-Fri 22:00-06:00 Europe/Berlin",
 	} {
 		src := "name: n\ntable: x\n"
 		if name != "transform" {
@@ -323,5 +323,40 @@ func TestReadFileThatIsNotThere(t *testing.T) {
 	want := "testdata/none.yaml: the job file cannot be read: no such file or directory; expected a YAML file\n  → check the path; `pgbackfill init TABLE` writes a first job file"
 	if !errors.Is(err, backfill.ErrInput) || !errors.Is(err, os.ErrNotExist) || err.Error() != want {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Made to fail: with the walked table's schema put where none was written, and with days read as hours.
+func TestParseContract(t *testing.T) {
+	t.Parallel()
+	list, err := ReadFile("testdata/valid/contract.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &backfill.Contract{
+		Drops: []backfill.Dropped{
+			{Table: backfill.TableName{Name: "users"}, Column: "full_name"},
+			{Table: backfill.TableName{Schema: "public", Name: "users"}, Column: "Nick Name"},
+		},
+		Soak: 7 * 24 * time.Hour, MinWrites: 20, ReportMaxAge: 30 * time.Minute,
+		Backup: &backfill.Backup{
+			Query:  backfill.Expr{SQL: "SELECT max(finished_at) FROM ops.backups", Subquery: true, Functions: []string{"max"}, Columns: []string{"finished_at"}, Line: 10},
+			MaxAge: 36 * time.Hour,
+		},
+		Line: 6,
+	}
+	if diff := cmp.Diff(want, list[0].Contract); diff != "" {
+		t.Error(diff)
+	}
+	plain, err := Parse("a.yaml", []byte("name: n\ntable: users\nupdate: {set: {a: t.b}}\ncontract: {drops: [users.b]}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = &backfill.Contract{Drops: []backfill.Dropped{{Table: backfill.TableName{Name: "users"}, Column: "b"}}, Soak: 24 * time.Hour, MinWrites: 1000, ReportMaxAge: time.Hour, Line: 4}
+	if diff := cmp.Diff(want, plain[0].Contract); diff != "" {
+		t.Error(diff)
+	}
+	if plain[0].Hash() != (func() string { j := plain[0]; j.Contract = nil; return j.Hash() })() {
+		t.Error("the contract is part of the job's identity")
 	}
 }

@@ -75,8 +75,8 @@ func (r *reader) dualWrite(f file) *backfill.DualWrite {
 	if d.Tripwire.given() {
 		out.Tripwire = &d.Tripwire.isTrue
 	}
-	if d.Tripwire.isTrue && !r.everything {
-		r.refuse(placeOf(d.Tripwire.node), "`tripwire: true`: not supported yet", "false, or nothing", "a later version will understand it; until then take it out")
+	if d.Tripwire.isTrue && (!f.Update.given() || f.Transform.given()) {
+		r.refuse(placeOf(d.Tripwire.node), "`tripwire: true` without `update`", "a job with `update`", "the tripwire watches that rows hold what `update` sets: leave it out")
 	}
 	if out.Trigger && !f.Idempotent.or(true) {
 		r.refuse(placeOf(d.By.node), "`by: trigger` in a job that is not idempotent", "a job whose values follow from the row",

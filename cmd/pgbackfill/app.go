@@ -42,6 +42,8 @@ type app struct {
 	verb string
 	// output is "text" or "json".
 	output string
+	// backupAt is when the last backup was made, where somebody said it.
+	backupAt moment
 }
 
 func (a *app) root() *cobra.Command {

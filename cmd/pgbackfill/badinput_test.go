@@ -113,7 +113,7 @@ func TestBadInput(t *testing.T) {
 			name: "unknown field", job: peopleJob + "tabel: x\n", code: 2,
 			says: []string{"bad.yaml:6:1: the unknown field `tabel`", "expected one of name, description, table", "did you mean `table`?"},
 		},
-		{name: "a field of later", job: peopleJob + "contract: {}\n", code: 2, says: []string{"bad.yaml:6:1: `contract`: not supported yet", "take it out"}},
+		{name: "a contract of nothing", job: peopleJob + "contract: {}\n", code: 2, says: []string{"bad.yaml:6:11: no `contract.drops`", "drops: [users.full_name]"}},
 		{
 			name: "duplicate field", job: peopleJob + "table: public.people\n", code: 2,
 			says: []string{"bad.yaml:6:1: `table` again", "it is in line 2 already: remove one of the two"},

@@ -60,6 +60,7 @@ has not been run, what it would send after a run of the whole table.`,
 			return refusedBy
 		},
 	}
+	a.backupFlag(c)
 	configs.RunFlags(c.Flags())
 	c.Flags().BoolVar(&undo, "undo", false, "show what undo would do instead")
 	return a.jsonFlag(c)

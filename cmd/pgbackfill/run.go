@@ -58,6 +58,7 @@ once the cause is mended.`,
 		},
 	}
 	configs.RunFlags(c.Flags())
+	a.backupFlag(c)
 	c.Flags().BoolVar(&o.again, "again", false, "start a new run; an unfinished one is closed and what it has done stays")
 	c.Flags().Var(&o.maxChunks, "max-chunks", "stop after so many chunks")
 	c.Flags().Var(&o.dryRun, "dry-run", "carry out so many chunks and roll each of them back")
@@ -158,6 +159,7 @@ func (a *app) plan(ctx context.Context, connect backfill.Connect, planner backfi
 	defer conn.Close(context.WithoutCancel(ctx))
 	job.Pace = backfill.Pace{} // it is in pace, with every other place that was heard
 	planner.Programs = programs.Runner{}
+	planner.BackupAt = a.backupAt.Time
 	plan, err := planner.Plan(ctx, conn, job, pace)
 	if err != nil {
 		return nil, err
