@@ -23,7 +23,7 @@ var files embed.FS
 // tables are all that the newest version of the schema has.
 var tables = []string{
 	"migrations", "runs", "segments", "chunks", "processes", "events", "quarantine", "undos", "undo_tables", "undo_chunks", "undo_left",
-	"dual_writes", "dual_write_errors", "tasks",
+	"dual_writes", "dual_write_errors", "tasks", "verifications", "verification_segments", "mismatches", "repairs",
 }
 
 const createSchema = "CREATE SCHEMA pgbackfill"
@@ -241,6 +241,9 @@ func Grants(runner string) string {
 		"GRANT SELECT, INSERT ON pgbackfill.undo_chunks, pgbackfill.undo_left TO " + role + ";\n" +
 		"GRANT SELECT ON pgbackfill.dual_writes, pgbackfill.dual_write_errors TO " + role + ";\n" +
 		"GRANT SELECT, INSERT, UPDATE ON pgbackfill.tasks TO " + role + ";\n" +
+		"GRANT SELECT, INSERT, UPDATE ON pgbackfill.verifications, pgbackfill.repairs TO " + role + ";\n" +
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON pgbackfill.verification_segments TO " + role + ";\n" +
+		"GRANT SELECT, INSERT ON pgbackfill.mismatches TO " + role + ";\n" +
 		"-- What the throttle looks at: replicas, and others' transactions.\n" +
 		"GRANT pg_monitor TO " + role + ";\n" +
 		"-- For jobs with helpers, whose tables are made in the schema: GRANT CREATE ON SCHEMA pgbackfill TO " + role + ";\n"

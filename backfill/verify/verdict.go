@@ -28,6 +28,10 @@ var (
 
 // Verdict is the answer of a verification.
 type Verdict struct {
+	// ID is the number under which the verification is kept; where it is 0, NotRecorded says why it is not.
+	ID          int64  `json:"verification,omitempty"`
+	NotRecorded string `json:"not_recorded,omitempty"`
+
 	Job   string `json:"job"`
 	Table string `json:"table"`
 	// Result is what it came to; with Residual, "proven" is only said of what is left.
@@ -41,6 +45,10 @@ type Verdict struct {
 	// Notes are worth knowing, and change nothing.
 	Notes  []string      `json:"notes,omitempty"`
 	Checks []CheckResult `json:"checks"`
+	// From is where it was read.
+	From Standpoint `json:"read_from"`
+	// RowsExpected is how many rows the table was estimated to have.
+	RowsExpected int64 `json:"rows_expected"`
 	// Ranges counts the ranges that were read, over all checks.
 	Ranges int64 `json:"ranges"`
 	// Unverifiable are ranges that could not be read, at most 100 of them; UnverifiableRanges counts them all.
@@ -81,6 +89,8 @@ type CheckResult struct {
 	Missing   int64 `json:"missing"`
 	Extra     int64 `json:"extra"`
 	Different int64 `json:"different"`
+	// Classes counts them by what is likely to have happened.
+	Classes map[Class]int64 `json:"classes,omitempty"`
 	// Unmatched and Multiple count the rows in scope that the join met not at all, and so leaves as they are, or more
 	// than once.
 	Unmatched int64 `json:"unmatched,omitempty"`
@@ -113,6 +123,12 @@ const (
 // Mismatch is a row that is not as expected.
 type Mismatch struct {
 	Kind MismatchKind `json:"kind"`
+	// Check is the one that found it, where it is not given with the check.
+	Check string `json:"check,omitempty"`
+	// Class is what is likely to have happened, with how sure that is and what says so.
+	Class      Class      `json:"class"`
+	Confidence Confidence `json:"confidence"`
+	Evidence   string     `json:"evidence"`
 	// Key names the row; nil is NULL.
 	Key []*string `json:"key"`
 	// Columns are those that hold other values, where that is known.
@@ -156,6 +172,17 @@ func (v Verdict) Mismatches() int64 {
 		n += c.Mismatches()
 	}
 	return n
+}
+
+// Classes counts the mismatches by class, over all checks.
+func (v Verdict) Classes() map[Class]int64 {
+	list := map[Class]int64{}
+	for _, c := range v.Checks {
+		for class, n := range c.Classes {
+			list[class] += n
+		}
+	}
+	return list
 }
 
 // Rows is how many rows were checked, by the check that saw the most of them.

@@ -47,6 +47,9 @@ type Options struct {
 	Samples int
 	// ShowValues has the values of wrong rows in the verdict. They may be secrets.
 	ShowValues bool
+	// Record keeps the verification; nil is nobody, and NotRecorded says why.
+	Record      Record
+	NotRecorded string
 }
 
 // Verify reads every row and says what it came to. The error is of what kept it from reading at all: a check that
@@ -76,6 +79,12 @@ func Verify(ctx context.Context, o Options) (Verdict, error) {
 	}
 	err := v.prepare(ctx)
 	if err == nil {
+		err = v.look(ctx)
+	}
+	if err == nil {
+		err = v.begin(ctx)
+	}
+	if err == nil {
 		v.Observer(backfill.RunStarted{Run: v.run(), Job: "verifying " + o.Plan.Job.Name, EstimatedRows: o.Plan.EstimatedRows * int64(len(v.checks))})
 		v.Observer(backfill.PassStarted{Pass: backfill.PassWalk, Segments: len(v.pieces())})
 		err = v.work(ctx)
@@ -87,7 +96,9 @@ func Verify(ctx context.Context, o Options) (Verdict, error) {
 	if err != nil {
 		return Verdict{}, err
 	}
-	return v.verdict(), nil
+	out := v.verdict()
+	v.end(ctx, &out)
+	return out, nil
 }
 
 // verification is one going-over of the table.
@@ -95,9 +106,14 @@ type verification struct {
 	Options
 	started time.Time
 	checks  []*checking
+	// from is where it reads, id the number under which it is kept, and unrecorded why it is not.
+	from       Standpoint
+	id         int64
+	unrecorded string
 
-	// mu guards the results of the checks and what could not be read.
+	// mu guards the results of the checks, the number of rows that are named, and what could not be read.
 	mu           sync.Mutex
+	named        int
 	unverifiable []Unverifiable
 	unread       int64
 }
@@ -247,14 +263,34 @@ func (v *verification) counted(p piece, c counts, samples []Mismatch) {
 		p.samples = map[int][]Mismatch{}
 	}
 	no := p.segment.No
+	for i := range samples {
+		if samples[i].Class == "" {
+			plainly(&samples[i])
+		}
+	}
 	p.samples[no] = append(p.samples[no], samples...)
+	v.named += len(samples)
 }
 
-// wanted is how many more samples a segment may give.
+// wanted is how many more rows of a segment are to be named: for people the first ones of the first segments, whatever
+// others have found, and where they are kept as many as may be.
 func (v *verification) wanted(p piece) int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.Samples - len(p.samples[p.segment.No])
+	most := v.Samples - len(p.samples[p.segment.No])
+	if v.Record != nil {
+		most = max(most, recordedMost-v.named)
+	}
+	return most
+}
+
+// found are the rows of a check that are named, in the order of the segments.
+func (c *checking) found() []Mismatch {
+	var list []Mismatch
+	for _, no := range slices.Sorted(maps.Keys(c.samples)) {
+		list = append(list, c.samples[no]...)
+	}
+	return list
 }
 
 func (v *verification) missed(u Unverifiable) {
@@ -269,14 +305,18 @@ func (v *verification) missed(u Unverifiable) {
 // verdict is what all of it came to.
 func (v *verification) verdict() Verdict {
 	out := Verdict{
-		Job: v.Plan.Job.Name, Table: v.Plan.Table.Quoted, Run: v.Run, Result: Proven,
+		Job: v.Plan.Job.Name, Table: v.Plan.Table.Quoted, Run: v.Run, Result: Proven, From: v.from, RowsExpected: v.Plan.EstimatedRows,
 		Unverifiable: v.unverifiable, UnverifiableRanges: v.unread, Started: v.started, Elapsed: time.Since(v.started),
 	}
 	for _, c := range v.checks {
-		for _, no := range slices.Sorted(maps.Keys(c.samples)) {
-			c.result.Samples = append(c.result.Samples, c.samples[no]...)
+		found := c.found()
+		c.result.Samples = slices.Clone(found[:min(len(found), v.Samples)])
+		for i := range c.result.Samples {
+			if !v.ShowValues {
+				c.result.Samples[i].Expected, c.result.Samples[i].Actual = nil, nil
+			}
 		}
-		c.result.Samples = c.result.Samples[:min(len(c.result.Samples), v.Samples)]
+		c.result.Classes = c.classes()
 		out.Checks = append(out.Checks, c.result)
 		out.Ranges += c.result.Ranges
 		if c.Residual != "" {

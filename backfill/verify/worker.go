@@ -157,7 +157,7 @@ func (w *worker) read(ctx context.Context, p piece, rng pgsql.Range, divisible b
 			return err
 		}
 		if most := w.wanted(p); most > 0 {
-			samples, err = p.wrong(ctx, r, in, most, w.ShowValues)
+			samples, err = p.wrong(ctx, r, in, most, w.ShowValues || w.Record != nil)
 		}
 		return err
 	})

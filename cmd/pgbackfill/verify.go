@@ -139,10 +139,21 @@ func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.C
 	}
 	defer limit.stop()
 	defer limit.showing(ctx, observe)()
-	return verify.Verify(ctx, verify.Options{
+	options := verify.Options{
 		Plan: plan, Checks: checks, Connect: connect, Run: run, Throttle: limit, Observer: observe,
 		Programs: a.programs(), Target: a.cfg.Asked().ChunkTarget, Samples: o.samples, ShowValues: o.values,
-	})
+	}
+	store, err := a.open(ctx, connect)
+	switch {
+	case err == nil:
+		defer func() { _ = store.Close(context.WithoutCancel(ctx)) }() // what it was for is done, or has failed already
+		options.Record = store.Verifications(o.values)
+	case notFound(err):
+		options.NotRecorded = "the schema pgbackfill is not installed here"
+	default:
+		options.NotRecorded = err.Error()
+	}
+	return verify.Verify(ctx, options)
 }
 
 // keptBy is what the newest run of a job kept of the rows that it changed, where it is not taken back, and how many runs

@@ -43,6 +43,12 @@ func verdictText(v verify.Verdict) string {
 		say("wrong", wrong...)
 	}
 	say("note", v.Notes...)
+	if v.NotRecorded != "" {
+		say("note", "this verification is not recorded: "+v.NotRecorded)
+	}
+	if v.ID != 0 && v.NotRecorded == "" {
+		say("recorded", fmt.Sprintf("as verification %d", v.ID))
+	}
 	return b.String()
 }
 

@@ -1,0 +1,250 @@
+package checkpoint
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/backfill/verify"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+// Verifications keeps verifications: it satisfies [verify.Record].
+type Verifications struct {
+	store *Store
+	// values is set where values are kept as they are, and not their hashes.
+	values bool
+}
+
+var _ verify.Record = Verifications{}
+
+// Verifications is where verifications are kept. With values those of wrong rows are as they are, which may be secret;
+// else the verification has hashed them.
+func (s *Store) Verifications(values bool) Verifications { return Verifications{s, values} }
+
+// Begin writes down that a verification begins.
+func (r Verifications) Begin(ctx context.Context, b verify.Beginning) (int64, error) {
+	optional := func(text string) []byte {
+		if text == "" {
+			return nil
+		}
+		return pgsql.Text(text)
+	}
+	var run, ledger []byte
+	if b.Run != 0 {
+		run = pgsql.Int(b.Run)
+	}
+	if b.From.LedgerRows != nil {
+		ledger = pgsql.Int(*b.From.LedgerRows)
+	}
+	var id int64
+	err := r.store.transact(ctx, settings, func(t *tx) error {
+		return t.send(step{
+			Statement: pgsql.Statement{Name: "verification", SQL: insertVerification, Args: [][]byte{
+				pgsql.Text(b.Job), run, pgsql.Text(b.SpecHash), pgsql.Text(b.ChecksHash), pgsql.Int(int64(b.TableOID)), pgsql.Text(b.Table),
+				timeParam(b.From.At), optional(b.From.Snapshot), ledger, pgsql.Int(b.RowsExpected),
+				pgsql.Text(b.From.Server), strconv.AppendBool(nil, b.From.InRecovery), optional(b.From.LSN), pgsql.Text(b.From.Role),
+				pgsql.Text(r.store.version), pgsql.Text(r.store.who), pgsql.Text(r.store.process),
+			}},
+			read: one(&id),
+		})
+	})
+	if err != nil {
+		return 0, fmt.Errorf("recording the verification: %w", translate(err))
+	}
+	return id, nil
+}
+
+// mismatchRow is a mismatch as it is sent.
+type mismatchRow struct {
+	No int `json:"no"`
+	verify.Mismatch
+}
+
+// End writes down what a verification came to, all of it or nothing.
+func (r Verifications) End(ctx context.Context, v verify.Verdict, rows []verify.Mismatch) error {
+	checks := make([]verify.CheckResult, len(v.Checks))
+	for i, c := range v.Checks {
+		checks[i] = c
+		checks[i].Samples = nil
+	}
+	skipped := v.Unverifiable
+	if skipped == nil {
+		skipped = []verify.Unverifiable{}
+	}
+	list := make([]mismatchRow, len(rows))
+	for i, m := range rows {
+		list[i] = mismatchRow{i + 1, m}
+	}
+	var texts [4][]byte
+	for i, what := range []any{skipped, checks, v.Classes(), list} {
+		var err error
+		if texts[i], err = jsonParam(what); err != nil {
+			return err
+		}
+	}
+	steps := []step{{Statement: pgsql.Statement{Name: "verdict", SQL: endVerification, Args: [][]byte{
+		pgsql.Int(v.ID), pgsql.Text(string(v.Result)), pgsql.TextArray(orEmpty(v.Residual)), pgsql.TextArray(orEmpty(v.Incomplete)),
+		pgsql.Int(v.Ranges), pgsql.Int(v.Rows()), pgsql.Int(v.UnverifiableRanges), texts[0], texts[1], pgsql.Int(v.Mismatches()), texts[2],
+	}}}}
+	if len(rows) > 0 {
+		steps = append(steps, step{Statement: pgsql.Statement{Name: "mismatches", SQL: insertMismatches, Args: [][]byte{
+			pgsql.Int(v.ID), texts[3], strconv.AppendBool(nil, !r.values),
+		}}})
+	}
+	err := r.store.transact(ctx, durableSettings, func(t *tx) error { return t.send(steps...) })
+	if err != nil {
+		return fmt.Errorf("recording the verdict: %w", translate(err))
+	}
+	return nil
+}
+
+func orEmpty(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
+// VerificationInfo is a verification as the database knows it; see the comments of the table pgbackfill.verifications.
+type VerificationInfo struct {
+	ID       int64          `json:"id"`
+	Job      string         `json:"job"`
+	Run      backfill.RunID `json:"run,omitempty"`
+	SpecHash string         `json:"spec_hash"`
+	// State is reading, ended or abandoned; Result is "" until it has ended.
+	State      string        `json:"state"`
+	Result     verify.Result `json:"verdict,omitempty"`
+	Residual   []string      `json:"residual,omitempty"`
+	Incomplete []string      `json:"incomplete,omitempty"`
+	StartedAt  time.Time     `json:"started_at"`
+	ResumedAt  *time.Time    `json:"resumed_at,omitempty"`
+	Resumed    int           `json:"resumed"`
+	FinishedAt *time.Time    `json:"finished_at,omitempty"`
+	// Snapshot is "" on a standby, LedgerRows nil where the ledger was not read.
+	Snapshot      string          `json:"snapshot,omitempty"`
+	LedgerRows    *int64          `json:"ledger_rows,omitempty"`
+	Ranges        int64           `json:"ranges"`
+	RowsExpected  int64           `json:"rows_expected"`
+	RowsChecked   int64           `json:"rows_checked"`
+	RangesSkipped int64           `json:"ranges_skipped"`
+	Skipped       json.RawMessage `json:"skipped"`
+	Checks        json.RawMessage `json:"checks"`
+	Mismatches    int64           `json:"mismatches"`
+	// Classes counts the mismatches by class.
+	Classes map[verify.Class]int64 `json:"classes,omitempty"`
+	// SampleFraction is nil where everything was read.
+	SampleFraction *float64        `json:"sample_fraction,omitempty"`
+	SampleBound    json.RawMessage `json:"sample_bound,omitempty"`
+	Server         string          `json:"server"`
+	InRecovery     bool            `json:"in_recovery"`
+	LSN            string          `json:"lsn,omitempty"`
+	Role           string          `json:"role"`
+	Blinded        bool            `json:"blinded"`
+	BlindedBy      []string        `json:"blinded_by,omitempty"`
+	// VoidedAt is set where a repair changed rows: it is no proof any more.
+	VoidedAt    *time.Time `json:"voided_at,omitempty"`
+	VoidedBy    string     `json:"voided_by,omitempty"`
+	ToolVersion string     `json:"tool_version"`
+	Who         string     `json:"who"`
+}
+
+// VerificationsOf returns the verifications of a job, the oldest first.
+func (s *Store) VerificationsOf(ctx context.Context, job string) ([]VerificationInfo, error) {
+	return s.verifications(ctx, readVerifications, job)
+}
+
+// NewestVerification returns the newest verification of a job, in whatever state. The error is a [backfill.ErrNotFound]
+// where there is none.
+func (s *Store) NewestVerification(ctx context.Context, job string) (VerificationInfo, error) {
+	list, err := s.verifications(ctx, newestVerification, job)
+	if err != nil {
+		return VerificationInfo{}, err
+	}
+	if len(list) == 0 {
+		return VerificationInfo{}, &backfill.Error{
+			Place: "job " + job, Found: "no verification of it is recorded", Remedy: "verify it with: pgbackfill verify FILE", Kind: backfill.ErrNotFound,
+		}
+	}
+	return list[0], nil
+}
+
+func (s *Store) verifications(ctx context.Context, sql, job string) ([]VerificationInfo, error) {
+	var list []VerificationInfo
+	err := s.transact(ctx, settings, func(t *tx) error {
+		list = nil // of a try that failed
+		return t.send(step{
+			Statement: pgsql.Statement{Name: "verifications", SQL: sql, Args: [][]byte{pgsql.Text(job)}},
+			read: func(rows pgx.Rows) error {
+				v, err := scanVerification(rows)
+				list = append(list, v)
+				return err
+			},
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the verifications of %s: %w", job, translate(err))
+	}
+	return list, nil
+}
+
+func scanVerification(rows pgx.Rows) (VerificationInfo, error) {
+	var v VerificationInfo
+	var skipped, checks, classes, bound []byte
+	err := rows.Scan(&v.ID, &v.Job, &v.Run, &v.SpecHash, &v.State, &v.Result, &v.Residual, &v.Incomplete,
+		&v.StartedAt, &v.ResumedAt, &v.Resumed, &v.FinishedAt, &v.Snapshot, &v.LedgerRows, &v.Ranges, &v.RowsExpected,
+		&v.RowsChecked, &v.RangesSkipped, &skipped, &checks, &v.Mismatches, &classes, &v.SampleFraction, &bound, &v.Server,
+		&v.InRecovery, &v.LSN, &v.Role, &v.Blinded, &v.BlindedBy, &v.VoidedAt, &v.VoidedBy, &v.ToolVersion, &v.Who)
+	if err != nil {
+		return v, err
+	}
+	v.Skipped, v.Checks, v.SampleBound = skipped, checks, bound
+	if err := json.Unmarshal(classes, &v.Classes); err != nil {
+		return v, fmt.Errorf("verification %d: its classes are not readable: %w", v.ID, err)
+	}
+	return v, nil
+}
+
+// MismatchesOf returns the rows that a verification named, after the number after, at most most of them.
+func (s *Store) MismatchesOf(ctx context.Context, id int64, after, most int) ([]RecordedMismatch, error) {
+	var list []RecordedMismatch
+	err := s.transact(ctx, settings, func(t *tx) error {
+		list = nil // of a try that failed
+		return t.send(step{
+			Statement: pgsql.Statement{Name: "mismatches", SQL: readMismatches, Args: [][]byte{pgsql.Int(id), pgsql.Int(after), pgsql.Int(most)}},
+			read: func(rows pgx.Rows) error {
+				var m RecordedMismatch
+				err := rows.Scan(&m.No, &m.Check, &m.Kind, &m.Class, &m.Confidence, &m.Evidence, &m.Key, &m.Rows, &m.Columns, &m.Hashed, &m.Expected, &m.Actual)
+				list = append(list, m)
+				return err
+			},
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the mismatches of verification %d: %w", id, translate(err))
+	}
+	return list, nil
+}
+
+// RecordedMismatch is a row that a verification named.
+type RecordedMismatch struct {
+	No int `json:"no"`
+	verify.Mismatch
+	// Hashed is set where Expected and Actual are hashes of values.
+	Hashed bool `json:"hashed"`
+}
+
+// LedgerRows counts the rows in the ledger of a run, fences among them: where there are as many as a verification saw
+// before it began, no chunk has come since.
+func (s *Store) LedgerRows(ctx context.Context, run backfill.RunID) (int64, error) {
+	var n int64
+	if err := s.once(ctx, settings, step{Statement: pgsql.LedgerRows(run), read: one(&n)}); err != nil {
+		return 0, fmt.Errorf("reading the ledger of run %d: %w", run, translate(err))
+	}
+	return n, nil
+}
