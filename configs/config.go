@@ -24,6 +24,8 @@ type Config struct {
 	StatusInterval time.Duration
 	// AllowPrograms lets jobs run the programs that they name.
 	AllowPrograms bool
+	// Metrics is the address at which Prometheus metrics are shown while a command works; "" is nowhere.
+	Metrics string
 	// Accept holds the ids of findings that are accepted without a question, sorted.
 	Accept []string
 
@@ -93,6 +95,7 @@ func build(path string, builtin, file, variables, flags, system layer, url strin
 		ProgressInterval: all.GetDuration("progress.interval"),
 		StatusInterval:   all.GetDuration("status.interval"),
 		AllowPrograms:    all.GetBool("programs.allow"),
+		Metrics:          all.GetString("metrics"),
 		ceilings:         lowest(builtin, file, variables, flags, system),
 	}
 	asked, askedBy, err := merge(flags, variables)

@@ -40,6 +40,7 @@ var keys = slices.Concat([]key{
 	{name: "ceilings.timeouts.idle", kind: orNone(duration)},
 
 	{name: "programs.allow", kind: boolean},
+	{name: "metrics", kind: listenAddress},
 	{name: "accept", kind: words},
 	{name: "log.format", kind: oneOf("auto", "console", "json")},
 	{name: "log.level", kind: oneOf("debug", "info", "warn", "error")},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"regexp"
 	"slices"
 	"strconv"
@@ -103,6 +104,22 @@ var (
 				return text == "true", nil
 			}
 			return nil, errValue
+		},
+	}
+	listenAddress = kind{
+		expected: "an address to listen at: :9187 is on every interface, localhost:9187 for this machine alone; or off",
+		parse: func(text string) (any, error) {
+			if isOff(text) {
+				return "", nil
+			}
+			_, port, err := net.SplitHostPort(text)
+			if err != nil {
+				return nil, errValue
+			}
+			if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+				return nil, errValue
+			}
+			return text, nil
 		},
 	}
 	connectionString = kind{

@@ -3,6 +3,7 @@ package configs_test
 import (
 	"errors"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -181,4 +182,37 @@ func TestEmptyVariableSaysNothing(t *testing.T) {
 func TestSameThingSaidTwiceByFlags(t *testing.T) {
 	t.Parallel()
 	wants(t, newMachine(t, "--workers=4", "--set", "workers=8").fails(), "workers is said twice", "--workers")
+}
+
+// Where metrics are shown is said by any place, and a higher one can say that they are not.
+//
+// Made to fail: without the kind's check of the port, 9187 and :http are taken.
+func TestWhereMetricsAreShown(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.write("work/pgbackfill.yaml", "metrics: :9187\n")
+	if got := m.load().Metrics; got != ":9187" {
+		t.Errorf("the file's: %q", got)
+	}
+	m.env("PGBACKFILL_METRICS=localhost:9188")
+	if got := m.load().Metrics; got != "localhost:9188" {
+		t.Errorf("the environment's: %q", got)
+	}
+	configs.MetricsFlag(m.sources.Flags)
+	for _, c := range []struct{ said, want string }{{"off", ""}, {"[::1]:0", "[::1]:0"}} {
+		if err := m.sources.Flags.Set("metrics", c.said); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.load().Metrics; got != c.want {
+			t.Errorf("--metrics %s is %q", c.said, got)
+		}
+	}
+	for _, wrong := range []string{"9187", ":http", "localhost", ":70000", "http://localhost:9187"} {
+		if err := m.sources.Flags.Set("metrics", wrong); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := configs.Load(m.sources); !errors.Is(err, backfill.ErrInput) || !strings.Contains(err.Error(), "--metrics: metrics is ") {
+			t.Errorf("--metrics %s: %v", wrong, err)
+		}
+	}
 }

@@ -16,7 +16,7 @@ import (
 
 // Sources is where a configuration comes from.
 type Sources struct {
-	// Flags holds the flags that [Flags] and [RunFlags] defined; nil is none.
+	// Flags holds the flags that [Flags], [RunFlags] and [MetricsFlag] defined; nil is none.
 	Flags *pflag.FlagSet
 	// Environ is the environment as os.Environ gives it.
 	Environ []string
@@ -36,6 +36,7 @@ const (
 	flagSet         = "set"
 	flagAccept      = "accept"
 	flagPrograms    = "allow-programs"
+	flagMetrics     = "metrics"
 	userFileInXDG   = "pgbackfill/config.yaml"
 	userFileInHome  = ".config/" + userFileInXDG
 	environmentName = "the environment"
@@ -84,6 +85,11 @@ func AcceptFlag(fs *pflag.FlagSet) {
 	fs.StringSlice(flagAccept, nil, "the id of a finding that is accepted; may be repeated")
 }
 
+// MetricsFlag defines the flag of commands that can be scraped while they work.
+func MetricsFlag(fs *pflag.FlagSet) {
+	fs.String(flagMetrics, "", "where to show Prometheus metrics: :9187 is on every interface, localhost:9187 for this machine alone; off is nowhere")
+}
+
 // flagLayer is what the flags say.
 func (s Sources) flagLayer() (layer, error) {
 	l := newLayer()
@@ -106,9 +112,11 @@ func (s Sources) flagLayer() (layer, error) {
 		k, _ := findKey(flagAccept)
 		errs = append(errs, err, l.say(k, strings.Join(list, ","), "--"+flagAccept))
 	}
-	if given := s.Flags.Lookup(flagPrograms); given != nil && given.Changed {
-		k, _ := findKey("programs.allow")
-		errs = append(errs, l.say(k, given.Value.String(), "--"+flagPrograms))
+	for _, f := range []struct{ flag, key string }{{flagPrograms, "programs.allow"}, {flagMetrics, "metrics"}} {
+		if given := s.Flags.Lookup(f.flag); given != nil && given.Changed {
+			k, _ := findKey(f.key)
+			errs = append(errs, l.say(k, given.Value.String(), "--"+f.flag))
+		}
 	}
 	return l, errors.Join(errs...)
 }

@@ -58,6 +58,7 @@ type Throttle struct {
 	lag     *replicas
 	o       Options
 	limits  atomic.Pointer[Limits]
+	waits   waits
 }
 
 // New makes a throttle. What is wrong with the options is said at once, all of it.
@@ -182,19 +183,34 @@ func (t *Throttle) Run(ctx context.Context) {
 // Wait returns when a chunk of so many rows may begin. It returns ctx's error, or one that wraps [ErrEnds] where the
 // process should end. The gate is looked at last, since the rate may take its time.
 func (t *Throttle) Wait(ctx context.Context, rows int) error {
-	if err := t.Gate.Wait(ctx); err != nil {
+	if err := t.open(ctx); err != nil {
 		return err
 	}
 	if !t.o.ReadsOnly {
-		if err := t.pacer.Wait(ctx, rows); err != nil {
+		end := t.waits.begin(forReplicas)
+		err := t.pacer.Wait(ctx, rows)
+		end()
+		if err != nil {
 			return err
 		}
 	}
-	if err := t.rate.Wait(ctx, rows); err != nil {
+	end := t.waits.begin(forRate)
+	err := t.rate.Wait(ctx, rows)
+	end()
+	if err != nil {
 		return err
 	}
+	return t.open(ctx)
+}
+
+// open returns when the gate is open.
+func (t *Throttle) open(ctx context.Context) error {
+	defer t.waits.begin(atGate)()
 	return t.Gate.Wait(ctx)
 }
+
+// Waited is for how long chunks have been kept waiting so far.
+func (t *Throttle) Waited() Waited { return t.waits.waited() }
 
 // SetRate changes the limit of rows a second; 0 is none.
 func (t *Throttle) SetRate(rowsPerSecond float64) { t.rate.SetRate(rowsPerSecond) }

@@ -22,6 +22,7 @@ import (
 	"github.com/pgbackfill/pgbackfill/internal/catalog"
 	"github.com/pgbackfill/pgbackfill/internal/eventlog"
 	"github.com/pgbackfill/pgbackfill/internal/human"
+	"github.com/pgbackfill/pgbackfill/internal/metrics"
 	"github.com/pgbackfill/pgbackfill/jobs"
 )
 
@@ -44,6 +45,8 @@ type app struct {
 	output string
 	// backupAt is when the last backup was made, where somebody said it.
 	backupAt moment
+	// metrics are those of the process; nil where nobody wants them.
+	metrics *metrics.Metrics
 }
 
 func (a *app) root() *cobra.Command {

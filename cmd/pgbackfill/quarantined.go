@@ -55,7 +55,7 @@ The exit code is 0 where none is left, and 4 where some are.`,
 		},
 	}
 	configs.RunFlags(c.Flags())
-	return a.jsonFlag(c)
+	return a.jsonFlag(a.measured(c))
 }
 
 // retryResult is what retry-quarantined prints in JSON.
@@ -136,8 +136,9 @@ func (a *app) retryRows(ctx context.Context, connect backfill.Connect, run *chec
 	defer limit.stop()
 	result, err := backfill.RetryQuarantined(ctx, backfill.Options{
 		Run: run.ID(), Plan: plan, Process: run.Process(), Connect: connect, Tasks: run, Throttle: limit, Programs: a.programs(), Abort: a.abort,
-		Observer: eventlog.Observer(log.With().Int64("run", int64(info.ID)).Str("job", info.Job).Logger()),
-		Clamp:    func(p backfill.Pace) backfill.Pace { p, _ = a.cfg.Clamp(p); return p },
+		Observer: backfill.Tee(eventlog.Observer(log.With().Int64("run", int64(info.ID)).Str("job", info.Job).Logger()),
+			a.measure("retry-quarantined", info.Job, info.ID, run.Process())),
+		Clamp: func(p backfill.Pace) backfill.Pace { p, _ = a.cfg.Clamp(p); return p },
 	}, run)
 	if len(plan.Captures) > 0 && result.Left == 0 {
 		a.release(context.WithoutCancel(ctx), run)

@@ -62,7 +62,7 @@ once the cause is mended.`,
 	c.Flags().BoolVar(&o.again, "again", false, "start a new run; an unfinished one is closed and what it has done stays")
 	c.Flags().Var(&o.maxChunks, "max-chunks", "stop after so many chunks")
 	c.Flags().Var(&o.dryRun, "dry-run", "carry out so many chunks and roll each of them back")
-	return c
+	return a.measured(c)
 }
 
 // runJob takes one job from a plan to the end of its run.
@@ -356,6 +356,7 @@ func (a *app) work(ctx context.Context, connect backfill.Connect, plan *backfill
 	if err != nil {
 		return err
 	}
+	observe := backfill.Tee(show.observe, a.measure(a.verb, plan.Job.Name, run.ID(), run.Process()))
 	limit, err := a.throttle(ctx, connect, plan.Pace, plan.Table.OID, false, show.warn)
 	if err != nil {
 		show.close()
@@ -366,7 +367,7 @@ func (a *app) work(ctx context.Context, connect backfill.Connect, plan *backfill
 	summary, err := backfill.Work(ctx, backfill.Options{
 		Run: run.ID(), Plan: plan, Process: run.Process(), Resumed: run.resumed, Joined: run.joined,
 		Connect: connect, Ledger: run, Segments: run, Control: run, Tasks: run, Quarantine: run, Throttle: limit, Programs: a.programs(),
-		Prepared: a.prepared(connect, run.Run, show.warn), Observer: show.observe, Abort: a.abort, MaxChunks: int64(o.maxChunks),
+		Prepared: a.prepared(connect, run.Run, show.warn), Observer: observe, Abort: a.abort, MaxChunks: int64(o.maxChunks),
 		Blocked: limit.blocked, Clamp: func(p backfill.Pace) backfill.Pace { p, _ = a.cfg.Clamp(p); return p },
 	})
 	limit.stop()

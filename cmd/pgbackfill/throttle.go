@@ -59,7 +59,12 @@ func (a *app) throttle(ctx context.Context, connect backfill.Connect, pace backf
 	reading, end := context.WithCancel(context.WithoutCancel(ctx)) // begun chunks finish, and may have to give way
 	var running sync.WaitGroup
 	running.Go(func() { t.Run(reading) })
+	forget := func() {}
+	if a.metrics != nil {
+		forget = a.metrics.Throttled(t.Throttle)
+	}
 	t.stop = func() {
+		forget()
 		end()
 		running.Wait()
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

@@ -43,7 +43,7 @@ listed, and the exit code is 4.`,
 		},
 	}
 	configs.RunFlags(c.Flags())
-	return c
+	return a.measured(c)
 }
 
 // undoJob takes the newest run of a job back.
@@ -274,6 +274,7 @@ func (a *app) takeBack(ctx context.Context, connect backfill.Connect, run *check
 		return backfill.UndoMark{}, err
 	}
 	defer show.close()
+	observe := backfill.Tee(show.observe, a.measure(a.verb, job.Name, run.ID(), run.Process()))
 	limit, err := a.throttle(ctx, connect, pace, info.TableOID, false, show.warn)
 	if err != nil {
 		return backfill.UndoMark{}, err
@@ -282,7 +283,7 @@ func (a *app) takeBack(ctx context.Context, connect backfill.Connect, run *check
 	defer context.AfterFunc(ctx, show.stopping)()
 	return backfill.TakeBack(ctx, backfill.UndoOptions{
 		Run: run.ID(), Job: job.Name, Process: run.Process(), Who: who(), Joined: info.Undoing() && live(info) > 0, Tables: tables, Pace: pace,
-		Connect: connect, Ledger: run, Control: run, Throttle: limit, Observer: show.observe, Abort: a.abort,
+		Connect: connect, Ledger: run, Control: run, Throttle: limit, Observer: observe, Abort: a.abort,
 		Clamp: func(p backfill.Pace) backfill.Pace { p, _ = a.cfg.Clamp(p); return p },
 	})
 }

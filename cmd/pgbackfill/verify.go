@@ -77,7 +77,7 @@ Rows that are wrong are named by their keys; their values are shown with --show-
 	_ = c.Flags().MarkHidden("accept") // there are no findings here; that the flag is there is certain
 	c.Flags().BoolVar(&o.values, "show-values", false, "show what wrong rows hold and should hold; it may be secret")
 	c.Flags().IntVar(&o.samples, "samples", 10, "how many wrong rows of a check are named; all are counted")
-	return a.jsonFlag(c)
+	return a.jsonFlag(a.measured(c))
 }
 
 // checksOf are the checks of a job. A program that one of them runs again must be allowed.
@@ -133,6 +133,11 @@ func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.C
 		return verify.Verdict{}, err
 	}
 	defer done()
+	about := backfill.RunID(0)
+	if run != nil {
+		about = run.ID
+	}
+	observe = backfill.Tee(observe, a.measure("verify", job.Name, about, ""))
 	limit, err := a.throttle(ctx, connect, plan.Pace, plan.Table.OID, true, func(text string) { a.note("note", text) })
 	if err != nil {
 		return verify.Verdict{}, err
