@@ -35,6 +35,9 @@ type Config struct {
 	// askedBy and baseBy say where each of those stands, by key.
 	askedBy, baseBy map[string]string
 	ceilings        ceilings
+	// standbys are those to be asked themselves, and variable looks into the environment for their connection strings.
+	standbys []standby
+	variable func(name string) string
 }
 
 // Log says what is written about the work.
@@ -66,7 +69,9 @@ func Load(s Sources) (Config, error) {
 	if err := errors.Join(flagErr, variableErr, pathErr, fileErr, systemErr); err != nil {
 		return Config{}, err
 	}
-	return build(path, builtin, file, variables, flags, system, s.variable(databaseURL))
+	c, err := build(path, builtin, file, variables, flags, system, s.variable(databaseURL))
+	c.standbys, c.variable = everyStandby(system, variables, file), s.variable
+	return c, err
 }
 
 // systemLayer is the operator's file where another file is read: its ceilings hold all the same.

@@ -139,6 +139,8 @@ func (r *reader) value(k key, n *yaml.Node) {
 	quoted := n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0
 	switch {
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
+	case k.kind.node != nil:
+		k.kind.node(r, k, n)
 	case k.kind.list:
 		r.list(k, n)
 	case k.kind.json && n.Kind != yaml.ScalarNode:
@@ -180,6 +182,8 @@ func shape(n *yaml.Node) string {
 		return "a list"
 	case yaml.AliasNode:
 		return "an alias"
+	case yaml.ScalarNode:
+		return "a single value"
 	}
 	return "a group of keys"
 }

@@ -39,6 +39,7 @@ var keys = slices.Concat([]key{
 	{name: "ceilings.timeouts.statement", kind: orNone(duration)},
 	{name: "ceilings.timeouts.idle", kind: orNone(duration)},
 
+	{name: "standbys", kind: standbyList},
 	{name: "programs.allow", kind: boolean},
 	{name: "metrics", kind: listenAddress},
 	{name: "accept", kind: words},

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/pgbackfill/pgbackfill/backfill"
 )
 
@@ -26,6 +28,8 @@ type kind struct {
 	list bool
 	// json is set where the file's value can be more than a scalar, and is then read as JSON.
 	json bool
+	// node reads the file's value where it is more than that; nil is not.
+	node func(*reader, key, *yaml.Node)
 	// secret is set where the value is never shown.
 	secret bool
 }

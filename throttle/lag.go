@@ -87,7 +87,7 @@ func (lagBytes) Class() Class { return Gating }
 const busyLook = 200 * time.Millisecond
 
 func (s lagBytes) Interval() time.Duration {
-	if s.present.Load() {
+	if s.present.Load() || s.others {
 		return busyLook
 	}
 	return 0

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pgbackfill/pgbackfill/internal/pgerr"
@@ -23,57 +25,89 @@ type Standby struct {
 	Heartbeat string
 }
 
-// lagDirect is the lag of one standby as it says itself. It is held against lag.max.
-type lagDirect struct {
+// direct looks at one standby as it says itself, for the signals of lag by time and by bytes, and for the pace.
+type direct struct {
 	Standby
 	limits func() Limits
 	clock  *walClock
-	// ours is how old the newest sample of the primary may be.
-	oldest time.Duration
-	tell   func(text string)
+	// primary tells the server that is written to from others; nil is not known.
+	primary *atomic.Pointer[string]
+	// oldest is how old the newest sample of the primary may be.
+	oldest  time.Duration
+	tell    func(text string)
+	pressed func(Pressure)
+	// found is what the latest good look found; nil is nothing.
+	found atomic.Pointer[Replica]
 
-	lost      time.Time // since when it cannot be reached; zero where it can
+	mu        sync.Mutex // guards what is below
+	lost      time.Time  // since when it cannot be reached; zero where it can
 	forgotten bool
 	was       bool // it has been a standby
+	said      string
+	// replayed is where it was at the look at moved; zero is not known.
+	replayed position
+	moved    time.Time
+	// at is when the latest look was taken, last what it came to.
+	at      time.Time
+	last    directLook
+	lastErr error
 }
 
-func (*lagDirect) Name() string { return "replica_lag" }
-func (*lagDirect) Class() Class { return Gating }
+// directLook is what a look at a standby came to: what there is to be said before any number, or its lag.
+type directLook struct {
+	says   *Reading
+	behind time.Duration
+	bytes  int64
+}
 
-func (s *lagDirect) Interval() time.Duration { return lagTime{&replicas{limits: s.limits}}.Interval() }
+// look reads the standby, unless that was done a moment ago.
+func (s *direct) look(ctx context.Context) (directLook, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if begin := time.Now(); s.at.IsZero() || begin.Sub(s.at) >= freshLook {
+		s.last, s.lastErr = s.read(ctx)
+		s.at = time.Now()
+		if s.lastErr != nil || s.last.says != nil {
+			s.found.Store(nil)
+			s.moved = time.Time{}
+			if s.lastErr == nil && s.last.says.Off {
+				s.pressed(Pressure{None: true})
+			}
+		}
+	}
+	return s.last, s.lastErr
+}
 
-func (s *lagDirect) Read(ctx context.Context) (Reading, error) {
-	l := s.limits().Lag
-	self := sighting{app: s.Standby.Name}
-	switch {
-	case l.Max <= 0:
-		return Reading{Off: true, Note: "lag.max is off"}, nil
-	case listed(self, l.Ignore):
-		return Reading{Off: true, Note: "standby " + self.app + " is in lag.ignore"}, nil
+// read asks the standby. The caller holds mu.
+func (s *direct) read(ctx context.Context) (directLook, error) {
+	l, self := s.limits().Lag, sighting{app: s.Name}
+	off := func(note string) directLook { return directLook{says: &Reading{Off: true, Note: note}} }
+	if listed(self, l.Ignore) {
+		return off("standby " + s.Name + " is in lag.ignore"), nil
 	}
 	r, err := s.ask(ctx, l)
 	if err == nil {
 		if s.forgotten {
-			s.tell(fmt.Sprintf("standby %s is back after %s", self.app, brief(time.Since(s.lost))))
+			s.tell(fmt.Sprintf("standby %s is back after %s", s.Name, brief(time.Since(s.lost))))
 		}
 		s.lost, s.forgotten = time.Time{}, false
 		return r, nil
 	}
 	if !unreachable(err) {
-		return Reading{}, fmt.Errorf("standby %s: %w", self.app, err)
+		return directLook{}, fmt.Errorf("standby %s: %w", s.Name, err)
 	}
 	if s.lost.IsZero() {
 		s.lost = time.Now()
 	}
 	gone := time.Since(s.lost)
 	if gone < l.Grace || listed(self, l.Require) {
-		return Reading{}, fmt.Errorf("standby %s cannot be reached for %s: %w", self.app, brief(gone), err)
+		return directLook{}, fmt.Errorf("standby %s cannot be reached for %s: %w", s.Name, brief(gone), err)
 	}
 	if !s.forgotten {
 		s.forgotten = true
-		s.tell(fmt.Sprintf("standby %s is forgotten: it could not be reached for %s", self.app, brief(gone)))
+		s.tell(fmt.Sprintf("standby %s is forgotten: it could not be reached for %s", s.Name, brief(gone)))
 	}
-	return Reading{Off: true, Note: "standby " + self.app + " is forgotten: it cannot be reached"}, nil
+	return off("standby " + s.Name + " is forgotten: it cannot be reached"), nil
 }
 
 // unreachable is true of what a server that is gone, or does not answer, makes of a question.
@@ -81,50 +115,144 @@ func unreachable(err error) bool {
 	return pgerr.Class(err) == pgerr.Retry || errors.Is(err, context.DeadlineExceeded)
 }
 
-func (s *lagDirect) ask(ctx context.Context, l LagLimits) (Reading, error) {
-	detail := "standby " + s.Standby.Name
-	reading := func(lag float64) Reading {
-		return Reading{Value: lag, Limit: l.Max.Seconds(), Unit: Seconds, Detail: detail}
-	}
+func (s *direct) ask(ctx context.Context, l LagLimits) (directLook, error) {
 	if s.Heartbeat != "" {
 		lag, err := oneNumber(ctx, s.Query, pgsql.Statement{Name: "heartbeat", SQL: s.Heartbeat})
-		return reading(lag), err
+		if err != nil {
+			return directLook{}, err
+		}
+		now := time.Now()
+		behind := time.Duration(max(lag, 0) * float64(time.Second))
+		// It has replayed about what the primary had written then.
+		replayed, known := s.clock.at(now.Add(-behind))
+		if !known && l.Max <= 0 {
+			return directLook{says: &Reading{Says: "unknown", Shut: true, Detail: "standby " + s.Name + " is behind since before the primary was first looked at"}}, nil
+		}
+		return s.saw(l, replayed, behind, now), nil
 	}
 	rows, err := s.Query.Query(ctx, pgsql.StandbyPosition())
 	if err != nil {
-		return Reading{}, err
+		return directLook{}, err
 	}
 	if !flag(cell(rows, 0, 0)) {
-		return s.promoted(l, detail)
+		return s.noStandby(l, text(cell(rows, 0, 2)))
 	}
-	s.was = true
+	s.was, s.said = true, ""
 	replayed, err := place(cell(rows, 0, 1))
 	if err != nil {
-		return Reading{}, err
+		return directLook{}, err
 	}
 	now := time.Now()
 	newest, ok := s.clock.newest()
 	if !ok || now.Sub(newest.at) > s.oldest {
-		return Reading{}, errors.New("the primary's place in the log is not known")
+		return directLook{}, errors.New("the primary's place in the log is not known")
 	}
 	behind, known := s.clock.behind(replayed, now)
 	if !known {
-		return Reading{Says: "unknown", Shut: true, Detail: fmt.Sprintf("%s is %s behind since before it was first looked at",
-			detail, size(float64(newest.pos-replayed), 1))}, nil
+		return directLook{says: &Reading{Says: "unknown", Shut: true, Detail: fmt.Sprintf("standby %s is %s behind since before it was first looked at",
+			s.Name, size(float64(newest.pos-replayed), 1))}}, nil
 	}
-	return reading(behind.Seconds()), nil
+	return s.saw(l, replayed, behind, now), nil
 }
 
-// promoted is the reading of what is no standby.
-func (s *lagDirect) promoted(l LagLimits, detail string) (Reading, error) {
-	if s.was {
-		s.was = false
-		s.tell(detail + " is a primary now")
+// saw takes what a standby has replayed, 0 is not known, and says how much it is behind.
+func (s *direct) saw(l LagLimits, replayed position, behind time.Duration, now time.Time) directLook {
+	look := directLook{behind: behind}
+	if newest, ok := s.clock.newest(); ok && replayed > 0 && newest.pos > replayed {
+		look.bytes = int64(newest.pos - replayed)
 	}
-	if listed(sighting{app: s.Standby.Name}, l.Require) {
-		return Reading{Says: "unknown", Shut: true, Detail: detail + " is required and is no standby"}, nil
+	p := Pressure{Lag: behind, MaxLag: max(l.Max, 0), Bytes: look.bytes, MaxBytes: max(l.MaxBytes, 0)}
+	if !s.moved.IsZero() && s.replayed > 0 && replayed >= s.replayed {
+		p.Replayed, p.Since = int64(replayed-s.replayed), now.Sub(s.moved)
 	}
-	return Reading{Off: true, Note: detail + " is no standby"}, nil
+	s.replayed, s.moved = replayed, now
+	p.Poll = max(directInterval(l), p.Since)
+	s.pressed(p)
+	s.found.Store(&Replica{Name: s.Name, Lag: behind, Known: true, Bytes: look.bytes})
+	return look
+}
+
+// noStandby is what a look at what is no standby comes to. It may be the primary itself, after a failover, or one that was a
+// standby until now; what it is else is not known, and stops the work.
+func (s *direct) noStandby(l LagLimits, server string) (directLook, error) {
+	once := func(text string) {
+		if s.said != text {
+			s.said = text
+			s.tell(text)
+		}
+	}
+	says := func(r Reading) (directLook, error) { return directLook{says: &r}, nil }
+	primary := s.primary.Load()
+	switch {
+	case listed(sighting{app: s.Name}, l.Require):
+		return says(Reading{Says: "unknown", Shut: true, Detail: "standby " + s.Name + " is required and is no standby"})
+	case primary != nil && *primary != "" && *primary == server:
+		once("standby " + s.Name + " is the primary: it is not asked how far it is behind")
+		return says(Reading{Off: true, Note: "standby " + s.Name + " is the primary"})
+	case s.was:
+		once("standby " + s.Name + " is a primary now")
+		return says(Reading{Off: true, Note: "standby " + s.Name + " is no standby any more"})
+	}
+	return says(Reading{Says: "unknown", Shut: true, Detail: "standby " + s.Name + " is no standby; mend its connection string, or put it into lag.ignore"})
+}
+
+// directInterval is how often a standby is asked: what the lag can grow by between two looks is under a tenth of the limit.
+func directInterval(l LagLimits) time.Duration {
+	switch {
+	case l.MaxBytes > 0:
+		return busyLook
+	case l.Max > 0:
+		return max(l.Max/lagTenth, leastPoll)
+	}
+	return 0
+}
+
+// directTime is the lag of a standby that is asked itself, by time.
+type directTime struct{ *direct }
+
+func (directTime) Name() string              { return "replica_lag" }
+func (directTime) Class() Class              { return Gating }
+func (s directTime) Interval() time.Duration { return directInterval(s.limits().Lag) }
+
+func (s directTime) Read(ctx context.Context) (Reading, error) {
+	l := s.limits().Lag
+	if l.Max <= 0 {
+		return Reading{Off: true, Note: "lag.max is off"}, nil
+	}
+	look, err := s.look(ctx)
+	switch {
+	case err != nil:
+		return Reading{}, err
+	case look.says != nil:
+		return *look.says, nil
+	}
+	return Reading{Value: look.behind.Seconds(), Limit: l.Max.Seconds(), Unit: Seconds, Detail: "standby " + s.direct.Name}, nil
+}
+
+// directBytes is the same by bytes of the log.
+type directBytes struct{ *direct }
+
+func (directBytes) Name() string              { return "replica_lag_bytes" }
+func (directBytes) Class() Class              { return Gating }
+func (s directBytes) Interval() time.Duration { return directInterval(s.limits().Lag) }
+
+func (s directBytes) Read(ctx context.Context) (Reading, error) {
+	l := s.limits().Lag
+	if l.MaxBytes <= 0 {
+		return Reading{Off: true, Note: "lag.max_bytes is off"}, nil
+	}
+	look, err := s.look(ctx)
+	switch {
+	case err != nil && l.Max > 0: // the other signal says it
+		return Reading{Off: true, Note: "standby " + s.direct.Name + " is not known"}, nil
+	case err != nil:
+		return Reading{}, err
+	case look.says != nil && (l.Max <= 0 || look.says.Off):
+		return *look.says, nil
+	case look.says != nil:
+		return Reading{Off: true, Note: "standby " + s.direct.Name + " is not known"}, nil
+	}
+	return Reading{Value: float64(look.bytes), Limit: float64(l.MaxBytes), Unit: Bytes, Detail: "standby " + s.direct.Name}, nil
 }
 
 // oneNumber asks for one number.

@@ -256,7 +256,7 @@ func TestAurora(t *testing.T) {
 func TestStandbyThatIsAskedItself(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s, direct := &scripted{}, &scripted{}
+		s, direct := &scripted{}, &scripted{began: 9}
 		th, stop := watching(t, s, throttle.LagLimits{}, throttle.Options{Standbys: []throttle.Standby{{Name: "restored", Query: direct}, {Name: "beaten", Query: direct, Heartbeat: "SELECT 1"}}})
 		defer stop()
 		direct.do(func() { direct.beat = "2.5" })
@@ -266,7 +266,7 @@ func TestStandbyThatIsAskedItself(t *testing.T) {
 			synctest.Wait()
 			var got []string
 			for _, state := range th.State() {
-				if strings.Contains(state.Text, "restored") || strings.Contains(state.Text, "beaten") {
+				if state.Name == "replica_lag" && (strings.Contains(state.Text, "restored") || strings.Contains(state.Text, "beaten")) {
 					got = append(got, state.Text)
 				}
 			}
@@ -290,7 +290,40 @@ func TestStandbyThatIsAskedItself(t *testing.T) {
 		asked("replica_lag cannot be read: standby restored: the primary's place in the log is not known", "replica_lag 0s of 10s (standby beaten)")
 		s.do(func() { s.err = nil })
 		direct.do(func() { direct.demoted = true }) // here: promoted
-		asked("replica_lag off (standby restored is no standby)", "replica_lag 0s of 10s (standby beaten)")
+		asked("replica_lag off (standby restored is no standby any more)", "replica_lag 0s of 10s (standby beaten)")
+	})
+}
+
+// What is no standby, and never was one here, is the primary itself or not what the operator meant. What is asked counts by
+// bytes too.
+//
+// Made to fail: with Off for all that is no standby, a connection string that leads to some other primary is an open gate;
+// without directBytes, 300 MiB are nothing.
+func TestStandbyThatIsAskedAndIsNone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, same, other, direct := &scripted{began: 7, pos: mib}, &scripted{began: 7, demoted: true}, &scripted{began: 8, demoted: true}, &scripted{began: 9, pos: mib}
+		var told events
+		th, stop := watching(t, s, throttle.LagLimits{}, throttle.Options{OnEvent: told.add, Standbys: []throttle.Standby{{Name: "a", Query: same}, {Name: "b", Query: other}, {Name: "c", Query: direct}}})
+		defer stop()
+		time.Sleep(2 * time.Second)
+		reasons(t, th.Gate, "replica_lag unknown (standby b is no standby; mend its connection string, or put it into lag.ignore)")
+		told.mu.Lock()
+		if len(told.list) != 1 || told.list[0] != "standby a is the primary: it is not asked how far it is behind" {
+			t.Errorf("told %q", told.list)
+		}
+		told.mu.Unlock()
+		if err := th.SetLimits(throttle.Limits{Lag: throttle.LagLimits{Ignore: []string{"b"}}, Unmonitored: throttle.Accept, Slots: off().Slots, ArchiveMaxSegments: throttle.Off, YieldAfter: throttle.Off, SnapshotMaxAge: throttle.Off, CommitsMaxRatio: throttle.Off}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		reasons(t, th.Gate)
+		s.write(300 * mib)
+		time.Sleep(time.Second)
+		reasons(t, th.Gate, "replica_lag_bytes 300 MiB > 256 MiB (standby c)")
+		if got := th.Replicas(); len(got) != 1 || got[0].Name != "c" || got[0].Bytes != 300*mib {
+			t.Errorf("the replicas: %+v", got)
+		}
 	})
 }
 

@@ -66,6 +66,47 @@ func (p Pressure) used() float64 {
 	return used
 }
 
+// worstPressure hands on what one of several lookers sees, where it is the worst that any of them saw last. The zero
+// value is ready once saw is set.
+type worstPressure struct {
+	saw func(Pressure)
+
+	mu     sync.Mutex // guards latest, and saw is called under it
+	latest []Pressure
+}
+
+// from is what a looker tells; each has a number of its own, from 0 on. It begins with nothing to be heeded.
+func (w *worstPressure) from(looker int) func(Pressure) {
+	for len(w.latest) <= looker {
+		w.latest = append(w.latest, Pressure{None: true})
+	}
+	return func(p Pressure) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.latest[looker] = p
+		worst := looker
+		for i, other := range w.latest {
+			better := w.latest[worst].None || other.used() > w.latest[worst].used() || i < worst && other.used() == w.latest[worst].used()
+			if !other.None && better {
+				worst = i
+			}
+		}
+		if worst == looker { // else it is told when that one looks
+			w.saw(p)
+		}
+	}
+}
+
+// none forgets what was seen: nothing is to be heeded.
+func (w *worstPressure) none() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range w.latest {
+		w.latest[i] = Pressure{None: true}
+	}
+	w.saw(Pressure{None: true})
+}
+
 // Pacer holds the lag instead of chasing it. It learns how much of the write-ahead log a row makes, and lets through no
 // more of it between two looks at the replicas than a tenth of the limit: in bytes, and in the time that the worst standby
 // takes to replay it, which is found out by beginning slowly. From half of the limit on the pace drops, so that the gate

@@ -55,17 +55,32 @@ func (b *backfill) written() (int64, time.Time) {
 // A standby that replays more slowly than we could write: its lag stays under the limit, which the gate hardly has to say,
 // and it is kept busy.
 //
-// Made to fail: without capacity, or without the first Saw in New, the lag of the slowest is many times the limit.
+// That holds also where the primary does not see it and it is asked itself, by what it has replayed or by a heartbeat.
+//
+// Made to fail: without capacity, or without the first Saw in New, the lag of the slowest is many times the limit; with
+// nobody told of the pressure that a standby that is asked is under, that of the last two is.
 func TestLagIsHeld(t *testing.T) {
 	t.Parallel()
-	for name, speed := range map[string]int64{"256 KiB/s": 256 << 10, "1 MiB/s": mib, "10 MiB/s": 10 * mib, "60 MiB/s": 60 * mib} {
+	for name, c := range map[string]struct {
+		speed     int64
+		asked     bool
+		heartbeat string
+	}{
+		"256 KiB/s": {speed: 256 << 10}, "1 MiB/s": {speed: mib}, "10 MiB/s": {speed: 10 * mib}, "60 MiB/s": {speed: 60 * mib},
+		"1 MiB/s, asked": {speed: mib, asked: true}, "10 MiB/s by heartbeat": {speed: 10 * mib, asked: true, heartbeat: "SELECT lag"},
+	} {
+		speed := c.speed
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				r := &replica{app: "eu-2", started: true, speed: speed}
+				r := &replica{app: "eu-2", started: true, speed: speed, unseen: c.asked}
 				s := &scripted{replicas: []*replica{r}}
 				const limit = 3 * time.Second
-				th, stop := watching(t, s, throttle.LagLimits{Max: limit}, throttle.Options{})
+				var o throttle.Options
+				if c.asked {
+					o.Standbys = []throttle.Standby{{Name: "eu-2", Query: asked{s, r}, Heartbeat: c.heartbeat}}
+				}
+				th, stop := watching(t, s, throttle.LagLimits{Max: limit}, o)
 				defer stop()
 				ctx, cancel := context.WithCancel(context.Background())
 				replaying := make(chan struct{})

@@ -31,10 +31,14 @@ type replicas struct {
 	replyMax time.Duration
 	// pressed is told how far behind the replicas are, after every look.
 	pressed func(Pressure)
+	// others is set where standbys are asked themselves, against the primary's place as of the latest look.
+	others bool
 	// present is set while there are standbys that count.
 	present atomic.Bool
 	// known is what the latest look found.
 	known atomic.Pointer[[]Replica]
+	// server tells the primary from others, by when it was started; nil is not known.
+	server atomic.Pointer[string]
 
 	mu      sync.Mutex // guards what is below
 	members members
@@ -177,6 +181,7 @@ func (r *replicas) lookAtStandbys(ctx context.Context, begin time.Time) error {
 			r.members.promoted(text(first[3]))
 		}
 		r.began = began
+		r.server.Store(&began)
 	}
 	r.role, r.pos = text(first[4]), pos
 	r.clock.saw(begin, pos)

@@ -16,6 +16,7 @@ import (
 type replica struct {
 	app, addr string
 	replayed  int64
+	unseen    bool // by the primary
 	silent    bool // replies no more
 	stopped   bool // replays no more
 	speed     int64
@@ -75,7 +76,7 @@ func (s *scripted) Query(_ context.Context, q pgsql.Statement) ([][]*string, err
 	case "replicas":
 		return s.standbys(), nil
 	case "standby": // asked as a standby itself, which it is until it is demoted
-		return rows([]any{!s.demoted, s.pos}), nil
+		return rows([]any{!s.demoted, s.pos, s.began}), nil
 	case "heartbeat":
 		var v any
 		if s.beat != "" {
@@ -86,13 +87,28 @@ func (s *scripted) Query(_ context.Context, q pgsql.Statement) ([][]*string, err
 	return nil, fmt.Errorf("%s: nobody asked for that", q.Name)
 }
 
+// asked is a standby of a scripted primary that is asked itself, and that the primary does not see.
+type asked struct {
+	s *scripted
+	r *replica
+}
+
+func (a asked) Query(_ context.Context, q pgsql.Statement) ([][]*string, error) {
+	if q.Name == "heartbeat" {
+		return rows([]any{a.s.lag(a.r).Seconds()}), nil
+	}
+	a.s.mu.Lock()
+	defer a.s.mu.Unlock()
+	return rows([]any{true, a.r.replayed, -1}), nil
+}
+
 func (s *scripted) standbys() [][]*string {
 	first := []any{s.demoted, s.pos, s.began, s.clusterName, "app", true}
-	if len(s.replicas) == 0 {
-		return rows(append(first, nil, nil, nil, nil, nil, nil, nil, false))
-	}
 	var list [][]*string
 	for i, r := range s.replicas {
+		if r.unseen {
+			continue
+		}
 		var replayed, reply any
 		if r.started {
 			replayed, reply = r.replayed, time.Now().UnixNano()
@@ -101,6 +117,9 @@ func (s *scripted) standbys() [][]*string {
 			}
 		}
 		list = append(list, rows(append(first[:6:6], i, r.app, r.addr, "streaming", replayed, nil, reply, false))...)
+	}
+	if len(list) == 0 {
+		return rows(append(first, nil, nil, nil, nil, nil, nil, nil, false))
 	}
 	return list
 }

@@ -8,8 +8,8 @@ import (
 )
 
 // Statements are all that a throttle sends to the primary under these limits, as it is sent: the transaction that each of
-// the others is in comes first. Which of them are sent depends on what there is to be seen. Standbys that are asked
-// themselves are sent what [pgsql.StandbyPosition] says.
+// the others is in comes first. Which of them are sent depends on what there is to be seen. For standbys that are
+// asked themselves see [StandbyStatements].
 func Statements(l Limits) []pgsql.Statement {
 	list := []pgsql.Statement{
 		pgsql.BeginSignal, readingSettings(time.Second), pgsql.Commit,
@@ -20,4 +20,13 @@ func Statements(l Limits) []pgsql.Statement {
 		list = append(list, pgsql.Statement{Name: q.Name, SQL: q.SQL})
 	}
 	return slices.Clip(list)
+}
+
+// StandbyStatements are what is sent to a standby that is asked itself, in the transaction that [Statements] says; heartbeat
+// is its own query, "" is none.
+func StandbyStatements(heartbeat string) []pgsql.Statement {
+	if heartbeat != "" {
+		return []pgsql.Statement{{Name: "heartbeat", SQL: heartbeat}}
+	}
+	return []pgsql.Statement{pgsql.StandbyPosition()}
 }

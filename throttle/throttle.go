@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -56,6 +57,8 @@ type Throttle struct {
 	zones   *Zones
 	commits *commitLatency
 	lag     *replicas
+	direct  []*direct
+	worst   worstPressure
 	o       Options
 	limits  atomic.Pointer[Limits]
 	waits   waits
@@ -104,8 +107,9 @@ func (t *Throttle) signals() []Signal {
 			t.o.OnEvent(Event{At: time.Now(), Signal: lagTime{}.Name(), Text: text})
 		}
 	}
-	lag := newReplicas(primary, t.Limits, clock, t.o.Replies, tell, t.pacer.Saw)
-	t.lag = lag
+	t.worst.saw = t.pacer.Saw
+	lag := newReplicas(primary, t.Limits, clock, t.o.Replies, tell, t.worst.from(0))
+	lag.others, t.lag = len(t.o.Standbys) > 0, lag
 	list := []Signal{
 		lagTime{lag},
 		lagBytes{lag},
@@ -124,8 +128,10 @@ func (t *Throttle) signals() []Signal {
 	if poll == 0 {
 		poll = DefaultPoll
 	}
-	for _, s := range t.o.Standbys {
-		list = append(list, &lagDirect{Standby: s, limits: t.Limits, clock: clock, oldest: staleAfter * poll, tell: tell})
+	for i, s := range t.o.Standbys {
+		d := &direct{Standby: s, limits: t.Limits, clock: clock, primary: &lag.server, oldest: staleAfter * poll, tell: tell, pressed: t.worst.from(i + 1)}
+		t.direct = append(t.direct, d)
+		list = append(list, directTime{d}, directBytes{d})
 	}
 	l := t.Limits()
 	for _, q := range l.Queries {
@@ -151,7 +157,7 @@ func (t *Throttle) SetLimits(l Limits) error {
 	l = l.WithDefaults()
 	t.limits.Store(&l)
 	if l.Lag.Max <= 0 && l.Lag.MaxBytes <= 0 {
-		t.pacer.Saw(Pressure{None: true}) // nobody looks any more
+		t.worst.none() // nobody looks any more
 	}
 	t.Refresh()
 	return nil
@@ -243,14 +249,21 @@ func (t *Throttle) LimitWorkers(most int) { t.zones.Limit(most) }
 // Pace is what is held for the replicas' sake.
 func (t *Throttle) Pace() Pace { return t.pacer.Pace() }
 
-// Replicas is what is known of each replica that the primary sees, as of the latest look; nil before the first, and where
-// both limits of lag are off.
+// Replicas is what is known of each replica that the primary sees, and of those that are asked themselves and that it does
+// not see, as of the latest look; nil before the first, and where both limits of lag are off.
 func (t *Throttle) Replicas() []Replica {
 	if l := t.Limits().Lag; l.Max <= 0 && l.MaxBytes <= 0 {
 		return nil
 	}
+	var all []Replica
 	if list := t.lag.known.Load(); list != nil {
-		return *list
+		all = slices.Clone(*list)
 	}
-	return nil
+	for _, d := range t.direct {
+		one := d.found.Load()
+		if one != nil && !slices.ContainsFunc(all, func(r Replica) bool { return r.Name == one.Name }) {
+			all = append(all, *one)
+		}
+	}
+	return all
 }

@@ -1,6 +1,7 @@
 package throttle
 
 import (
+	"sort"
 	"sync"
 	"time"
 )
@@ -68,6 +69,24 @@ func (c *walClock) newest() (s walSample, ok bool) {
 		return walSample{}, false
 	}
 	return c.samples[len(c.samples)-1], true
+}
+
+// at is where the log was at a moment, false where that was before the first sample. After the newest sample it is taken to
+// be where it was then.
+func (c *walClock) at(t time.Time) (position, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := len(c.samples)
+	if n == 0 || t.Before(c.samples[0].at) {
+		return 0, false
+	}
+	i := sort.Search(n, func(i int) bool { return c.samples[i].at.After(t) }) // the first one after t
+	if i == n {
+		return c.samples[n-1].pos, true
+	}
+	a, b := c.samples[i-1], c.samples[i]
+	part := float64(t.Sub(a.at)) / float64(b.at.Sub(a.at))
+	return a.pos + position(part*float64(b.pos-a.pos)), true
 }
 
 // behind is how long before now the primary passed a place in the log, 0 where it has not yet. It is false where that

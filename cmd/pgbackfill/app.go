@@ -37,6 +37,8 @@ type app struct {
 	abort context.Context
 	// cfg is set before a command runs.
 	cfg configs.Config
+	// standbys are those that are asked themselves how far they are, of the commands that heed it.
+	standbys []configs.Standby
 	// yes answers every question.
 	yes bool
 	// verb is the command that carries a plan out: "run" or "undo".
@@ -70,6 +72,9 @@ Start with: pgbackfill demo`,
 			a.cfg, err = configs.Load(configs.Sources{Flags: c.Flags(), Environ: os.Environ()})
 			if err == nil && c.Flags().Lookup("accept") != nil {
 				err = knownFindings(a.cfg.Accept)
+			}
+			if err == nil && c.Flags().Lookup("set") != nil { // before anything is written
+				a.standbys, err = configs.Standbys(a.cfg)
 			}
 			return err
 		},

@@ -168,7 +168,7 @@ func (a *app) plan(ctx context.Context, connect backfill.Connect, planner backfi
 	if plan.DualWrite != nil {
 		plan.Statements = slices.Concat(plan.Statements, checkpoint.DualWriteStatements())
 	}
-	plan.Statements = slices.Concat(plan.Statements, checkpoint.InstallStatements(), checkpoint.Statements(), signalStatements(plan.Pace))
+	plan.Statements = slices.Concat(plan.Statements, checkpoint.InstallStatements(), checkpoint.Statements(), a.signalStatements(plan.Pace))
 	return plan, nil
 }
 

@@ -32,7 +32,7 @@ func (t throttled) SetLimits(named backfill.Limits) error {
 // blockedKept is how many of those who wait may be told of before anybody listens: they are told of again.
 const blockedKept = 16
 
-// throttle begins to read the signals, over a connection of its own. table is the walked table's OID; 0 leaves out what
+// throttle begins to read the signals, over connections of its own, to the primary and to the standbys that are asked. table is the walked table's OID; 0 leaves out what
 // is about it; readsOnly is set where rows are only read. What happens to standbys is said by warn.
 func (a *app) throttle(ctx context.Context, connect backfill.Connect, pace backfill.Pace, table uint32, readsOnly bool, warn func(string)) (throttled, error) {
 	limits, err := throttle.ParseLimits(pace.Limits)
@@ -41,8 +41,15 @@ func (a *app) throttle(ctx context.Context, connect backfill.Connect, pace backf
 	}
 	t := throttled{blocked: make(chan backfill.Blocked, blockedKept)}
 	session, custom := throttle.NewSession(connect), throttle.NewSession(connect)
+	sessions := []*throttle.Session{session, custom}
+	var standbys []throttle.Standby
+	for _, s := range a.standbys {
+		asked := throttle.NewSession(s.Connect)
+		sessions = append(sessions, asked)
+		standbys = append(standbys, throttle.Standby{Name: s.Name, Query: asked, Heartbeat: s.Heartbeat})
+	}
 	t.Throttle, err = throttle.New(throttle.Options{
-		Limits: limits, Rate: pace.Rate, Workers: pace.Workers, Primary: session, Custom: custom, Table: table, ReadsOnly: readsOnly,
+		Limits: limits, Rate: pace.Rate, Workers: pace.Workers, Primary: session, Custom: custom, Standbys: standbys, Table: table, ReadsOnly: readsOnly,
 		OnEvent: func(e throttle.Event) { warn(e.Text) },
 		OnBlocked: func(list []throttle.Blocked) {
 			for _, b := range list {
@@ -69,8 +76,9 @@ func (a *app) throttle(ctx context.Context, connect backfill.Connect, pace backf
 		running.Wait()
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		session.Close(closing)
-		custom.Close(closing)
+		for _, s := range sessions {
+			s.Close(closing)
+		}
 	}
 	return t, nil
 }
@@ -107,7 +115,7 @@ func seen(plan *backfill.Plan) error {
 }
 
 // signalStatements are those by which the signals are read, for plan to print.
-func signalStatements(pace backfill.Pace) []backfill.PlannedStatement {
+func (a *app) signalStatements(pace backfill.Pace) []backfill.PlannedStatement {
 	limits, err := throttle.ParseLimits(pace.Limits)
 	if err != nil {
 		return nil // it is refused before anything is sent
@@ -115,6 +123,11 @@ func signalStatements(pace backfill.Pace) []backfill.PlannedStatement {
 	var list []backfill.PlannedStatement
 	for _, s := range throttle.Statements(limits) {
 		list = append(list, backfill.PlannedStatement{Name: "signal: " + s.Name, When: "about once a second, while a run is at work", SQL: s.SQL})
+	}
+	for _, s := range a.standbys {
+		for _, st := range throttle.StandbyStatements(s.Heartbeat) {
+			list = append(list, backfill.PlannedStatement{Name: "signal: " + st.Name, When: "several times a second, on the standby " + s.Name, SQL: st.SQL})
+		}
 	}
 	return list
 }

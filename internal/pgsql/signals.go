@@ -41,10 +41,11 @@ WHERE s.session_id OPERATOR(pg_catalog.<>) 'MASTER_SESSION_ID'
 ORDER BY s.server_id`}
 }
 
-// StandbyPosition asks a standby itself: whether it is one, and what it has replayed.
+// StandbyPosition asks a standby itself: whether it is one, what it has replayed, and when the server was started.
 func StandbyPosition() Statement {
 	return Statement{Name: "standby", SQL: `SELECT pg_catalog.pg_is_in_recovery(),
-       pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0')`}
+       pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0'),
+       EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time())`}
 }
 
 // Position is the primary's position in the log.

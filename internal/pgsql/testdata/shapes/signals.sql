@@ -24,7 +24,8 @@ WHERE s.session_id OPERATOR(pg_catalog.<>) 'MASTER_SESSION_ID'
 ORDER BY s.server_id;
 -- standby
 SELECT pg_catalog.pg_is_in_recovery(),
-       pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0');
+       pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0'),
+       EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time());
 -- position
 SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), '0/0');
 -- slots
