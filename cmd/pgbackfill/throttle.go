@@ -32,7 +32,8 @@ func (t throttled) SetLimits(named backfill.Limits) error {
 // blockedKept is how many of those who wait may be told of before anybody listens: they are told of again.
 const blockedKept = 16
 
-// throttle begins to read the signals, over connections of its own, to the primary and to the standbys that are asked. table is the walked table's OID; 0 leaves out what
+// throttle begins to read the signals, over connections of its own, to the primary and to the standbys that are asked. table
+// is the walked table's OID; 0 leaves out what
 // is about it; readsOnly is set where rows are only read. What happens to standbys is said by warn.
 func (a *app) throttle(ctx context.Context, connect backfill.Connect, pace backfill.Pace, table uint32, readsOnly bool, warn func(string)) (throttled, error) {
 	limits, err := throttle.ParseLimits(pace.Limits)
