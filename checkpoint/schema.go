@@ -226,35 +226,3 @@ func SQLDown(w io.Writer) error {
 	_, err := io.WriteString(w, b.String())
 	return err
 }
-
-// Grants is the SQL that lets a role run jobs without owning the schema. What the job itself
-// reads and writes is granted apart.
-func Grants(runner string) string {
-	role := pgsql.Ident(runner)
-	return "GRANT USAGE ON SCHEMA pgbackfill TO " + role + ";\n" +
-		"GRANT SELECT ON pgbackfill.migrations TO " + role + ";\n" +
-		"GRANT SELECT, INSERT, UPDATE ON pgbackfill.runs TO " + role + ";\n" +
-		"GRANT SELECT, INSERT ON pgbackfill.segments, pgbackfill.chunks, pgbackfill.events TO " + role + ";\n" +
-		"GRANT SELECT, INSERT, UPDATE ON pgbackfill.quarantine TO " + role + ";\n" +
-		"GRANT SELECT, INSERT, UPDATE, DELETE ON pgbackfill.processes TO " + role + ";\n" +
-		"GRANT SELECT, INSERT, UPDATE ON pgbackfill.undos, pgbackfill.undo_tables TO " + role + ";\n" +
-		"GRANT SELECT, INSERT ON pgbackfill.undo_chunks, pgbackfill.undo_left TO " + role + ";\n" +
-		"GRANT SELECT ON pgbackfill.dual_writes, pgbackfill.dual_write_errors TO " + role + ";\n" +
-		"GRANT SELECT, INSERT, UPDATE ON pgbackfill.tasks TO " + role + ";\n" +
-		"GRANT SELECT, INSERT, UPDATE ON pgbackfill.verifications, pgbackfill.repairs TO " + role + ";\n" +
-		"GRANT SELECT, INSERT, UPDATE, DELETE ON pgbackfill.verification_segments TO " + role + ";\n" +
-		"GRANT SELECT, INSERT ON pgbackfill.mismatches TO " + role + ";\n" +
-		"-- What the throttle looks at: replicas, and others' transactions.\n" +
-		"GRANT pg_monitor TO " + role + ";\n" +
-		"-- For jobs with helpers, whose tables are made in the schema: GRANT CREATE ON SCHEMA pgbackfill TO " + role + ";\n"
-}
-
-// InstallerGrants is the SQL that lets a role, which must own the tables, install triggers there. Their functions run with
-// its rights.
-func InstallerGrants(installer string) string {
-	role := pgsql.Ident(installer)
-	return "GRANT USAGE, CREATE ON SCHEMA pgbackfill TO " + role + ";\n" +
-		"GRANT SELECT ON pgbackfill.migrations TO " + role + ";\n" +
-		"GRANT SELECT, INSERT, UPDATE, DELETE ON pgbackfill.dual_writes TO " + role + ";\n" +
-		"GRANT SELECT, INSERT, DELETE ON pgbackfill.dual_write_errors TO " + role + ";\n"
-}
