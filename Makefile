@@ -10,7 +10,7 @@ RACE := $(shell [ "$$($(GO) env CGO_ENABLED)" = 1 ] && \
 LINTER = bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build test long lint fmt demo bench clean
+.PHONY: help build test long tools lint fmt demo bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test: ## all tests but the long ones, with the race detector where there is a C 
 
 long: ## all tests, also those that take minutes
 	$(LONG) $(GO) test $(RACE) -count=1 -timeout 120m ./...
+
+tools: ## the migration tools on both sides of a backfill, each itself; installs them with mvn, npm, pip and go
+	PGBACKFILL_TEST_TOOLS=1 $(GO) test -count=1 -timeout 20m ./examples/migrations
 
 lint: $(LINTER) ## go vet, the linters of .golangci.yml, and the formatting
 	$(GO) vet ./...

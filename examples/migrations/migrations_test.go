@@ -124,7 +124,7 @@ func newProject(t *testing.T, with tool) project {
 	p.env = append(os.Environ(), "PGHOST=127.0.0.1", "PGPORT="+strconv.Itoa(server.Port()), "PGUSER=postgres", "PGPASSWORD="+server.Password(),
 		"PGDATABASE="+p.db.Name(), "DATABASE_URL="+p.db.DSN())
 	p.env = append(p.env, with.env...)
-	schema, err := os.ReadFile("schema.sql")
+	schema, err := os.ReadFile("application.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
