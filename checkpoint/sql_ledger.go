@@ -1,5 +1,7 @@
 package checkpoint
 
+import "github.com/pgbackfill/pgbackfill/internal/pgsql"
+
 // The statements about the ledger. appendChunk and readMark go over a worker's connection,
 // under a search_path that is the job's, so every name in them is qualified, operators and
 // types included. IS NOT DISTINCT FROM is not in them: it takes its = from the search_path
@@ -8,10 +10,10 @@ package checkpoint
 // appendChunk writes a chunk, or a fence where $4 says why, and proves with "follows" that it
 // begins where its predecessor ended, in a segment that ends where whoever sends it believes: where a
 // failover takes a split back, another one can put a segment of the same number and start, and with
-// another end, in its place. Totals are the predecessor's and its own.
+// another end, in its place. Totals are the predecessor's and its own. What the chunk's step saw comes from the transaction.
 const appendChunk = `INSERT INTO pgbackfill.chunks
   (run_id, segment, seq, fence, after, through, follows, rows_seen, rows_changed, unmatched, multiple,
-   total_seen, total_changed, total_unmatched, total_multiple, total_duration, started_at, duration, attempt, worker)
+   total_seen, total_changed, total_unmatched, total_multiple, total_duration, started_at, duration, attempt, worker, snapshot)
 SELECT n.run_id, n.segment, n.seq, n.fence, n.after, n.through,
        COALESCE((s.through OPERATOR(pg_catalog.=) n.segment_through OR s.through IS NULL AND n.segment_through IS NULL) AND CASE
          WHEN n.seq OPERATOR(pg_catalog.=) 1
@@ -27,7 +29,7 @@ SELECT n.run_id, n.segment, n.seq, n.fence, n.after, n.through,
        COALESCE(p.total_unmatched, 0) OPERATOR(pg_catalog.+) n.unmatched,
        COALESCE(p.total_multiple, 0) OPERATOR(pg_catalog.+) n.multiple,
        COALESCE(p.total_duration, '0'::pg_catalog.interval) OPERATOR(pg_catalog.+) n.duration,
-       n.started_at, n.duration, n.attempt, n.worker
+       n.started_at, n.duration, n.attempt, n.worker, ` + pgsql.Seen + `
   FROM (SELECT $1::pg_catalog.int8 AS run_id, $2::pg_catalog.int4 AS segment, $3::pg_catalog.int4 AS seq,
                $4::pg_catalog.text AS fence, $5::pg_catalog.text[] AS after, $6::pg_catalog.text[] AS through,
                $7::pg_catalog.int8 AS rows_seen, $8::pg_catalog.int8[] AS rows_changed, $9::pg_catalog.int8 AS changed,

@@ -139,7 +139,8 @@ func (d deletedProof) wrong(ctx context.Context, r *reading, p pgsql.Part, most 
 	}
 	gone, err := extras(ctx, r, st, len(d.scope.Key), false)
 	for i := range gone {
-		gone[i].Kind = Missing
+		gone[i].Kind, gone[i].Class, gone[i].Confidence = Missing, BackfillWrong, Certain
+		gone[i].Evidence = "the run deleted it, and what it kept of the row was not in scope"
 	}
 	return append(list, gone...), err
 }

@@ -70,6 +70,8 @@ type Run struct {
 	Same bool `json:"same_job"`
 	// Earlier counts the runs of the job before it that changed rows and were not taken back.
 	Earlier int `json:"earlier_runs,omitempty"`
+	// Walked are the columns of the key that the run walked by; nil is in physical order, or not known.
+	Walked []string `json:"-"`
 	// Quarantined counts the rows that the run could not change and kept aside.
 	Quarantined int64 `json:"quarantined"`
 }

@@ -159,6 +159,9 @@ func (w *worker) read(ctx context.Context, p piece, rng pgsql.Range, divisible b
 		if most := w.wanted(p); most > 0 {
 			samples, err = p.wrong(ctx, r, in, most, w.ShowValues || w.Record != nil)
 		}
+		if err == nil {
+			err = w.classify(ctx, r, p, rng, samples)
+		}
 		return err
 	})
 	if err == nil {

@@ -1,7 +1,7 @@
 -- What the step saw is what tells a row that it left alone from one that was written behind it. Chunks from before
 -- this version have none.
 ALTER TABLE pgbackfill.chunks ADD COLUMN snapshot pg_snapshot;
-COMMENT ON COLUMN pgbackfill.chunks.snapshot IS 'What the first step that changed rows of the walked table saw, taken inside of its own statement; NULL where that is not known.';
+COMMENT ON COLUMN pgbackfill.chunks.snapshot IS 'What the last step that changed rows of the walked table saw, taken inside of its own statement; NULL where that is not known.';
 
 CREATE TABLE pgbackfill.verifications (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -218,8 +218,14 @@ func verified(earlier *checkpoint.RunInfo, plan *backfill.Plan) (*verify.Run, er
 	if earlier.Walk.SearchPath != "" {
 		plan.SearchPath = earlier.Walk.SearchPath
 	}
+	var walked []string
+	if earlier.Walk.Walk == string(backfill.WalkKey) {
+		for _, k := range earlier.Walk.Key {
+			walked = append(walked, k.Name)
+		}
+	}
 	return &verify.Run{
-		ID: earlier.ID, State: earlier.State, Same: earlier.SpecHash == plan.Job.Hash(), Quarantined: earlier.Totals.Quarantined,
+		Walked: walked, ID: earlier.ID, State: earlier.State, Same: earlier.SpecHash == plan.Job.Hash(), Quarantined: earlier.Totals.Quarantined,
 		Undoing: earlier.Undoing(), Interrupted: stateText(statusOf(*earlier)) == stateInterrupted,
 	}, nil
 }

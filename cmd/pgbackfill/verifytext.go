@@ -24,6 +24,9 @@ func verdictText(v verify.Verdict) string {
 		checks = append(checks, checkLine(c))
 	}
 	say("checked", checks...)
+	if line := classesLine(v.Classes()); line != "" {
+		say("likely", line)
+	}
 	say("residual", v.Residual...)
 	say("incomplete", v.Incomplete...)
 	for _, u := range v.Unverifiable {
@@ -119,6 +122,9 @@ func mismatchLine(m verify.Mismatch) string {
 	if m.Since {
 		line += "; changed since by others"
 	}
+	if m.Confidence == verify.Likely {
+		line += "; likely " + classTexts[m.Class]
+	}
 	if m.Expected != nil || m.Actual != nil {
 		line += fmt.Sprintf("; expected %s, found %s", tuple(m.Expected), tuple(m.Actual))
 	}
@@ -136,4 +142,26 @@ func tuple(values []*string) string {
 		}
 	}
 	return "(" + strings.Join(texts, ", ") + ")"
+}
+
+// classTexts are what the classes say of a row, for people.
+var classTexts = map[verify.Class]string{
+	verify.NeverBackfilled: "never backfilled",
+	verify.BackfillWrong:   "written so by the backfill",
+	verify.DualWriteMissed: "a dual write that was missed",
+	verify.DualWriteWrong:  "a dual write that is wrong",
+}
+
+// classesLine counts what is likely to have happened; "" is where nothing is known of any row.
+func classesLine(classes map[verify.Class]int64) string {
+	var parts []string
+	for _, c := range []verify.Class{verify.NeverBackfilled, verify.BackfillWrong, verify.DualWriteMissed, verify.DualWriteWrong} {
+		if n := classes[c]; n > 0 {
+			parts = append(parts, human.Count(n)+" "+classTexts[c])
+		}
+	}
+	if n := classes[verify.Unknown]; n > 0 && len(parts) > 0 {
+		parts = append(parts, human.Count(n)+" of which nothing is known")
+	}
+	return strings.Join(parts, ", ")
 }

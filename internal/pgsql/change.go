@@ -118,7 +118,7 @@ func (c Change) update(f *filling) string {
 		}
 		fmt.Fprintf(&b, "%s = (%s\n)", Ident(s.Name), f.fill(s.Expr))
 	}
-	fmt.Fprintf(&b, "\nWHERE %s", rng)
+	fmt.Fprintf(&b, "\nWHERE %s\n  AND %s", rng, remembers)
 	differs := ""
 	if c.SkipUnchanged || f.part.Sweep != 0 {
 		differs = c.differs(func(i int) string { return "(" + f.fill(c.Set[i].Expr) + "\n)" })
@@ -176,7 +176,8 @@ func (c Change) lockedUpdate(f *filling) string {
 SELECT (SELECT pg_catalog.count(*) FROM pgbackfill_scoped),
        pg_catalog.count(*),
        pg_catalog.count(*) FILTER (WHERE met.times OPERATOR(pg_catalog.>) 1),
-       (SELECT pg_catalog.count(*) FROM pgbackfill_changed)
+       (SELECT pg_catalog.count(*) FROM pgbackfill_changed),
+       ` + remember + `
 FROM (SELECT pg_catalog.count(*) AS times FROM pgbackfill_new GROUP BY pgbackfill_table, pgbackfill_row) AS met`)
 	return b.String()
 }

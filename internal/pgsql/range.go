@@ -48,18 +48,18 @@ func (r Range) where(b *Binder, key []KeyColumn, columns []string) string {
 		return "(" + strings.Join(parts, " OR ") + ")"
 	}
 	if r.At != nil {
-		at := end{b, "at", r.At}
+		at := end{b: b, name: "at", parts: r.At}
 		for i, param := range at.params(key) {
 			parts = append(parts, fmt.Sprintf("%s OPERATOR(%s) %s", columns[i], key[i].Equal, param))
 		}
 		return strings.Join(parts, " AND ")
 	}
 	if r.After != nil {
-		parts = append(parts, compare(key, columns, end{b, "after", r.After},
+		parts = append(parts, compare(key, columns, end{b: b, name: "after", parts: r.After},
 			func(k KeyColumn) string { return k.Greater }, func(k KeyColumn) string { return k.Greater }, func(k KeyColumn) string { return k.GreaterEqual }))
 	}
 	if r.Through != nil {
-		parts = append(parts, compare(key, columns, end{b, "through", r.Through},
+		parts = append(parts, compare(key, columns, end{b: b, name: "through", parts: r.Through},
 			func(k KeyColumn) string { return k.Less }, func(k KeyColumn) string { return k.LessEqual }, func(k KeyColumn) string { return k.LessEqual }))
 	}
 	// A row with a NULL in one part satisfies some row comparisons and loses others, so
@@ -75,15 +75,19 @@ func (r Range) where(b *Binder, key []KeyColumn, columns []string) string {
 	return strings.Join(parts, " AND ")
 }
 
-// end is one end of a range, as parameters.
+// end is one end of a range, as parameters, or as expressions where exprs has them.
 type end struct {
 	b     *Binder
 	name  string
 	parts []string
+	exprs []string
 }
 
 // params are the parts as values of the key's types, which compare as the key's index does.
 func (e end) params(key []KeyColumn) []string {
+	if e.exprs != nil {
+		return e.exprs
+	}
 	params := make([]string, len(e.parts))
 	for i, part := range e.parts {
 		params[i] = e.b.Bind(fmt.Sprintf("%s %d", e.name, i), Text(part)) + "::" + key[i].Type

@@ -30,7 +30,7 @@ func (d Delete) Statements(p Part) ([]Statement, error) {
 		list = append(list, lock)
 	}
 	f := d.filling(p)
-	sql := fmt.Sprintf("DELETE FROM %s AS t\nWHERE %s", d.Table, f.scoped())
+	sql := fmt.Sprintf("DELETE FROM %s AS t\nWHERE %s\n  AND %s", d.Table, f.scoped(), remembers)
 	return append(list, Statement{Name: d.Name, SQL: sql, Args: f.b.Args()}), f.err
 }
 

@@ -188,7 +188,7 @@ func (t Transform) Update(p Part, rows Rows, out Out) (Statement, error) {
 		values[i] = t.returned(i)
 		fmt.Fprintf(&b, "%s = %s", Ident(c.Name), values[i])
 	}
-	fmt.Fprintf(&b, "\nFROM %s\nWHERE %s\n  AND %s", source, rng, match)
+	fmt.Fprintf(&b, "\nFROM %s\nWHERE %s\n  AND %s\n  AND %s", source, rng, match, remembers)
 	if t.SkipUnchanged {
 		differs := Change{Scope: t.Scope, Set: t.Write}.differs(func(i int) string { return values[i] })
 		fmt.Fprintf(&b, "\n  AND (%s)", differs)

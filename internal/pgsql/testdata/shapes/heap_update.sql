@@ -3,6 +3,7 @@ UPDATE "public"."users" AS t
 SET "display_name" = (initcap(t.full_name) -- as shown
 )
 WHERE t."ctid" OPERATOR(pg_catalog.>) $1::pg_catalog.tid AND t."ctid" OPERATOR(pg_catalog.<=) $2::pg_catalog.tid
+  AND (SELECT pg_catalog.set_config('pgbackfill.snapshot', pg_catalog.pg_current_snapshot()::pg_catalog.text, true)) IS NOT NULL
   AND CASE WHEN (t.seen > 1
 )
            THEN t."display_name"::pg_catalog.text COLLATE "pg_catalog"."C" IS DISTINCT FROM CAST((initcap(t.full_name) -- as shown

@@ -7,6 +7,7 @@ WHERE ROW(t."id", t."Co""de") OPERATOR(pg_catalog.>) ROW($1::bigint, $2::charact
   AND t.xmin OPERATOR(pg_catalog.=) pgbackfill_out.k0
   AND t."id" OPERATOR(pg_catalog.=) pgbackfill_out.k1
   AND t."Co""de" OPERATOR(pg_catalog.=) pgbackfill_out.k2 COLLATE "pg_catalog"."C"
+  AND (SELECT pg_catalog.set_config('pgbackfill.snapshot', pg_catalog.pg_current_snapshot()::pg_catalog.text, true)) IS NOT NULL
   AND (t."ssn_encrypted" IS DISTINCT FROM CAST(pgbackfill_out.v1 AS bytea)
         OR ROW(t."tags")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(CAST(CAST(pgbackfill_out.v2 AS text[]) AS text[]))::pg_catalog.record);
 -- $1 = "41"

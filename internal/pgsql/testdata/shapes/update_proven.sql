@@ -7,6 +7,7 @@ SET "display_name" = (initcap(t.full_name) -- as shown
     "seen" = (t.seen + 1
 )
 WHERE t."id" OPERATOR(pg_catalog.>) $1::bigint AND t."id" OPERATOR(pg_catalog.<=) $2::bigint
+  AND (SELECT pg_catalog.set_config('pgbackfill.snapshot', pg_catalog.pg_current_snapshot()::pg_catalog.text, true)) IS NOT NULL
   AND (CASE WHEN t."display_name" IS NULL THEN t."full_name" IS NOT NULL AND t."Co""de" IS NOT NULL
              ELSE t."display_name"::pg_catalog.text COLLATE "pg_catalog"."C" IS DISTINCT FROM CAST((initcap(t.full_name) -- as shown
 ) AS character varying)::pg_catalog.text COLLATE "pg_catalog"."C" END

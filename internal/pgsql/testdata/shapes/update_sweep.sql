@@ -7,6 +7,7 @@ SET "display_name" = (initcap(t.full_name) -- as shown
     "seen" = (t.seen + 1
 )
 WHERE t."id" OPERATOR(pg_catalog.>) $1::bigint AND t."id" OPERATOR(pg_catalog.<=) $2::bigint
+  AND (SELECT pg_catalog.set_config('pgbackfill.snapshot', pg_catalog.pg_current_snapshot()::pg_catalog.text, true)) IS NOT NULL
   AND CASE WHEN CASE WHEN t.xmin OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.xid[]) THEN false
             ELSE pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) (
          SELECT CASE WHEN pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8

@@ -41,7 +41,8 @@ WITH pgbackfill_scoped AS MATERIALIZED (
 SELECT (SELECT pg_catalog.count(*) FROM pgbackfill_scoped),
        pg_catalog.count(*),
        pg_catalog.count(*) FILTER (WHERE met.times OPERATOR(pg_catalog.>) 1),
-       (SELECT pg_catalog.count(*) FROM pgbackfill_changed)
+       (SELECT pg_catalog.count(*) FROM pgbackfill_changed),
+       pg_catalog.set_config('pgbackfill.snapshot', pg_catalog.pg_current_snapshot()::pg_catalog.text, true)
 FROM (SELECT pg_catalog.count(*) AS times FROM pgbackfill_new GROUP BY pgbackfill_table, pgbackfill_row) AS met;
 -- $1 = "41"
 -- $2 = "a,b"

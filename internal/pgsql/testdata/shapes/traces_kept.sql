@@ -1,0 +1,34 @@
+-- traces
+WITH wrong AS MATERIALIZED (
+  SELECT m.n, ARRAY[m.k1]::pg_catalog.text[] AS key, CAST(m.k1 AS bigint) AS k1
+  FROM ROWS FROM (pg_catalog.unnest($2::pg_catalog.text[])) WITH ORDINALITY AS m (k1, n)
+), came AS MATERIALIZED (
+  SELECT c.xid, c.snapshot FROM pgbackfill.chunks AS c WHERE c.run_id OPERATOR(pg_catalog.=) $1::pg_catalog.int8 AND c.fence IS NULL
+), last AS MATERIALIZED (
+  SELECT c.snapshot FROM pgbackfill.chunks AS c
+  WHERE c.run_id OPERATOR(pg_catalog.=) $1::pg_catalog.int8 AND c.snapshot IS NOT NULL ORDER BY c.committed_at DESC LIMIT 1
+)
+SELECT wrong.n, pg_catalog.max(c.chunks), pg_catalog.bool_or(c.ours), pg_catalog.bool_or(c.seen), pg_catalog.bool_or(c.blind),
+       pg_catalog.max(w.xid::pg_catalog.text::pg_catalog.int8),
+       EXISTS (SELECT FROM pgbackfill.quarantine AS q WHERE q.run_id OPERATOR(pg_catalog.=) $1::pg_catalog.int8 AND q.key OPERATOR(pg_catalog.=) wrong.key AND q.resolved_at IS NULL),
+       EXISTS (SELECT FROM pgbackfill.quarantine AS q WHERE q.run_id OPERATOR(pg_catalog.=) $1::pg_catalog.int8 AND q.key OPERATOR(pg_catalog.=) wrong.key AND q.resolved_at IS NOT NULL),
+       COALESCE(pg_catalog.bool_and(NOT pg_catalog.pg_visible_in_snapshot(w.xid, (SELECT last.snapshot FROM last))), false),
+       pg_catalog.bool_and(t."seen" IS NULL), pg_catalog.bool_or(e.op IS NOT NULL), pg_catalog.bool_or(e.op IS NOT NULL AND (t."seen" IS DISTINCT FROM CAST(e.n3 AS bigint)))
+FROM wrong
+     JOIN "public"."users" AS t ON t."id" OPERATOR(pg_catalog.=) wrong.k1
+     CROSS JOIN LATERAL (SELECT (CASE WHEN t.xmin::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.<) 3 THEN 3
+            ELSE GREATEST(t.xmin::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.+)
+                 (((pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.>>) 32) OPERATOR(pg_catalog.-) CASE WHEN t.xmin::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.>) (pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.&) 4294967295) THEN 1 ELSE 0 END)
+                  OPERATOR(pg_catalog.*) 4294967296), 3) END)::pg_catalog.text::pg_catalog.xid8 AS xid) AS w
+     LEFT JOIN LATERAL (
+       SELECT u.* FROM "pgbackfill"."undo_7_1" AS u
+       WHERE u.op OPERATOR(pg_catalog.=) 'u' AND u.k1 OPERATOR(pg_catalog.=) t."id" AND u.k2 OPERATOR(pg_catalog.=) t."Co""de" COLLATE "pg_catalog"."C"
+       ORDER BY u.id DESC LIMIT 1) AS e ON true
+     CROSS JOIN LATERAL (
+       SELECT pg_catalog.count(*) AS chunks, COALESCE(pg_catalog.bool_or(came.xid OPERATOR(pg_catalog.=) w.xid), false) AS ours,
+              COALESCE(pg_catalog.bool_or(pg_catalog.pg_visible_in_snapshot(w.xid, came.snapshot)), false) AS seen,
+              COALESCE(pg_catalog.bool_or(came.snapshot IS NULL), false) AS blind
+       FROM came WHERE came.xid OPERATOR(pg_catalog.=) w.xid) AS c
+GROUP BY wrong.n, wrong.key;
+-- $1 = "7"
+-- $2 = "{\"5\"}"
