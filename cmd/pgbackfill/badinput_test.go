@@ -281,6 +281,19 @@ func closedPort(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// withSession asks for a kind of server, whatever it is.
+func withSession(t *testing.T, dsn, kind string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set("target_session_attrs", kind)
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
 // A standby is told from a primary before anything is tried.
 func TestStandbyIsRefused(t *testing.T) {
 	t.Parallel()
@@ -294,6 +307,14 @@ func TestStandbyIsRefused(t *testing.T) {
 	was := untouched(db)
 	refusal{code: 2, says: []string{`database "` + db.Name() + `" on `, "the server is a standby, which cannot be written to", "connect to the primary", "target_session_attrs=read-write"}}.
 		check(t, standby.DSN(db.Name()), nil)
+	// Somebody who asks for one is told so by doctor, which needs nothing of a primary.
+	dir, here := t.TempDir(), withSession(t, standby.DSN(db.Name()), "any")
+	write(t, dir, "people.yaml", peopleJob)
+	code, out, said := streams(t, here, dir, "doctor", "people.yaml")
+	if code != 2 {
+		t.Errorf("doctor: exit code %d\n%s", code, said)
+	}
+	says(t, out, ": 1 thing is in the way", ", a standby", "people: cannot be run: the server is a standby", "→ connect to the primary")
 	if is := untouched(db); is != was {
 		t.Errorf("something was written: %s, before: %s", is, was)
 	}
