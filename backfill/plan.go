@@ -36,6 +36,8 @@ type Plan struct {
 	Transform *PlannedTransform `json:"transform,omitempty"`
 	// DualWrite is the trigger that the job asks for; nil where it asks for none.
 	DualWrite *pgsql.DualWrite `json:"-"`
+	// Tripwire is the one that the job asks for; nil where it asks for none, or there can be none.
+	Tripwire *pgsql.Tripwire `json:"-"`
 	// Pending is set where prepare and helpers are still to be done: the plan is then made again, by what is there
 	// after them, and that one is run. Unresolved says what could not be looked at yet.
 	Pending    bool     `json:"pending,omitempty"`

@@ -30,6 +30,22 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 		}
 		add("before a run is made, in one transaction, where the trigger is not there as it is to be", install...)
 	}
+	if p.Tripwire != nil {
+		install, err := p.Tripwire.Install(nil)
+		if err != nil {
+			return nil, err
+		}
+		for i := range install {
+			install[i].Name = "tripwire: " + install[i].Name
+		}
+		add("before a run is made, in one transaction, where the tripwire is not there as it is to be", install...)
+		for _, s := range pgsql.RemoveTripwire(p.Job.Name, p.Tripwire.Values.Tables()) {
+			if s.Name == "trigger" {
+				s.Name = "tripwire: drop"
+				add("in the same transaction, where an older one is there", s)
+			}
+		}
+	}
 	for _, part := range []TaskPart{PartPrepare, PartHelper} {
 		if err := s.plannedTasks(p, part, add); err != nil {
 			return nil, err

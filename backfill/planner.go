@@ -35,6 +35,8 @@ type Planner struct {
 	Captures []pgsql.Capture
 	// BackupAt is when the last backup was made, as somebody said it; zero is that nobody did, and the job's own query is asked.
 	BackupAt time.Time
+	// Tripwire asks for a tripwire whatever the job says.
+	Tripwire bool
 	// Environment looks up a variable; nil is os.LookupEnv.
 	Environment func(name string) (value string, ok bool)
 	// Programs looks the programs up that transforms name; nil leaves that to the start of the work.
@@ -71,7 +73,7 @@ func (p Planner) Plan(ctx context.Context, conn *pgx.Conn, job Job, pace Pace) (
 	case pl.blank: // there is nothing to look at yet
 		err = pl.all(ctx, pl.listStatements, pl.look)
 	default:
-		err = pl.all(ctx, pl.readTransform, pl.proveNulls, pl.readOverriding, pl.prepare, pl.planDualWrite, pl.estimate, pl.cut, pl.explain, pl.look)
+		err = pl.all(ctx, pl.readTransform, pl.proveNulls, pl.readOverriding, pl.prepare, pl.planDualWrite, pl.planTripwire, pl.estimate, pl.cut, pl.explain, pl.look)
 		pl.fingerprint()
 	}
 	if err != nil {
@@ -107,6 +109,8 @@ type planning struct {
 	leaves []leafRow
 	// other is the one plain table that the job's from names, or nil.
 	other *catalog.Table
+	// noTripwire is why there can be no tripwire, where one was asked for.
+	noTripwire []string
 	// backup is what is known of the last backup.
 	backup BackupAnswer
 	// captured are the tables that undo: capture keeps the rows of.

@@ -83,7 +83,7 @@ func ReadDualWrite(ctx context.Context, conn *pgx.Conn, job string) (DualWrite, 
 		if d, err = readStatus(t, job, 0); err != nil {
 			return err
 		}
-		w := dualWriting{job: job, tableOID: d.TableOID}
+		w := dualWriting{surgery: surgery{job: job, tableOID: d.TableOID}}
 		return t.send(
 			step{Statement: pgsql.Statement{SQL: readDualWriteErrors, Args: [][]byte{pgsql.Text(job)}}, read: func(rows pgx.Rows) error {
 				var e DualWriteError
@@ -113,7 +113,7 @@ func (d *DualWrite) recorded() *DualWrite {
 // 0 is where it was recorded.
 func readStatus(t *tx, job string, table uint32) (DualWrite, error) {
 	d := DualWrite{Job: job, State: DualWriteInstalled}
-	w := dualWriting{job: job, tableOID: table}
+	w := dualWriting{surgery: surgery{job: job, tableOID: table}}
 	err := t.send(step{Statement: pgsql.Statement{Name: "dual write", SQL: readDualWrite, Args: [][]byte{pgsql.Text(job)}}, read: one(
 		&d.TableOID, &d.Table, &d.SpecHash, &d.statements, &d.Written, &d.Depends, &d.Elsewhere, &d.Version, &d.definition,
 		&d.InstalledAt, &d.InstalledBy, &d.InstalledRole, &d.ToolVersion)})

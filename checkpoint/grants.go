@@ -23,7 +23,7 @@ var runnerGrants = []grant{
 	{"SELECT, INSERT, UPDATE, DELETE", "processes"},
 	{"SELECT, INSERT, UPDATE", "undos, undo_tables"},
 	{"SELECT, INSERT", "undo_chunks, undo_left"},
-	{"SELECT", "dual_writes, dual_write_errors"},
+	{"SELECT", "dual_writes, dual_write_errors, tripwires, drift"},
 	{"SELECT, INSERT, UPDATE", "tasks"},
 	{"SELECT, INSERT, UPDATE", "verifications, repairs"},
 	{"SELECT, INSERT, UPDATE, DELETE", "verification_segments"},
@@ -35,6 +35,8 @@ var installerGrants = []grant{
 	{"SELECT", "migrations"},
 	{"SELECT, INSERT, UPDATE, DELETE", "dual_writes"},
 	{"SELECT, INSERT, DELETE", "dual_write_errors"},
+	{"SELECT, INSERT, UPDATE, DELETE", "tripwires"},
+	{"SELECT, INSERT", "drift"},
 }
 
 // to is the statement that gives it; role is quoted.

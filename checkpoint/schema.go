@@ -23,7 +23,7 @@ var files embed.FS
 // tables are all that the newest version of the schema has.
 var tables = []string{
 	"migrations", "runs", "segments", "chunks", "processes", "events", "quarantine", "undos", "undo_tables", "undo_chunks", "undo_left",
-	"dual_writes", "dual_write_errors", "tasks", "verifications", "verification_segments", "mismatches", "repairs",
+	"dual_writes", "dual_write_errors", "tasks", "verifications", "verification_segments", "mismatches", "repairs", "tripwires", "drift",
 }
 
 const createSchema = "CREATE SCHEMA pgbackfill"

@@ -62,7 +62,7 @@ SELECT DISTINCT g.tgname::text || ' on ' || g.tgrelid::regclass::text
  ORDER BY 1`
 
 // dualWriteTables are the tables that have a trigger of the function's which is no clone.
-const dualWriteTables = `SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+const dualWriteTables = `SELECT DISTINCT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
   FROM pg_trigger AS g JOIN pg_class AS c ON c.oid = g.tgrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
  WHERE g.tgfoid = to_regprocedure($1::text) AND g.tgparentid = 0 ORDER BY 1`
 
@@ -93,7 +93,7 @@ func DualWriteStatements() []backfill.PlannedStatement {
 		list = append(list, backfill.PlannedStatement{Name: "dual-write: " + name, When: when, SQL: sql})
 	}
 	const before = "before a run is made"
-	add("settings", "at the beginning of each transaction about the trigger", dualWriteSettings(pgsql.Limits{}).SQL)
+	add("settings", "at the beginning of each transaction about the trigger", triggerSettings(pgsql.Limits{}).SQL)
 	add("recorded", before, readDualWrite)
 	add("definition", before, readDualWriteDefinition)
 	add("triggers", before, readDualWriteTriggers)

@@ -86,6 +86,7 @@ Start with: pgbackfill demo`,
 	})
 	root.AddCommand(a.demoCommand(), a.initCommand(), a.lintCommand(), a.planCommand(), a.runCommand(), a.retryQuarantinedCommand(), a.verifyCommand(), a.statusCommand(), a.doctorCommand(),
 		a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.setCommand(), a.undoCommand(), a.dualWriteCommand(), a.schemaCommand())
+	root.AddCommand(a.tripwireCommand())
 	return root
 }
 

@@ -127,12 +127,12 @@ func (a *app) installDualWrite(ctx context.Context, job backfill.Job, o dualWrit
 }
 
 // dualWriteOptions are those of this process. A lock is not waited for longer than a chunk would, and never long.
-func (a *app) dualWriteOptions(p backfill.Pace) checkpoint.DualWriteOptions {
-	return checkpoint.DualWriteOptions{Version: a.version, Who: who(), LockTimeout: min(p.LockTimeout, 500*time.Millisecond)}
+func (a *app) dualWriteOptions(p backfill.Pace) checkpoint.TriggerOptions {
+	return checkpoint.TriggerOptions{Version: a.version, Who: who(), LockTimeout: min(p.LockTimeout, 500*time.Millisecond)}
 }
 
 // ensureDualWrite makes sure of the trigger that a plan asks for, and of the schema that it is recorded in.
-func (a *app) ensureDualWrite(ctx context.Context, conn *pgx.Conn, plan *backfill.Plan, o checkpoint.DualWriteOptions) (checkpoint.Installed, error) {
+func (a *app) ensureDualWrite(ctx context.Context, conn *pgx.Conn, plan *backfill.Plan, o checkpoint.TriggerOptions) (checkpoint.Installed, error) {
 	if err := a.install(ctx, conn); err != nil {
 		return "", err
 	}

@@ -168,6 +168,9 @@ func (a *app) plan(ctx context.Context, connect backfill.Connect, planner backfi
 	if plan.DualWrite != nil {
 		plan.Statements = slices.Concat(plan.Statements, checkpoint.DualWriteStatements())
 	}
+	if plan.Tripwire != nil {
+		plan.Statements = slices.Concat(plan.Statements, checkpoint.TripwireStatements())
+	}
 	plan.Statements = slices.Concat(plan.Statements, checkpoint.InstallStatements(), checkpoint.Statements(), a.signalStatements(plan.Pace))
 	return plan, nil
 }

@@ -10,34 +10,50 @@ import (
 	"github.com/pgbackfill/pgbackfill/checkpoint"
 )
 
-// begin makes sure of what must be there before a run is: the schema, and the trigger that the job asks for. Whatever is
-// written from then on, behind the walk too, the trigger computes.
+// begin makes sure of what must be there before a run is: the schema, and the triggers that the job asks for. Whatever is
+// written from then on, behind the walk too, the one computes and the other looks at.
 func (a *app) begin(ctx context.Context, conn *pgx.Conn, plan *backfill.Plan) error {
-	if plan.DualWrite == nil || plan.Pending {
-		return a.install(ctx, conn)
+	if err := a.install(ctx, conn); err != nil || plan.Pending {
+		return err
 	}
-	return a.beginDualWrite(ctx, conn, plan, func(text string) { a.note("note", text) })
+	return a.surround(ctx, conn, plan, func(text string) { a.note("note", text) })
 }
 
-// beginDualWrite makes sure of the trigger that the job asks for, and says so where it was not there.
-func (a *app) beginDualWrite(ctx context.Context, conn *pgx.Conn, plan *backfill.Plan, say func(string)) error {
-	done, err := a.ensureDualWrite(ctx, conn, plan, a.dualWriteOptions(plan.Pace))
-	if err == nil && done != checkpoint.InstalledAlready {
-		say(fmt.Sprintf("the dual-write trigger is %s on %s", done, plan.Table.Quoted))
+// surround makes sure of the triggers that the job asks for, and says so where they were not there.
+func (a *app) surround(ctx context.Context, conn *pgx.Conn, plan *backfill.Plan, say func(string)) error {
+	options := a.dualWriteOptions(plan.Pace)
+	if plan.DualWrite != nil {
+		done, err := checkpoint.InstallDualWrite(ctx, conn, plan, options)
+		if err != nil {
+			return err
+		}
+		if done != checkpoint.InstalledAlready {
+			say(fmt.Sprintf("the dual-write trigger is %s on %s", done, plan.Table.Quoted))
+		}
 	}
-	return err
+	// Who may not is told so by a finding.
+	if plan.Tripwire != nil && plan.Table.MayAlter {
+		done, err := checkpoint.InstallTripwire(ctx, conn, plan, options)
+		if err != nil {
+			return err
+		}
+		if done != checkpoint.InstalledAlready {
+			say(fmt.Sprintf("the tripwire is %s on %s", done, plan.Table.Quoted))
+		}
+	}
+	return nil
 }
 
 // prepared sets up what is to surround the chunks where prepare and helpers had to come first.
 func (a *app) prepared(connect backfill.Connect, run *checkpoint.Run, say func(string)) func(context.Context, *backfill.Plan) error {
 	return func(ctx context.Context, plan *backfill.Plan) error {
-		if plan.DualWrite != nil {
+		if plan.DualWrite != nil || plan.Tripwire != nil {
 			conn, err := connect(ctx)
 			if err != nil {
 				return err
 			}
 			defer conn.Close(context.WithoutCancel(ctx))
-			if err := a.beginDualWrite(ctx, conn, plan, say); err != nil {
+			if err := a.surround(ctx, conn, plan, say); err != nil {
 				return err
 			}
 		}

@@ -17,12 +17,17 @@ func (d DualWrite) function() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return d.define(DualWriteFunction(d.Job), body), nil
+}
+
+// define is the statement that makes a trigger's function with a body, under the job's settings.
+func (d DualWrite) define(name, body string) string {
 	tag := "$pgbackfill$"
 	for i := 1; strings.Contains(body, tag); i++ {
 		tag = fmt.Sprintf("$pgbackfill_%d$", i)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "CREATE OR REPLACE FUNCTION %s() RETURNS pg_catalog.trigger\nLANGUAGE plpgsql SECURITY DEFINER\n", DualWriteFunction(d.Job))
+	fmt.Fprintf(&b, "CREATE OR REPLACE FUNCTION %s() RETURNS pg_catalog.trigger\nLANGUAGE plpgsql SECURITY DEFINER\n", name)
 	for _, s := range d.Settings {
 		value := Literal(s.Value)
 		if s.Name == "search_path" { // a list of names, and not one name
@@ -31,7 +36,7 @@ func (d DualWrite) function() (string, error) {
 		fmt.Fprintf(&b, "SET %s TO %s\n", Ident(s.Name), strings.TrimSpace(value))
 	}
 	b.WriteString("AS " + tag + body + tag)
-	return b.String(), nil
+	return b.String()
 }
 
 // body is the function's own text. Names of ours begin with pgbackfill_, and where one of the job's columns is called as a

@@ -68,6 +68,7 @@ func TestShapes(t *testing.T) {
 		Scope: rows(walk(id), ""), Job: strings.Repeat("long-", 12), Set: whole.Set, WholeRow: true, Columns: []pgsql.RowColumn{{Name: "id", Type: "bigint"}, {Name: "doc", Type: "jsonb"}},
 		Depends: []string{"id", "doc"}, Names: []string{"id"},
 	}
+	tripwire := pgsql.Tripwire{Values: trigger, Watched: []string{"id", `Co"de`, "display_name", "price", "seen"}, Found: []pgsql.KeyColumn{id, code}}
 	part := func(r pgsql.Range) pgsql.Part { return pgsql.Part{Range: r} }
 	sweep := func(r pgsql.Range) pgsql.Part { return pgsql.Part{Range: r, Sweep: 7, Walked: []byte("{101,102}")} }
 	constants := []pgsql.Param{{Name: "least", Type: "bigint", Value: []byte("5")}, {Name: "none", Type: "text"}}
@@ -290,6 +291,19 @@ func TestShapes(t *testing.T) {
 		"dual_write_check":     func() ([]pgsql.Statement, error) { s, err := trigger.Check(); return []pgsql.Statement{s}, err },
 		"dual_write_remove": func() ([]pgsql.Statement, error) {
 			return pgsql.RemoveDualWrite("users-display-name", []string{`"public"."users"`, `"public"."old_users"`}), nil
+		},
+		"tripwire": func() ([]pgsql.Statement, error) { return tripwire.Install(nil) },
+		"tripwire_again": func() ([]pgsql.Statement, error) {
+			again := tripwire
+			again.Values = triggerOfWhole
+			return again.Install([]string{triggerOfWhole.Table})
+		},
+		"tripwire_check": func() ([]pgsql.Statement, error) { s, err := tripwire.Check(); return []pgsql.Statement{s}, err },
+		"tripwire_remove": func() ([]pgsql.Statement, error) {
+			return pgsql.RemoveTripwire("users-display-name", []string{`"public"."users"`, `"public"."old_users"`}), nil
+		},
+		"backup": func() ([]pgsql.Statement, error) {
+			return []pgsql.Statement{pgsql.BackupAge("SELECT max(at) FROM ops.backups -- the last")}, nil
 		},
 		"signals": func() ([]pgsql.Statement, error) {
 			return []pgsql.Statement{

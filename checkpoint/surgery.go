@@ -1,0 +1,151 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/pgerr"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
+
+// TriggerOptions say who installs or removes a trigger and how patiently. The zero value works.
+type TriggerOptions struct {
+	// Version is the tool's, recorded with the trigger; the default is "dev". Who is the person behind this process.
+	Version, Who string
+	// LockTimeout bounds each wait for the table's lock, behind which the application's writes queue; 500 ms by default.
+	LockTimeout time.Duration
+	// Patience is how long the lock is tried for, with pauses in which the application goes on; 1 min by default.
+	Patience time.Duration
+	// Replace installs over what somebody changed by hand.
+	Replace bool
+}
+
+func (o TriggerOptions) withDefaults() TriggerOptions {
+	if o.Version == "" {
+		o.Version = "dev"
+	}
+	if o.Who == "" {
+		o.Who = "unknown"
+	}
+	if o.LockTimeout == 0 {
+		o.LockTimeout = 500 * time.Millisecond
+	}
+	if o.Patience == 0 {
+		o.Patience = time.Minute
+	}
+	return o
+}
+
+func triggerSettings(l pgsql.Limits) pgsql.Statement {
+	limits := bounds
+	if l.Lock > 0 {
+		limits.Lock = l.Lock
+	}
+	return setLocal(limits)
+}
+
+// Installed is what [InstallDualWrite] did.
+type Installed string
+
+// What installing a trigger comes to.
+const (
+	InstalledNew      Installed = "installed"
+	InstalledReplaced Installed = "replaced"
+	InstalledAlready  Installed = "already installed"
+)
+
+// surgery is the installing or removing of triggers on a table that is in use. what begins the place of its errors.
+type surgery struct {
+	what, job string
+	tableOID  uint32
+	o         TriggerOptions
+}
+
+func (w *surgery) mayInstall(t *tx, ask string) error {
+	var role string
+	var may bool
+	if err := t.send(step{Statement: pgsql.Statement{SQL: ask}, read: one(&role, &may)}); err != nil {
+		return err
+	}
+	if may {
+		return nil
+	}
+	return &backfill.Error{
+		Place: place, Found: "role " + role + " may not make a trigger's function and its record there",
+		Remedy: "let its owner grant what is printed by: pgbackfill schema grants --installer " + role, Kind: backfill.ErrInput,
+	}
+}
+
+// locked runs work, which begins with taking the tables' locks, in a transaction, and again while it does not get them. What
+// waits behind us waits no longer than the lock timeout, and has as much time again before the next attempt.
+func (w *surgery) locked(ctx context.Context, conn *pgx.Conn, work func(*tx) error) error {
+	deadline := time.Now().Add(w.o.Patience)
+	for pause := 2 * w.o.LockTimeout; ; pause = min(2*pause, 10*time.Second) {
+		err := inside(ctx, conn, func(t *tx) error {
+			if err := t.send(step{Statement: triggerSettings(pgsql.Limits{Lock: w.o.LockTimeout})}); err != nil {
+				return err
+			}
+			return work(t)
+		})
+		if pgerr.Class(err) != pgerr.Retry || conn.IsClosed() {
+			return err
+		}
+		wait := pause/2 + rand.N(pause)
+		if time.Now().Add(wait).After(deadline) {
+			return w.blocked(ctx, conn, err)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+// blocked says who holds the table.
+func (w *surgery) blocked(ctx context.Context, conn *pgx.Conn, cause error) error {
+	var holders []string
+	_ = inside(ctx, conn, func(t *tx) error { // it is only for the message
+		oids := pgsql.Statement{SQL: lockHolders, Args: [][]byte{intsParam([]int64{int64(w.tableOID)})}}
+		return t.send(step{Statement: oids, read: func(rows pgx.Rows) error {
+			var pid int32
+			var role, application string
+			var seconds int64
+			err := rows.Scan(&pid, &role, &application, &seconds)
+			holders = append(holders, fmt.Sprintf("process %d (%s, %s), in a transaction for %s", pid, role, application, time.Duration(seconds)*time.Second))
+			return err
+		}})
+	})
+	found := fmt.Sprintf("the lock on the table was not had within %s", w.o.Patience)
+	if len(holders) > 0 {
+		found += "; in the way: " + strings.Join(holders, ", ")
+	}
+	return &backfill.Error{
+		Place: w.what, Found: found, Err: cause,
+		Remedy: "nothing was changed: try again when those transactions are over, or with --wait 10m",
+	}
+}
+
+// explain makes errors of rights into errors for people.
+func (w *surgery) explain(err error) error {
+	var made *backfill.Error
+	switch {
+	case err == nil || errors.As(err, &made):
+		return err
+	case pgerr.Code(err) == "42501":
+		return &backfill.Error{
+			Place: w.what, Found: "this role may not do that", Err: err,
+			Remedy: "let the table's owner do it; what it needs of the schema is printed by: pgbackfill schema grants --installer ROLE", Kind: backfill.ErrInput,
+		}
+	}
+	return fmt.Errorf("%s: %w", w.what, translate(err))
+}

@@ -1,0 +1,208 @@
+package pgsql
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Tripwire is what records each commit that leaves a row without the values that an update of the walked table assigns.
+//
+// Two deferred constraint triggers of each table call one function, on INSERT, and on an UPDATE that changes what the
+// relation is between: an update of something else in a row that is not filled yet is nobody's fault. At the commit the
+// function looks for the row as the trigger saw it; where it was changed again in the same transaction, the trigger of that
+// change looks at it. So a transaction may write the two columns in two statements. The triggers are always enabled, so that
+// session_replication_role does not pass them by.
+type Tripwire struct {
+	// Values are what a row must hold: the update as a trigger computes it. Names in it are those by which the row is found.
+	Values DualWrite
+	// Watched are the columns whose change makes the function look: inputs, written ones, those of the scope, and the key's.
+	Watched []string
+	// Found are the columns of a unique key, none of which is NULL, by which a row is found again.
+	Found []KeyColumn
+}
+
+// What is kept of a job's drift: the first so many rows of each window. Who reads it takes a window before the moment that
+// is meant as after it: of what was not kept there, something was.
+const (
+	DriftMost   = 100
+	DriftWindow = "1 minute"
+)
+
+// TripwireFunction is the function of a job's tripwire, quoted and qualified; TripwireSequence counts the writes that it
+// looked at.
+func TripwireFunction(job string) string { return Ident("pgbackfill", named("tripwire_", job)) }
+
+// TripwireSequence is the sequence of a job's tripwire, quoted and qualified.
+func TripwireSequence(job string) string { return Ident("pgbackfill", named("tripwire_writes_", job)) }
+
+// TripwireTriggers are the names of a job's triggers, unquoted.
+func TripwireTriggers(job string) (insert, update string) {
+	return named("pgbackfill_tripwire_insert_", job), named("pgbackfill_tripwire_update_", job)
+}
+
+// noted is always true, and keeps the application's statement for the end of its transaction: there only COMMIT would be
+// left to be seen. It is kept once a statement and not for each of its rows, which may be many.
+const noted = `CASE WHEN pg_catalog.current_setting('pgbackfill.noted_at', true) OPERATOR(pg_catalog.=) pg_catalog.statement_timestamp()::pg_catalog.text THEN true
+       ELSE pg_catalog.set_config('pgbackfill.noted_at', pg_catalog.statement_timestamp()::pg_catalog.text, true) IS NOT NULL
+            AND pg_catalog.set_config('pgbackfill.noted', pg_catalog."left"(pg_catalog.concat(pg_catalog.current_setting('pgbackfill.noted', true), pg_catalog."left"(pg_catalog.current_query(), 1000), ';' OPERATOR(pg_catalog.||) pg_catalog.chr(10)), 4000), true) IS NOT NULL END`
+
+// Install are the statements that make the tripwire, in one transaction; with again they replace an older one, which needs
+// the stronger lock. None of them waits for a lock after the first ones.
+func (w Tripwire) Install(again []string) ([]Statement, error) {
+	job := w.Values.Job
+	function, err := w.function()
+	if err != nil {
+		return nil, err
+	}
+	var list []Statement
+	add := func(name, format string, args ...any) {
+		list = append(list, Statement{Name: name, SQL: fmt.Sprintf(format, args...)})
+	}
+	for _, table := range w.Values.Tables() {
+		mode := "SHARE ROW EXCLUSIVE"
+		if slices.Contains(again, table) {
+			mode = "ACCESS EXCLUSIVE"
+		}
+		add("lock", "LOCK TABLE %s IN %s MODE", table, mode)
+	}
+	name, sequence := TripwireFunction(job), TripwireSequence(job)
+	about := Literal("pgbackfill: the tripwire of job " + job + ". Remove it with: pgbackfill tripwire remove")
+	insert, update := TripwireTriggers(job)
+	for _, table := range again {
+		for _, trigger := range []string{insert, update} {
+			add("drop", "DROP TRIGGER IF EXISTS %s ON %s", Ident(trigger), table)
+		}
+	}
+	add("sequence", "CREATE SEQUENCE IF NOT EXISTS %s", sequence)
+	add("sequence", "ALTER SEQUENCE %s RESTART", sequence)
+	add("sequence", "GRANT SELECT ON SEQUENCE %s TO PUBLIC", sequence) // how many writes there were is no secret
+	add("function", "%s", function)
+	add("function", "REVOKE ALL ON FUNCTION %s() FROM PUBLIC", name)
+	add("function", "COMMENT ON FUNCTION %s() IS %s", name, about)
+	for _, table := range w.Values.Tables() {
+		const form = "CREATE CONSTRAINT TRIGGER %s AFTER %s ON %s DEFERRABLE INITIALLY DEFERRED\nFOR EACH ROW WHEN (CASE WHEN %s\n  THEN %s\n  ELSE false END)\nEXECUTE FUNCTION %s()"
+		add("trigger", form, Ident(insert), "INSERT", table, ofOthers, noted, name)
+		add("trigger", form, Ident(update), "UPDATE", table, "("+ofOthers+")\n  AND "+w.Values.changed("OLD", "*<>", "NEW", w.Watched), noted, name)
+		for _, trigger := range []string{insert, update} {
+			add("trigger", "ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, Ident(trigger))
+			add("trigger", "COMMENT ON TRIGGER %s ON %s IS %s", Ident(trigger), table, about)
+		}
+	}
+	return list, nil
+}
+
+// RemoveTripwire are the statements that drop a job's tripwire from tables, quoted.
+func RemoveTripwire(job string, tables []string) []Statement {
+	var list []Statement
+	insert, update := TripwireTriggers(job)
+	for _, table := range tables {
+		list = append(list, Statement{Name: "lock", SQL: fmt.Sprintf("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", table)})
+	}
+	for _, table := range tables {
+		for _, trigger := range []string{insert, update} {
+			list = append(list, Statement{Name: "trigger", SQL: fmt.Sprintf("DROP TRIGGER IF EXISTS %s ON %s", Ident(trigger), table)})
+		}
+	}
+	return append(list, Statement{Name: "function", SQL: fmt.Sprintf("DROP FUNCTION IF EXISTS %s()", TripwireFunction(job))},
+		Statement{Name: "sequence", SQL: fmt.Sprintf("DROP SEQUENCE IF EXISTS %s", TripwireSequence(job))})
+}
+
+// Check is what the function computes, for preparing.
+func (w Tripwire) Check() (Statement, error) {
+	broken, err := w.broken("pgbackfill_row", "")
+	if err != nil {
+		return Statement{}, err
+	}
+	where := ""
+	if w.Values.Where != "" {
+		if where, err = w.Values.fillFor("pgbackfill_row", w.Values.Where); err != nil {
+			return Statement{}, err
+		}
+		where = fmt.Sprintf(",\nLATERAL (SELECT (%s\n)\nFROM %s) AS pgbackfill_scope", where, w.Values.row("pgbackfill_row", false))
+	}
+	return Statement{Name: "check", SQL: fmt.Sprintf("SELECT FROM %s AS pgbackfill_row,\nLATERAL (%s) AS pgbackfill_broken%s", w.Values.Table, broken, where)}, nil
+}
+
+// function is the statement that makes the function. It belongs to whoever installs it and runs with that role's rights, as
+// that of a [DualWrite] does, and for the same reasons no error of it fails the application's transaction.
+func (w Tripwire) function() (string, error) {
+	body, err := w.body()
+	if err != nil {
+		return "", err
+	}
+	return w.Values.define(TripwireFunction(w.Values.Job), body), nil
+}
+
+func (w Tripwire) body() (string, error) {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	broken, err := w.broken("NEW", "\nINTO pgbackfill_broken")
+	if err != nil {
+		return "", err
+	}
+	line("\n#variable_conflict use_column")
+	line("DECLARE\n  pgbackfill_broken pg_catalog.bool := false;\n  pgbackfill_writes pg_catalog.int8;\n  pgbackfill_state pg_catalog.text;\n  pgbackfill_message pg_catalog.text;")
+	if w.Values.Where != "" {
+		line("  pgbackfill_scope pg_catalog.bool;")
+	}
+	line("BEGIN")
+	line("  pgbackfill_writes := pg_catalog.nextval(%s::pg_catalog.regclass);", Literal(TripwireSequence(w.Values.Job)))
+	line("%s;", w.standing())
+	line("IF NOT FOUND THEN\n  RETURN NULL;\nEND IF;")
+	if w.Values.Where != "" {
+		scope, err := w.Values.scopeOf("NEW", false)
+		if err != nil {
+			return "", err
+		}
+		line("%s;\nIF pgbackfill_scope IS NOT TRUE THEN\n  RETURN NULL;\nEND IF;", scope)
+	}
+	line("%s;", broken)
+	line("IF pgbackfill_broken IS NOT TRUE THEN\n  RETURN NULL;\nEND IF;")
+	w.record(line)
+	line("RETURN NULL;")
+	line("EXCEPTION\nWHEN transaction_rollback THEN\n  RAISE;\nWHEN OTHERS THEN\n  pgbackfill_state := SQLSTATE;\n  pgbackfill_message := SQLERRM;")
+	line("BEGIN")
+	w.record(line)
+	line("EXCEPTION\nWHEN transaction_rollback THEN\n  RAISE;\nWHEN OTHERS THEN\n  NULL;\nEND;\nRETURN NULL;\nEND")
+	return b.String(), nil
+}
+
+// standing looks for the row as the trigger saw it, as far as the relation goes.
+func (w Tripwire) standing() string {
+	list := make([]string, len(w.Found), len(w.Found)+1)
+	for i, k := range w.Found {
+		list[i] = fmt.Sprintf("pgbackfill_row.%s OPERATOR(%s) NEW.%[1]s", Ident(k.Name), k.Equal)
+		if k.Collation != "" {
+			list[i] += " COLLATE " + k.Collation
+		}
+	}
+	list = append(list, w.Values.changed("pgbackfill_row", "*=", "NEW", w.Watched))
+	return fmt.Sprintf("PERFORM FROM %s AS pgbackfill_row\nWHERE %s", w.Values.Table, strings.Join(list, "\n  AND "))
+}
+
+// broken is the SELECT that tells whether the row a holds none of the values that were met for it.
+func (w Tripwire) broken(a, into string) (string, error) {
+	values, err := w.Values.values(a, "")
+	if err != nil {
+		return "", err
+	}
+	differ := make([]string, len(w.Values.Set))
+	for i, s := range w.Values.Set {
+		differ[i] = s.difference(a+"."+Ident(s.Name), func() string { return fmt.Sprintf("pgbackfill_new.pgbackfill_%d", i+1) })
+	}
+	return fmt.Sprintf("SELECT pg_catalog.bool_and(%s)%s\nFROM (%s) AS pgbackfill_new", strings.Join(differ, "\n        OR "), into, values), nil
+}
+
+// record writes down what was found. Rows are only added, so that no application waits for another here.
+func (w Tripwire) record(line func(string, ...any)) {
+	keys := make([]string, len(w.Found))
+	for i, k := range w.Found {
+		keys[i] = "NEW." + Ident(k.Name) + "::pg_catalog.text"
+	}
+	job := strings.TrimSpace(Literal(w.Values.Job))
+	line("INSERT INTO pgbackfill.drift (job, table_oid, operation, key, sqlstate, message, application, role, client, query, writes)")
+	line("SELECT %s, TG_RELID, TG_OP, ARRAY[%s]::pg_catalog.text[], pgbackfill_state, pgbackfill_message, pg_catalog.current_setting('application_name'), SESSION_USER, pg_catalog.inet_client_addr(),", job, strings.Join(keys, ", "))
+	line("       COALESCE(NULLIF(pg_catalog.current_setting('pgbackfill.noted', true), ''), pg_catalog.\"left\"(pg_catalog.current_query(), 1000)), pgbackfill_writes")
+	line("WHERE (SELECT pg_catalog.count(*) FROM (SELECT FROM pgbackfill.drift AS d WHERE d.job OPERATOR(pg_catalog.=) %s AND d.at OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '%s'::pg_catalog.interval) LIMIT %d) AS kept) OPERATOR(pg_catalog.<) %[3]d;", job, DriftWindow, DriftMost)
+}
