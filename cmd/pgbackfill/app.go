@@ -85,7 +85,7 @@ Start with: pgbackfill demo`,
 		return fmt.Errorf("%w: %w\n  → see: %s --help", errUsage, err, c.CommandPath())
 	})
 	root.AddCommand(a.demoCommand(), a.initCommand(), a.lintCommand(), a.planCommand(), a.runCommand(), a.retryQuarantinedCommand(), a.verifyCommand(), a.statusCommand(), a.doctorCommand(),
-		a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.setCommand(), a.undoCommand(), a.dualWriteCommand(), a.schemaCommand())
+		a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.setCommand(), a.undoCommand(), a.reportCommand(), a.dualWriteCommand(), a.schemaCommand())
 	root.AddCommand(a.tripwireCommand())
 	return root
 }

@@ -114,6 +114,7 @@ type Verification struct {
 	Ranges     int64            `json:"ranges"`
 	Expected   int64            `json:"rows_expected"`
 	Checked    int64            `json:"rows_checked"`
+	Ledger     int64            `json:"ledger_rows" jsonschema:"description=How many rows the ledger had before the first row was read."`
 	Skipped    []Skipped        `json:"skipped"`
 	SkippedAll int64            `json:"ranges_skipped"`
 	Sample     *float64         `json:"sample_fraction,omitempty"`

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/backfill/verify"
+	"github.com/pgbackfill/pgbackfill/checkpoint"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+	"github.com/pgbackfill/pgbackfill/internal/report"
+)
+
+const (
+	// seriesSteps is how many points the course of a run has.
+	seriesSteps = 120
+	// mismatchesRead bounds how many recorded mismatches are looked at for samples.
+	mismatchesRead = 10_000
+)
+
+func runPart(info checkpoint.RunInfo) *report.Run {
+	t := info.Totals
+	walk := info.Walk.Walk
+	var key []string
+	for _, k := range info.Walk.Key {
+		key = append(key, k.Name)
+	}
+	if len(key) > 0 && info.Walk.Heap == nil {
+		walk += " (" + strings.Join(key, ", ") + ")"
+	}
+	return &report.Run{
+		ID: int64(info.ID), State: string(info.State), Reason: info.Reason, By: info.CreatedBy, Tool: info.ToolVersion,
+		Created: info.CreatedAt.UTC(), Started: utc(info.StartedAt), Finished: utc(info.FinishedAt), Walk: walk, Estimated: info.EstimatedRows,
+		Segments: t.Segments, Done: t.SegmentsDone, Chunks: t.Chunks, Seen: t.RowsSeen, Changed: t.RowsChanged, Swept: t.SweepChanged,
+		Unmatched: t.Unmatched, Multiple: t.Multiple, Quarantine: t.Quarantined, Busy: t.Busy.Seconds(),
+	}
+}
+
+func utc(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	u := t.UTC()
+	return &u
+}
+
+// seriesPart is the course of a run.
+func seriesPart(ctx context.Context, s *checkpoint.Store, run backfill.RunID, r *report.Report) error {
+	points, err := s.Series(ctx, run, seriesSteps)
+	for _, p := range points {
+		r.Series.Step = p.Step.Seconds()
+		r.Series.Points = append(r.Series.Points, report.Point{
+			At: p.At.UTC(), Chunks: p.Chunks, Rows: p.Rows, Median: p.Median.Seconds(), Longest: p.Longest.Seconds(),
+		})
+	}
+	return err
+}
+
+// eventsPart are the events with what there is to say of each in words.
+func eventsPart(list []checkpoint.EventRow) []report.Event {
+	var events []report.Event
+	for _, e := range list {
+		var detail map[string]any
+		var words []string
+		if json.Unmarshal(e.Detail, &detail) == nil {
+			for _, name := range slices.Sorted(maps.Keys(detail)) {
+				if v := detail[name]; v != nil && v != "" && name != "process" && name != "from" && name != "to" {
+					words = append(words, fmt.Sprintf("%s %v", strings.ReplaceAll(name, "_", " "), v))
+				}
+			}
+		}
+		events = append(events, report.Event{At: e.At.UTC(), Who: e.Who, What: e.What, Text: strings.Join(words, ", ")})
+	}
+	return events
+}
+
+// verificationPart is the newest verification of the job that has ended; it must be of this run's job as it is.
+func verificationPart(ctx context.Context, s *checkpoint.Store, info checkpoint.RunInfo, table backfill.TableName, r *report.Report) error {
+	list, err := s.VerificationsOf(ctx, info.Job)
+	if err != nil && !errors.Is(err, backfill.ErrNotFound) {
+		return err
+	}
+	at := -1
+	for i, v := range list {
+		if v.State == "ended" && v.SpecHash == info.SpecHash && v.Run == info.ID {
+			at = i
+		}
+	}
+	if at < 0 {
+		return nil
+	}
+	v := list[at]
+	p := &report.Verification{
+		ID: v.ID, Verdict: string(v.Result), Started: v.StartedAt.UTC(), Finished: utc(v.FinishedAt), By: v.Who, Tool: v.ToolVersion, Server: v.Server, Role: v.Role,
+		InRecovery: v.InRecovery, LSN: v.LSN, Ranges: v.Ranges, Expected: v.RowsExpected, Checked: v.RowsChecked, SkippedAll: v.RangesSkipped,
+		Sample: v.SampleFraction, Residual: v.Residual, Incomplete: v.Incomplete, BlindedBy: v.BlindedBy, Voided: utc(v.VoidedAt),
+		Mismatches: v.Mismatches, Classes: map[string]int64{},
+	}
+	if v.LedgerRows != nil {
+		p.Ledger = *v.LedgerRows
+	}
+	for class, n := range v.Classes {
+		p.Classes[string(class)] = n
+	}
+	var checks []verify.CheckResult
+	var skipped []verify.Unverifiable
+	if err := errors.Join(json.Unmarshal(v.Checks, &checks), json.Unmarshal(v.Skipped, &skipped)); err != nil {
+		return fmt.Errorf("verification %d: what it found is not readable: %w", v.ID, err)
+	}
+	for _, c := range checks {
+		p.Checks = append(p.Checks, report.Check{Name: c.Name, Kind: string(c.Kind), Ranges: c.Ranges, Rows: c.Rows, Missing: c.Missing, Extra: c.Extra, Different: c.Different})
+	}
+	for _, u := range skipped {
+		p.Skipped = append(p.Skipped, report.Skipped{Check: u.Check, Range: rangeText(backfill.Segment{Nulls: u.Nulls, Range: u.Range}), Reason: u.Reason})
+	}
+	r.Verification = p
+	return samplesPart(ctx, s, info, table, p)
+}
+
+// samplesPart are some of the rows that are not as they should be, of each class, with the statement that fetches them.
+func samplesPart(ctx context.Context, s *checkpoint.Store, info checkpoint.RunInfo, table backfill.TableName, p *report.Verification) error {
+	if p.Mismatches == 0 {
+		return nil
+	}
+	list, err := s.MismatchesOf(ctx, p.ID, 0, mismatchesRead)
+	taken := map[verify.Class]int{}
+	for _, m := range list {
+		if taken[m.Class]++; taken[m.Class] > report.SamplesPerClass {
+			continue
+		}
+		p.Samples = append(p.Samples, report.Mismatch{
+			Check: m.Check, Kind: string(m.Kind), Class: string(m.Class), Confidence: string(m.Confidence), Evidence: m.Evidence,
+			Key: m.Key, Columns: m.Columns, Hashed: m.Hashed, Expected: m.Expected, Actual: m.Actual, SQL: fetching(info, table, m.Key),
+		})
+	}
+	return err
+}
+
+// fetching is the statement that fetches a row of the walked table by its key; "" where the key is not that of the table.
+func fetching(info checkpoint.RunInfo, table backfill.TableName, key []*string) string {
+	if info.Walk.Heap != nil || len(key) == 0 || len(key) != len(info.Walk.Key) {
+		return ""
+	}
+	var where []string
+	for i, k := range info.Walk.Key {
+		if key[i] == nil {
+			where = append(where, pgsql.Ident(k.Name)+" IS NULL")
+			continue
+		}
+		where = append(where, fmt.Sprintf("%s = %s", pgsql.Ident(k.Name), pgsql.Literal(*key[i])))
+	}
+	return fmt.Sprintf("SELECT * FROM %s WHERE %s", quotedName(table), strings.Join(where, " AND "))
+}
+
+func quotedName(t backfill.TableName) string {
+	if t.Schema == "" {
+		return pgsql.Ident(t.Name)
+	}
+	return pgsql.Ident(t.Schema, t.Name)
+}

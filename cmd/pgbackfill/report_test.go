@@ -1,0 +1,137 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgtest"
+	"github.com/pgbackfill/pgbackfill/internal/report"
+)
+
+// A report says what it comes to first, and no more than is known: nothing is proven until it was read, nor by what was
+// read before the last chunk. What was kept as JSON gives the same page later, without a database; what was changed
+// meanwhile gives none.
+//
+// Made to fail: with verifications of earlier runs taken, the second run had the verdict of the first one's.
+func TestReport(t *testing.T) {
+	t.Parallel()
+	db, dir := pgtest.New(t), t.TempDir()
+	db.Exec(`CREATE TABLE "Users" (id int PRIMARY KEY, full_name text, display_name text);
+		INSERT INTO "Users" SELECT g, 'user ' || g FROM generate_series(1, 2000) AS g; ANALYZE "Users"`)
+	job := write(t, dir, "job.yaml", "name: names\ntable: '\"Users\"'\nupdate: {set: {display_name: initcap(t.full_name)}}\n")
+	if _, out := pgbackfill(t, db.DSN(), dir, "report", "names"); !strings.Contains(out, "it was never run in this database") {
+		t.Errorf("before anything was run: %s", out)
+	}
+	says := func(word report.Word, text string) report.Report {
+		t.Helper()
+		kept := filepath.Join(dir, string(word)+".json")
+		must(t, db.DSN(), dir, "report", "names", "--to", kept)
+		content, err := os.ReadFile(kept)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := report.Read(content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Verdict.Word != word || !strings.Contains(r.Verdict.Text, text) {
+			t.Errorf("the verdict is %+v, want %s, %q", r.Verdict, word, text)
+		}
+		return r
+	}
+	must(t, db.DSN(), dir, "run", "--yes", "--chunk-rows", "100", job)
+	r := says(report.Unproven, "nobody has verified")
+	var rows, chunks int64
+	for _, p := range r.Series.Points {
+		rows, chunks = rows+p.Rows, chunks+p.Chunks
+	}
+	if rows != r.Run.Seen || chunks != r.Run.Chunks || len(r.Series.Points) != seriesSteps || r.Run.Changed != 2000 || len(r.Events) < 3 || r.Server.Database != db.Name() {
+		t.Errorf("%d rows, %d chunks in %d points; run %+v; server %+v", rows, chunks, len(r.Series.Points), r.Run, r.Server)
+	}
+	must(t, db.DSN(), dir, "verify", job)
+	says(report.Proven, "2 000 rows read, every one as it should be")
+
+	kept := filepath.Join(dir, string(report.Proven)+".json")
+	page := must(t, "", dir, "report", "--from", kept, "-o", "html")
+	if !strings.Contains(page, "2 000 rows read") || !strings.Contains(page, "<svg") {
+		t.Errorf("the page is\n%s", page)
+	}
+	for form, begins := range map[string]string{"markdown": "**proven**: ", "junit": "<?xml", "json": "{"} {
+		if out := must(t, "", dir, "report", "--from", kept, "-o", form); !strings.HasPrefix(out, begins) {
+			t.Errorf("as %s it is\n%s", form, out)
+		}
+	}
+	text, err := os.ReadFile(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := write(t, dir, "forged.json", strings.Replace(string(text), "finished", "FINISHED", 1))
+	if out := mustExit(t, exitInput, "", dir, "report", "--from", forged); !strings.Contains(out, "it was changed after it was made") {
+		t.Errorf("a forged report: %s", out)
+	}
+
+	db.Exec(`UPDATE "Users" SET display_name = 'topsecret' WHERE id = 7`)
+	mustExit(t, exitMismatch, db.DSN(), dir, "verify", job)
+	r = says(report.Mismatched, "1 row not as")
+	if s := r.Verification.Samples; len(s) != 1 || pgtest.One[string](db, "SELECT display_name FROM ("+s[0].SQL+") AS row") != "topsecret" {
+		t.Errorf("samples %+v", s)
+	}
+	if text, _ := os.ReadFile(filepath.Join(dir, string(report.Mismatched)+".json")); strings.Contains(string(text), "topsecret") {
+		t.Error("the report shows a value")
+	}
+	must(t, db.DSN(), dir, "run", "--yes", "--again", job)
+	says(report.Unproven, "nobody has verified")
+	mustExit(t, 130, db.DSN(), dir, "run", "--yes", "--again", "--max-chunks", "3", "--chunk-rows", "100", job)
+	mustExit(t, 4, db.DSN(), dir, "verify", job)
+	says(report.Unproven, "run 3 is running")
+	must(t, db.DSN(), dir, "run", "--yes", job)
+	says(report.Incomplete, "verification 3 could not check everything")
+}
+
+// Each thing that keeps rows from being proven keeps the verdict from saying it.
+//
+// Made to fail: with the ledger not compared, what was verified before the last chunk was "proven".
+func TestReportVerdict(t *testing.T) {
+	t.Parallel()
+	part := 0.1
+	voided := time.Now()
+	for want, spoil := range map[string]func(*report.Report){
+		"proven: 7 rows read":                        func(*report.Report) {},
+		"mismatched: 3 rows not as":                  func(r *report.Report) { r.Verification.Verdict, r.Verification.Mismatches = "mismatched", 3 },
+		"refused: the gate refused at":               func(r *report.Report) { r.Gate = &report.Gate{Verdict: "refused"} },
+		"incomplete: 1 row could not be changed":     func(r *report.Report) { r.Run.Quarantine = 1 },
+		"unproven: run 2 is failed":                  func(r *report.Report) { r.Run.State = "failed" },
+		"unproven: run 2 has finished, and nobody":   func(r *report.Report) { r.Verification = nil },
+		"unproven: verification 5 is void":           func(r *report.Report) { r.Verification.Voided = &voided },
+		"incomplete: verification 5 could not check": func(r *report.Report) { r.Verification.Verdict = "incomplete" },
+		"unproven: verification 5 shows only":        func(r *report.Report) { r.Verification.Residual = []string{"no proof"} },
+		"unproven: verification 5 read a sample":     func(r *report.Report) { r.Verification.Sample = &part },
+		"unproven: rows were changed after":          func(r *report.Report) { r.Verification.Ledger = 8 },
+	} {
+		r := report.Report{Run: &report.Run{ID: 2, State: "finished"}, Verification: &report.Verification{ID: 5, Verdict: "proven", Checked: 7, Ledger: 9}}
+		spoil(&r)
+		if v := verdictOf(r, 9); !strings.HasPrefix(string(v.Word)+": "+v.Text, want) {
+			t.Errorf("%s: %s, want %s", v.Word, v.Text, want)
+		}
+	}
+}
+
+func TestReportUsage(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if out := must(t, "", dir, "report", "--schema"); out != string(report.Schema) {
+		t.Errorf("the schema is\n%s", out)
+	}
+	for want, args := range map[string][]string{
+		"-o pdf; expected json, html, markdown or junit": {"report", "names", "-o", "pdf"},
+		"takes one job, or --from":                       {"report"},
+		"no such file":                                   {"report", "--from", "nowhere.json"},
+	} {
+		if out := mustExit(t, exitInput, "", dir, args...); !strings.Contains(out, want) {
+			t.Errorf("%v: %s, want %q", args, out, want)
+		}
+	}
+}
