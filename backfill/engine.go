@@ -55,6 +55,8 @@ type Options struct {
 	Prepared func(context.Context, *Plan) error
 	// Blocked says who waits for locks of chunks: these are cancelled, and tried again smaller. Nil is nobody.
 	Blocked <-chan Blocked
+	// Notices are what else the throttle tells, for the run's record, as that a standby is forgotten. Nil is nothing.
+	Notices <-chan string
 	// Observer is told what happens; nil is nobody.
 	Observer Observer
 	// Clamp lowers a pace to what the operator allows; nil allows all.
@@ -90,6 +92,8 @@ type engine struct {
 	progress *Progress
 
 	retries, yields atomic.Int64
+	// diary keeps the record of when and why nothing could be written.
+	diary diary
 	// yield are the chunks that may have to give way, and waiting why the whole process writes nothing.
 	yield   yielding
 	waiting waiting
@@ -136,7 +140,7 @@ func Work(ctx context.Context, o Options) (Summary, error) {
 	}
 	defer e.closeSpare(ctx)
 	started := time.Now()
-	defer e.heeding(ctx, o.Blocked)()
+	defer e.heeding(ctx, o.Blocked, o.Notices)()
 	err = e.begin(ctx, o)
 	if err == nil {
 		err = e.prepareRun(ctx, o)
@@ -147,6 +151,7 @@ func Work(ctx context.Context, o Options) (Summary, error) {
 	// What follows must be said even where the work was asked to stop.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceMost)
 	defer cancel()
+	e.writeDown(last, true)
 	err = e.end(last, ctx, err)
 	summary := e.summary(last, err)
 	summary.Elapsed, summary.Resumed = time.Since(started), o.Resumed || o.Joined

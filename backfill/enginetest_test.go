@@ -155,6 +155,7 @@ type part struct {
 	observer backfill.Observer
 	ledger   func(*checkpoint.Run) backfill.Ledger
 	throttle backfill.Throttle
+	blocked  <-chan backfill.Blocked
 	abort    context.Context
 	most     int64
 	// transforms are the functions that the job's transform may name.
@@ -213,7 +214,7 @@ func join(t testing.TB, db *pgtest.DB, plan *backfill.Plan, p part) *worked {
 	o := backfill.Options{
 		Run: run.ID(), Plan: plan, Process: run.Process(), Resumed: !created, Connect: p.connect,
 		Ledger: run, Segments: run, Control: run, Tasks: run, Quarantine: run, Throttle: p.throttle, Observer: backfill.Tee(w.record, p.observer),
-		Abort: p.abort, MaxChunks: p.most, Programs: programs.Runner{}, Transforms: p.transforms,
+		Abort: p.abort, MaxChunks: p.most, Blocked: p.blocked, Programs: programs.Runner{}, Transforms: p.transforms,
 	}
 	if p.ledger != nil {
 		o.Ledger = p.ledger(run)

@@ -124,6 +124,8 @@ type (
 		// Worker is 0 where the whole process waits.
 		Worker int
 		Reason string
+		// Still is set where it waits for the same as before, and only numbers in Reason are newer.
+		Still bool
 	}
 	// Reconnected says that a worker has a new connection, and how long it was without.
 	Reconnected struct {

@@ -57,7 +57,7 @@ func RetryQuarantined(ctx context.Context, o Options, rows Retryable) (Retried, 
 		return Retried{}, err
 	}
 	e.orders = Orders{State: StateRunning, Desired: DesiredRunning}
-	defer e.heeding(ctx, o.Blocked)()
+	defer e.heeding(ctx, o.Blocked, o.Notices)()
 	w := &worker{engine: e, id: 1, running: ctx}
 	defer w.close(ctx)
 	defer w.endProgram()
@@ -104,6 +104,7 @@ func (r *retrier) all(ctx context.Context) error {
 // row does the rows of one key, and tries again what passes.
 func (r *retrier) row(ctx context.Context, row QuarantinedRow) error {
 	seg := Segment{No: row.Segment, Pass: PassWalk, Nulls: row.Key == nil}
+	try := newAttempts(seg)
 	unknown := false // whether a commit of ours may have been carried out
 	for number := 1; ; number++ {
 		if err := ctx.Err(); err != nil {
@@ -125,6 +126,12 @@ func (r *retrier) row(ctx context.Context, row QuarantinedRow) error {
 			return nil
 		}
 		unknown = unknown || sent
+		if yielded := (*yieldedError)(nil); errors.As(err, &yielded) && !r.aborted() {
+			if err := r.givesWay(ctx, chunk, try, yielded.to); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := r.after(ctx, seg, chunk, row, err); err != nil {
 			switch {
 			case errors.Is(err, errFailedAgain):
@@ -145,10 +152,12 @@ var errFailedAgain = errors.New("failed again")
 func (r *retrier) once(seg Segment, chunk *Chunk, row QuarantinedRow) (sent bool, err error) {
 	ctx, cancel := r.grace()
 	defer cancel()
+	leave := r.yielded(applicationName(r.sql.job, seg.No))
 	defer func() {
 		if err != nil {
 			rollback(ctx, r.conn.PgConn())
 		}
+		err = leave(err)
 	}()
 	if err := r.change(ctx, seg, chunk); err != nil {
 		return false, err

@@ -159,6 +159,13 @@ type Summary struct {
 	WrittenSince int64 `json:"written_since,omitempty"`
 	// Retries counts this process's chunks that had to be tried again.
 	Retries int64 `json:"retries"`
+	// Yields counts this process's chunks that gave way to somebody who waited for them.
+	Yields int64 `json:"yields,omitempty"`
+	// ShutFor is for how long the throttle let this process write nothing, Waited which signals that was for, the longest
+	// first, and Notices what else it told of them, as that a standby is forgotten.
+	ShutFor time.Duration `json:"shut_for,omitempty"`
+	Waited  []Waited      `json:"waited,omitempty"`
+	Notices []string      `json:"notices,omitempty"`
 	// Resumed is set where this process went on with a run, or joined one, and did not begin it.
 	Resumed bool `json:"resumed,omitempty"`
 	// OwnChunks counts the chunks that this process committed.

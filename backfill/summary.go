@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // summary adds up the run from the ledger.
@@ -13,6 +14,8 @@ func (e *engine) summary(ctx context.Context, err error) Summary {
 	if err = errors.Join(err, adding); err != nil {
 		s.Reason = err.Error()
 	}
+	s.Yields = e.yields.Load()
+	e.diary.sum(&s, time.Now())
 	return s
 }
 

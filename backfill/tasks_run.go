@@ -103,7 +103,7 @@ func (e *engine) doTasks(ctx context.Context, part TaskPart) error {
 // signal, cancels it.
 func (e *engine) once(ctx context.Context, t task, do func(context.Context, *worker) error) error {
 	for {
-		if err := e.mayWork(ctx, 0); err != nil {
+		if err := e.mayBegin(ctx); err != nil {
 			return err
 		}
 		err := e.ask(ctx, func(w *worker) error {
@@ -115,6 +115,7 @@ func (e *engine) once(ctx context.Context, t task, do func(context.Context, *wor
 			}
 			return settled{err}
 		})
+		e.waits("task", "")
 		e.closeSpare(ctx) // the job's SQL may have changed its session
 		var s settled
 		if errors.As(err, &s) {
@@ -122,10 +123,9 @@ func (e *engine) once(ctx context.Context, t task, do func(context.Context, *wor
 		}
 		switch {
 		case err == nil:
-			e.observe(Waiting{})
 			return nil
 		case errors.Is(err, errElsewhere):
-			e.observe(Waiting{Reason: t.name + ": another process is at it"})
+			e.waits("task", t.name+": another process is at it")
 			if err := sleep(ctx, elsewherePoll); err != nil {
 				return err
 			}
@@ -137,6 +137,19 @@ func (e *engine) once(ctx context.Context, t task, do func(context.Context, *wor
 			return over
 		}
 		return e.taskFailed(t, err)
+	}
+}
+
+// mayBegin returns when what is done once may begin: not in a pause, and not while the throttle is shut. It is one statement, or
+// a few in one transaction, that nothing slows once it has begun.
+func (e *engine) mayBegin(ctx context.Context) error {
+	for {
+		if err := e.mayWork(ctx, 0); err != nil {
+			return err
+		}
+		if let, err := e.ration(ctx, 1); let || err != nil {
+			return err
+		}
 	}
 }
 
@@ -226,7 +239,7 @@ const codeLockNotAvailable = "55P03"
 
 func (w *worker) begun(t task) time.Time {
 	w.observe(TaskStarted{Task: t.Task, Name: t.name})
-	w.observe(Waiting{Reason: t.name})
+	w.waits("task", t.name)
 	return time.Now()
 }
 
@@ -262,7 +275,7 @@ func (w *worker) script(ctx context.Context, list []task) error {
 		return errElsewhere
 	}
 	for _, t := range list {
-		if err := w.mayWork(ctx, 0); err != nil {
+		if err := w.mayBegin(ctx); err != nil {
 			return err
 		}
 		if err := w.statement(ctx, t); err != nil {
@@ -349,7 +362,7 @@ func (w *worker) ownIndex(ctx context.Context, t task) (uint32, error) {
 	if rows[0][1] == "t" {
 		return uint32(number(rows[0][0])), nil
 	}
-	w.observe(Waiting{Reason: "dropping the invalid index " + rows[0][2]})
+	w.waits("task", "dropping the invalid index "+rows[0][2])
 	lock := pgsql.Setting{Name: "lock_timeout", Value: fmt.Sprintf("%dms", max(w.pace().LockTimeout.Milliseconds(), 1))}
 	if _, err := exchange(ctx, w.conn.PgConn(), pgsql.Set(lock)); err != nil {
 		return 0, err

@@ -2,6 +2,7 @@ package backfill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,9 +15,10 @@ import (
 
 // What a [Throttle] may do besides. Each is asked for by its shape.
 type (
-	// Watched tells why nothing may be written: no reason is that something may. It returns when ctx ends.
+	// Watched tells why nothing may be written: no reason is that something may. While it may not, it tells again where the
+	// reasons read otherwise. It returns when ctx ends.
 	Watched interface {
-		Watch(ctx context.Context, told func(reasons []string))
+		Watch(ctx context.Context, told func(reasons []Reason))
 	}
 	// Limited takes limits by name ([Limits]), at once; it refuses those that it does not know.
 	Limited interface {
@@ -36,6 +38,10 @@ type (
 		PinWorkers(workers int)
 	}
 )
+
+// Reason is why nothing may be written: the signal that says so, and all of it in a line, as "replica_lag 12.4s > 10s
+// (standby eu-2)".
+type Reason struct{ Signal, Text string }
 
 // Limits are what a throttle's signals are held against, by the names that job files and `set` have for them: "lag.max" is
 // "3s". Package throttle knows them.
@@ -137,14 +143,13 @@ func (y *yielding) to(b Blocked) {
 	}
 }
 
-// heeding hears why nothing may be written and who waits for us, until ctx ends.
-func (e *engine) heeding(ctx context.Context, blocked <-chan Blocked) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
+// heeding hears why nothing may be written, what else the throttle tells, and who waits for us, until it is stopped: chunks
+// that have begun when ctx ends may have to give way yet.
+func (e *engine) heeding(ctx context.Context, blocked <-chan Blocked, notices <-chan string) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var all sync.WaitGroup
 	if watched, ok := e.throttle.(Watched); ok {
-		all.Go(func() {
-			watched.Watch(ctx, func(reasons []string) { e.waits("throttle", strings.Join(reasons, "; ")) })
-		})
+		all.Go(func() { watched.Watch(ctx, e.shut) })
 	}
 	if blocked != nil {
 		all.Go(func() {
@@ -158,12 +163,35 @@ func (e *engine) heeding(ctx context.Context, blocked <-chan Blocked) (stop func
 			}
 		})
 	}
+	all.Go(func() {
+		tick := time.NewTicker(beatEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case text := <-notices:
+				e.diary.noticed(text, time.Now())
+			case <-tick.C:
+			}
+			e.writeDown(ctx, false)
+		}
+	})
 	return func() { cancel(); all.Wait() }
+}
+
+// shut takes the reasons why nothing may be written; none is that it may.
+func (e *engine) shut(reasons []Reason) {
+	still := e.diary.shut(reasons, time.Now())
+	e.waitsStill("throttle", joinReasons(reasons), still)
 }
 
 // waits says why the whole process writes nothing, as one of those who know sees it; "" is no reason. What is told is what
 // all of them say.
-func (e *engine) waits(who, reason string) {
+func (e *engine) waits(who, reason string) { e.waitsStill(who, reason, false) }
+
+// waitsStill is the same, where still is set of what was said before with newer numbers.
+func (e *engine) waitsStill(who, reason string, still bool) {
 	e.waiting.Lock() // while it is told, so that the last word is the last one said
 	defer e.waiting.Unlock()
 	if e.waiting.reasons[who] == reason {
@@ -175,7 +203,11 @@ func (e *engine) waits(who, reason string) {
 	if e.waiting.reasons[who] = reason; reason == "" {
 		delete(e.waiting.reasons, who)
 	}
-	e.observe(Waiting{Reason: strings.Join(slices.Sorted(maps.Values(e.waiting.reasons)), "; ")})
+	say := maps.Clone(e.waiting.reasons)
+	if say["task"] != "" { // what has begun is not held up by it
+		delete(say, "throttle")
+	}
+	e.observe(Waiting{Reason: strings.Join(slices.Sorted(maps.Values(say)), "; "), Still: still})
 }
 
 // waiting is why the whole process writes nothing, by who knows.
@@ -252,21 +284,34 @@ func (e *engine) wrote(c Chunk, position int64, commit time.Duration) {
 	h.Committed(int(c.RowsSeen), bytes, commit)
 }
 
-// yielded makes the chunk that is at work known to those who may have to end it. What it returns ends that, and
-// makes of the chunk's error what it was.
-func (w *worker) yielded(seg Segment) func(error) error {
+// errGiveWay ends what is computed while rows are locked that somebody waits for.
+var errGiveWay = errors.New("somebody waits for the rows that are locked")
+
+// yielded makes the chunk that is at work, under that application_name, known to those who may have to end it. What it
+// returns ends that, and makes of the chunk's error what it was.
+func (w *worker) yielded(application string) func(error) error {
 	conn := w.conn.PgConn()
-	leave := w.yield.enter(applicationName(w.sql.job, seg.No), func() {
+	leave := w.yield.enter(application, func() {
+		if stop := w.computing.Load(); stop != nil {
+			(*stop)(errGiveWay) // the server has nothing to cancel while it waits for what is computed
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), cancelPatience)
 		defer cancel()
 		_ = conn.CancelRequest(ctx) // where it fails, who waits is told of again
 	})
 	return func(err error) error {
-		if to := leave(); to != "" && pgerr.Code(err) == "57014" {
+		if to := leave(); to != "" && (pgerr.Code(err) == pgerr.CodeQueryCanceled || errors.Is(err, errGiveWay)) {
 			return &yieldedError{to: to, err: err}
 		}
 		return err
 	}
+}
+
+// mayGiveWay is the context of what is computed while rows are locked: it ends when somebody waits for them for too long.
+func (w *worker) mayGiveWay(ctx context.Context) (context.Context, func()) {
+	ctx, stop := context.WithCancelCause(ctx)
+	w.computing.Store(&stop)
+	return ctx, func() { w.computing.Store(nil); stop(nil) }
 }
 
 // gaveWay is what follows a chunk that was cancelled since somebody waited for it: less at a time, after a while. It is no
@@ -276,9 +321,15 @@ func (w *worker) gaveWay(ctx context.Context, chunk Chunk, try *attempts, to str
 		try.smaller(chunk)
 	}
 	w.sizer().shrink(chunk.size)
+	return w.givesWay(ctx, chunk, try, to)
+}
+
+// givesWay tells that a chunk gave way, and waits.
+func (w *worker) givesWay(ctx context.Context, chunk Chunk, try *attempts, to string) error {
 	wait := min(yieldFirst<<min(try.yields, 10), yieldMost)
 	try.yields++
 	w.yields.Add(1)
+	w.diary.happened(&w.diary.yields, "gave way", to, time.Now())
 	w.observe(Yielded{Worker: w.id, Chunk: chunk, To: to, Backoff: wait})
 	return w.wait(ctx, wait, fmt.Sprintf("gave way to %s", to))
 }

@@ -178,6 +178,8 @@ func (w *worker) computeLocked(ctx context.Context, part pgsql.Part, members *pg
 	}
 	computing, cancel := w.computes().underLock(ctx)
 	defer cancel()
+	computing, done := w.mayGiveWay(computing)
+	defer done()
 	err = w.computes().compute(computing, late, late.missing(), false)
 	return late, err
 }

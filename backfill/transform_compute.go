@@ -284,7 +284,7 @@ func (c *computer) call(ctx context.Context, b *batch, rows []int, each func([]b
 	results, err := c.function(calling, in)
 	switch {
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return context.Cause(ctx)
 	case calling.Err() != nil:
 		return context.Cause(calling)
 	case err != nil:

@@ -47,7 +47,8 @@ type UndoChunk struct {
 type UndoLedger interface {
 	// UndoMark reads how far the run is taken back.
 	UndoMark(ctx context.Context) (UndoMark, error)
-	// AppendUndo is the statement that records c, the last of the chunk's own transaction.
+	// AppendUndo is the statement that records c, the last of the chunk's own transaction. It answers with the server's
+	// position in its write-ahead log, in bytes.
 	AppendUndo(c UndoChunk) pgsql.Statement
 	// UndoRefused reports whether err is the refusal of AppendUndo.
 	UndoRefused(err error) bool
@@ -79,6 +80,10 @@ type UndoOptions struct {
 	Ledger   UndoLedger
 	Control  UndoControl
 	Throttle Throttle
+	// Blocked says who waits for locks of the chunk: it is cancelled, and tried again smaller. Notices are what else the
+	// throttle tells, for the run's record. Nil is nobody, and nothing.
+	Blocked <-chan Blocked
+	Notices <-chan string
 	// Observer is told what happens: a chunk is one of segment 1, its RowsSeen are the numbers that it passed; nil is nobody.
 	Observer Observer
 	// Clamp lowers a pace to what the operator allows; nil allows all.
@@ -107,7 +112,7 @@ type undoer struct {
 func TakeBack(ctx context.Context, o UndoOptions) (UndoMark, error) {
 	u, started := newUndoer(o), time.Now()
 	defer u.close(ctx)
-	defer u.heeding(ctx, nil)()
+	defer u.heeding(ctx, o.Blocked, o.Notices)()
 	err := u.begin(ctx)
 	resumed := u.mark.Seq > 0
 	if err == nil {
@@ -118,6 +123,7 @@ func TakeBack(ctx context.Context, o UndoOptions) (UndoMark, error) {
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceMost)
 	defer cancel()
+	u.writeDown(last, true)
 	s := Summary{Run: o.Run, Job: o.Job, State: StateUndoing, Resumed: resumed || o.Joined, Retries: u.retries.Load()}
 	switch {
 	case err == nil:
@@ -135,7 +141,8 @@ func TakeBack(ctx context.Context, o UndoOptions) (UndoMark, error) {
 		s.Reason = err.Error()
 	}
 	s.Chunks, s.RowsSeen, s.RowsChanged, s.OwnChunks = int64(u.mark.Seq), u.mark.Restored+u.mark.Missed, u.mark.Restored, u.chunks.Load()
-	s.Elapsed = time.Since(started)
+	s.Elapsed, s.Yields = time.Since(started), u.yields.Load()
+	u.diary.sum(&s, time.Now())
 	u.observe(RunEnded{Summary: s, Err: err})
 	return u.mark, err
 }
@@ -188,6 +195,14 @@ func (c *undoControl) SetState(_ context.Context, to State, _ string) error {
 	return nil
 }
 
+// Record passes on what is to be recorded, where that is done at all.
+func (c *undoControl) Record(ctx context.Context, what, reason string) error {
+	if recording, ok := c.UndoControl.(Recording); ok {
+		return recording.Record(ctx, what, reason)
+	}
+	return nil
+}
+
 func (c *undoControl) Pause(context.Context, string) error { return nil }
 
 func (c *undoControl) Finish(context.Context, Pass, Summary) (bool, error) { return false, nil }
@@ -228,11 +243,21 @@ func (u *undoer) all(ctx context.Context) error {
 			}
 			done, err = u.chunk(try.number)
 		}
+		var yielded *yieldedError
 		switch {
 		case done:
 			return nil
 		case err == nil:
-			try.number, try.timeouts, u.narrow = 1, 0, 0
+			try.number, try.timeouts, try.yields, u.narrow = 1, 0, 0, 0
+			continue
+		case errors.As(err, &yielded) && !u.aborted():
+			// No narrower than it can be: what was kept is taken back in order, and this is next.
+			size := u.rows()
+			u.narrow = max(size/10, 1)
+			u.sizer().shrink(size)
+			if err := u.givesWay(ctx, Chunk{Segment: 1, Seq: u.mark.Seq + 1, Attempt: try.number}, try, yielded.to); err != nil {
+				return err
+			}
 			continue
 		case errors.Is(err, errRefused), errors.Is(err, errNotCommitted):
 			known = false

@@ -13,7 +13,7 @@ func (u *undoer) rows() int {
 	if u.narrow > 0 {
 		return u.narrow
 	}
-	return u.sizer().next()
+	return u.heldTo(u.sizer().next())
 }
 
 // chunk takes the next part back and commits it with its record. done is set where nothing is left.
@@ -21,7 +21,11 @@ func (u *undoer) chunk(attempt int) (done bool, err error) {
 	ctx, cancel := u.grace()
 	defer cancel()
 	conn, size, started := u.conn.PgConn(), u.rows(), time.Now()
-	defer rollback(ctx, conn)
+	leave := u.yielded(applicationName(u.Job+" undo", 1))
+	defer func() {
+		rollback(ctx, conn)
+		err = leave(err)
+	}()
 	answers, err := exchange(ctx, conn, pgsql.Begin, undoSettings(u.Job, u.pace()), pgsql.Kept(u.Tables, u.mark.Low, size))
 	if err != nil {
 		return false, err
@@ -40,6 +44,7 @@ func (u *undoer) chunk(attempt int) (done bool, err error) {
 		Started: started, Duration: time.Since(started), Attempt: attempt, Worker: u.name(),
 	}
 	u.observe(ChunkChanged{Worker: u.id, Chunk: told})
+	committing := time.Now()
 	if answers, err = exchange(ctx, conn, u.Ledger.AppendUndo(c), pgsql.Commit); err != nil {
 		if len(answers) == 0 && u.Ledger.UndoRefused(err) {
 			return false, fmt.Errorf("%w: %w", errRefused, err)
@@ -49,6 +54,7 @@ func (u *undoer) chunk(attempt int) (done bool, err error) {
 	if answers[1].tag.String() != "COMMIT" {
 		return false, errNotCommitted
 	}
+	u.wrote(told, number(answers[0].rows[0][0]), time.Since(committing))
 	u.sizer().took(size, number(found[1]), number(found[1]), told.Duration)
 	u.mark = mark
 	u.chunks.Add(1)

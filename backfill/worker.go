@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -28,6 +29,8 @@ type worker struct {
 	lost time.Time
 	// computer is the worker as one that computes; nil is not yet.
 	computer *computer
+	// computing ends what is computed while rows are locked; nil is nothing.
+	computing atomic.Pointer[context.CancelCauseFunc]
 }
 
 // boundary is where the next chunk ends, found ahead in the round trip that commits the
@@ -221,7 +224,7 @@ func (w *worker) chunk(seg Segment, mark Mark, next *boundary, try *attempts) (C
 		return chunk, nil, errStandstill
 	}
 
-	leave := w.yielded(seg)
+	leave := w.yielded(applicationName(w.sql.job, seg.No))
 	err := w.change(ctx, seg, &chunk)
 	if w.transforms != nil { // that may have taken any time
 		cancel()

@@ -160,7 +160,8 @@ SELECT n.run_id, n.seq, n.below, n.low,
        n.restored, n.missed, n.worker, COALESCE(p.total_restored, 0) + n.restored, COALESCE(p.total_missed, 0) + n.missed
   FROM (SELECT $1::int8 AS run_id, $2::int4 AS seq, $3::int8 AS below, $4::int8 AS low, $5::int8 AS restored, $6::int8 AS missed, $7::text AS worker) AS n
   LEFT JOIN pgbackfill.undos AS u ON u.run_id = n.run_id
-  LEFT JOIN pgbackfill.undo_chunks AS p ON p.run_id = n.run_id AND p.seq = n.seq - 1`
+  LEFT JOIN pgbackfill.undo_chunks AS p ON p.run_id = n.run_id AND p.seq = n.seq - 1
+RETURNING pg_catalog.pg_current_wal_insert_lsn() OPERATOR(pg_catalog.-) '0/0'::pg_catalog.pg_lsn`
 
 // AppendUndo is the statement that records a chunk of an undo, the last of its transaction.
 func (r *Run) AppendUndo(c backfill.UndoChunk) pgsql.Statement {

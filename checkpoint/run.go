@@ -127,3 +127,16 @@ func (r *Run) event(what string, detail []byte) pgsql.Statement {
 func event(id backfill.RunID, who, what string, detail []byte) pgsql.Statement {
 	return pgsql.Statement{Name: "event", SQL: insertEvent, Args: [][]byte{pgsql.Int(id), pgsql.Text(who), pgsql.Text(what), detail}}
 }
+
+// Record adds an event to the run's record, for people: what happened, and why. It is tried again where that is met with
+// trouble that passes, and may then be there twice.
+func (r *Run) Record(ctx context.Context, what, reason string) error {
+	detail, err := jsonParam(map[string]any{"reason": reason, "process": r.store.process})
+	if err != nil {
+		return err
+	}
+	if err := r.store.once(ctx, settings, step{Statement: r.event(what, detail)}); err != nil {
+		return r.failed("writing down what happened", err)
+	}
+	return nil
+}

@@ -34,7 +34,7 @@ func Example() {
 		return
 	}
 	go th.Run(ctx)
-	go th.Watch(ctx, func(reasons []string) { fmt.Println("waiting for", reasons) })
+	go th.Watch(ctx, func(reasons []throttle.Reason) { fmt.Println("waiting for", reasons) })
 	for ctx.Err() == nil {
 		rows := th.ChunkRows(10_000)
 		if err := th.Wait(ctx, rows); err != nil {

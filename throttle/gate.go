@@ -127,14 +127,23 @@ func (g *Gate) State() []SignalState {
 	return list
 }
 
-// Reasons says why the gate is shut, one reason a signal; none is open.
-func (g *Gate) Reasons() []string { return g.reasons(Unread, Over, Stale) }
+// Reason is why the gate is shut: the signal that says so, and all of it in a line.
+type Reason struct{ Signal, Text string }
 
-func (g *Gate) reasons(of ...Status) []string {
+// Reasons says why the gate is shut, one reason a signal; none is open.
+func (g *Gate) Reasons() []string {
 	var list []string
+	for _, r := range g.reasons(Unread, Over, Stale) {
+		list = append(list, r.Text)
+	}
+	return list
+}
+
+func (g *Gate) reasons(of ...Status) []Reason {
+	var list []Reason
 	for _, s := range g.State() {
 		if s.Shut && slices.Contains(of, s.Status) {
-			list = append(list, s.Text)
+			list = append(list, Reason{s.Name, s.Text})
 		}
 	}
 	return list
@@ -164,20 +173,23 @@ func (g *Gate) Wait(ctx context.Context) error {
 	}
 }
 
-// Watch calls told with the reasons when the gate shuts, with others when they change, and with none when it opens, until
-// ctx ends. It does not call it while the gate stays open, nor while all that is missing is a first reading: that takes a
-// moment, or fails and is a reason then.
-func (g *Gate) Watch(ctx context.Context, told func(reasons []string)) {
-	shut := false
+// Watch calls told with the reasons when the gate shuts, at most once a poll with others when they read otherwise, and with
+// none when it opens, until ctx ends. It does not call it while the gate stays open, nor while all that is missing is a
+// first reading: that takes a moment, or fails and is a reason then.
+func (g *Gate) Watch(ctx context.Context, told func(reasons []Reason)) {
+	var before []Reason
+	tick := time.NewTicker(g.pace.poll)
+	defer tick.Stop()
 	for ctx.Err() == nil {
 		changed := g.Changed()
-		if reasons := g.reasons(Over, Stale); len(reasons) > 0 || shut {
+		if reasons := g.reasons(Over, Stale); !slices.Equal(reasons, before) {
 			told(reasons)
-			shut = len(reasons) > 0
+			before = reasons
 		}
 		select {
 		case <-ctx.Done():
 		case <-changed:
+		case <-tick.C:
 		}
 	}
 }

@@ -125,15 +125,15 @@ func TestReadingThatGetsOldShutsTheGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fake{name: "http", reading: throttle.Reading{Says: "ok"}}
 		g := gate(t, s)
-		heard := make(chan []string, 10)
+		heard := make(chan []throttle.Reason, 10)
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan struct{})
-		go func() { g.Watch(ctx, func(r []string) { heard <- r }); close(ended) }()
+		go func() { g.Watch(ctx, func(r []throttle.Reason) { heard <- r }); close(ended) }()
 		time.Sleep(100 * time.Millisecond)
 		s.hang(true)
 		begin := time.Now()
 		for r := range heard {
-			if len(r) == 1 && strings.HasPrefix(r[0], "http stale: no reading for ") {
+			if len(r) == 1 && r[0].Signal == "http" && strings.HasPrefix(r[0].Text, "http stale: no reading for ") {
 				break
 			}
 		}

@@ -135,7 +135,7 @@ func (a *app) retryRows(ctx context.Context, connect backfill.Connect, run *chec
 	}
 	defer limit.stop()
 	result, err := backfill.RetryQuarantined(ctx, backfill.Options{
-		Run: run.ID(), Plan: plan, Process: run.Process(), Connect: connect, Tasks: run, Throttle: limit, Programs: a.programs(), Abort: a.abort,
+		Run: run.ID(), Plan: plan, Process: run.Process(), Connect: connect, Tasks: run, Throttle: limit, Blocked: limit.blocked, Notices: limit.notices, Programs: a.programs(), Abort: a.abort,
 		Observer: backfill.Tee(eventlog.Observer(log.With().Int64("run", int64(info.ID)).Str("job", info.Job).Logger()),
 			a.measure("retry-quarantined", info.Job, info.ID, run.Process())),
 		Clamp: func(p backfill.Pace) backfill.Pace { p, _ = a.cfg.Clamp(p); return p },

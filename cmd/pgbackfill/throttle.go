@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,8 @@ type throttled struct {
 	*throttle.Throttle
 	// blocked says who waits for our chunks.
 	blocked chan backfill.Blocked
+	// notices are what happens to standbys, for the run's record.
+	notices chan string
 	// stop ends the reading of signals.
 	stop func()
 }
@@ -29,18 +32,29 @@ func (t throttled) SetLimits(named backfill.Limits) error {
 	return t.Throttle.SetLimits(limits)
 }
 
+// Watch tells why nothing may be written.
+func (t throttled) Watch(ctx context.Context, told func([]backfill.Reason)) {
+	t.Throttle.Watch(ctx, func(reasons []throttle.Reason) {
+		var list []backfill.Reason
+		for _, r := range reasons {
+			list = append(list, backfill.Reason(r))
+		}
+		told(list)
+	})
+}
+
 // blockedKept is how many of those who wait may be told of before anybody listens: they are told of again.
 const blockedKept = 16
 
 // throttle begins to read the signals, over connections of its own, to the primary and to the standbys that are asked. table
-// is the walked table's OID; 0 leaves out what
-// is about it; readsOnly is set where rows are only read. What happens to standbys is said by warn.
+// is the walked table's OID; 0 leaves out what is about it; readsOnly is set where rows are only read. What happens to
+// standbys is said by warn.
 func (a *app) throttle(ctx context.Context, connect backfill.Connect, pace backfill.Pace, table uint32, readsOnly bool, warn func(string)) (throttled, error) {
 	limits, err := throttle.ParseLimits(pace.Limits)
 	if err != nil {
 		return throttled{}, err
 	}
-	t := throttled{blocked: make(chan backfill.Blocked, blockedKept)}
+	t := throttled{blocked: make(chan backfill.Blocked, blockedKept), notices: make(chan string, blockedKept)}
 	session, custom := throttle.NewSession(connect), throttle.NewSession(connect)
 	sessions := []*throttle.Session{session, custom}
 	var standbys []throttle.Standby
@@ -51,7 +65,13 @@ func (a *app) throttle(ctx context.Context, connect backfill.Connect, pace backf
 	}
 	t.Throttle, err = throttle.New(throttle.Options{
 		Limits: limits, Rate: pace.Rate, Workers: pace.Workers, Primary: session, Custom: custom, Standbys: standbys, Table: table, ReadsOnly: readsOnly,
-		OnEvent: func(e throttle.Event) { warn(e.Text) },
+		OnEvent: func(e throttle.Event) {
+			warn(e.Text)
+			select {
+			case t.notices <- e.Text:
+			default: // it is in the log
+			}
+		},
 		OnBlocked: func(list []throttle.Blocked) {
 			for _, b := range list {
 				select {
@@ -98,7 +118,15 @@ func (t throttled) showing(ctx context.Context, observe backfill.Observer) (stop
 	ctx, cancel := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		t.Watch(ctx, func(reasons []string) { observe(backfill.Waiting{Reason: strings.Join(reasons, "; ")}) })
+		var before []string
+		t.Throttle.Watch(ctx, func(reasons []throttle.Reason) {
+			var texts, signals []string
+			for _, r := range reasons {
+				texts, signals = append(texts, r.Text), append(signals, r.Signal)
+			}
+			observe(backfill.Waiting{Reason: strings.Join(texts, "; "), Still: len(signals) > 0 && slices.Equal(signals, before)})
+			before = signals
+		})
 	})
 	return func() { cancel(); watching.Wait() }
 }

@@ -138,9 +138,10 @@ func TestChunkGivesWayToTheApplication(t *testing.T) {
 	}
 }
 
-// The operator's flag file stops what is at work, and lets it go on when it is gone.
+// The operator's flag file stops what is at work, and lets it go on when it is gone. Both are in the run's record, and the time
+// that it took in the summary.
 //
-// Made to fail: with flag files left out of the limits that a process begins with.
+// Made to fail: with flag files left out of the limits that a process begins with; without writeDown, the record is silent.
 func TestFlagFileStopsTheRun(t *testing.T) {
 	t.Parallel()
 	db, dir := pgtest.New(t), t.TempDir()
@@ -154,6 +155,9 @@ func TestFlagFileStopsTheRun(t *testing.T) {
 		if out := p.out.String(); !strings.Contains(out, flag) {
 			return fmt.Errorf("it said:\n%s", out)
 		}
+		if !pgtest.One[bool](db, "SELECT EXISTS (SELECT FROM pgbackfill.events WHERE what = 'throttled' AND at < clock_timestamp() - interval '1 s')") {
+			return errNotYet
+		}
 		return nil
 	})
 	if n := pgtest.One[int](db, "SELECT count(*) FROM numbers WHERE n <> 0"); n != 0 {
@@ -165,4 +169,6 @@ func TestFlagFileStopsTheRun(t *testing.T) {
 	if code := p.wait(t, time.Minute); code != 0 {
 		t.Fatalf("exit code %d; it said:\n%s", code, p.out)
 	}
+	says(t, p.out.String(), "waited", " for flag_file ", "(1 time)")
+	says(t, must(t, db.DSN(), dir, "status", "flagged"), "throttled: flag_file present ("+flag+")", "goes on: after ", " of flag_file")
 }

@@ -283,7 +283,7 @@ func (a *app) takeBack(ctx context.Context, connect backfill.Connect, run *check
 	defer context.AfterFunc(ctx, show.stopping)()
 	return backfill.TakeBack(ctx, backfill.UndoOptions{
 		Run: run.ID(), Job: job.Name, Process: run.Process(), Who: who(), Joined: info.Undoing() && live(info) > 0, Tables: tables, Pace: pace,
-		Connect: connect, Ledger: run, Control: run, Throttle: limit, Observer: observe, Abort: a.abort,
+		Connect: connect, Ledger: run, Control: run, Throttle: limit, Blocked: limit.blocked, Notices: limit.notices, Observer: observe, Abort: a.abort,
 		Clamp: func(p backfill.Pace) backfill.Pace { p, _ = a.cfg.Clamp(p); return p },
 	})
 }

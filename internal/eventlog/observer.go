@@ -194,7 +194,7 @@ func (r *recorder) waiting(e backfill.Waiting) {
 	same := r.waits[e.Worker] == e.Reason
 	r.waits[e.Worker] = e.Reason
 	r.mu.Unlock()
-	if same {
+	if same || e.Still {
 		return
 	}
 	level := zerolog.DebugLevel
@@ -231,6 +231,16 @@ func (r *recorder) runEnded(e backfill.RunEnded) {
 	z := r.at(level).Str("state", string(s.State)).Int64("chunks", s.Chunks).Int64("rows", s.RowsSeen).Int64("changed", s.RowsChanged).
 		Int64("sweep_changed", s.SweepChanged).Int64("unmatched", s.Unmatched).Int64("multiple", s.Multiple).
 		Int64("written_since", s.WrittenSince).Int64("retries", s.Retries).Int64("quarantined", s.Quarantined).Float64("ms", milliseconds(s.Elapsed))
+	if s.Yields > 0 {
+		z.Int64("yields", s.Yields)
+	}
+	if s.ShutFor > 0 {
+		waits := zerolog.Dict()
+		for _, w := range s.Waited {
+			waits.Float64(w.Signal, milliseconds(w.For))
+		}
+		z.Float64("shut_ms", milliseconds(s.ShutFor)).Dict("waited_ms", waits)
+	}
 	reason := s.Reason
 	if e.Err != nil {
 		reason = pgerr.Describe(e.Err)

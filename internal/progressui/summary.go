@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/internal/human"
@@ -17,6 +18,7 @@ func Summary(w io.Writer, s backfill.Summary, err error, next string) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s (run %d)\n", s.Job, ending(s, err), s.Run)
 	section(&b, "done", done(s))
+	section(&b, "waited", waited(s))
 	section(&b, "not done", notDone(s, err))
 	section(&b, "why", why(s, err))
 	if next != "" {
@@ -59,7 +61,26 @@ func done(s backfill.Summary) []string {
 	if s.Retries > 0 {
 		lines = append(lines, retried(s))
 	}
+	if s.Yields > 0 {
+		lines = append(lines, "chunks gave way to others that waited for them "+human.Plural(s.Yields, "time"))
+	}
 	return lines
+}
+
+// waitedLeast is how short a wait is no news.
+const waitedLeast = time.Second
+
+// waited says for how long nothing could be written and why, and what else was noticed.
+func waited(s backfill.Summary) []string {
+	var lines []string
+	if s.ShutFor >= waitedLeast {
+		var why []string
+		for _, w := range s.Waited {
+			why = append(why, fmt.Sprintf("%s %s (%s)", w.Signal, human.Duration(w.For), human.Plural(w.Times, "time")))
+		}
+		lines = append(lines, human.Duration(s.ShutFor)+" for "+strings.Join(why, ", "))
+	}
+	return append(lines, s.Notices...)
 }
 
 // retried says that chunks were tried again. Of a process that applied none nothing else can be said.
