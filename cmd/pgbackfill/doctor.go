@@ -91,6 +91,8 @@ type standbyFound struct {
 	State    string `json:"state,omitempty"`
 	Sync     string `json:"sync,omitempty"`
 	LagBytes int64  `json:"lag_bytes"`
+	// Asked is set where the configuration says that it is asked itself; its signal says how far it is.
+	Asked bool `json:"asked,omitempty"`
 }
 
 // jobHealth says whether a job can be run.
@@ -127,6 +129,9 @@ func (a *app) diagnose(ctx context.Context, list []backfill.Job) (*diagnosis, er
 	d := &diagnosis{Standbys: []standbyFound{}}
 	if err := d.look(ctx, connect); err != nil {
 		return nil, err
+	}
+	for _, s := range a.standbys {
+		d.Standbys = append(d.Standbys, standbyFound{Name: s.Name, LagBytes: -1, Asked: true})
 	}
 	if d.Server.InRecovery {
 		for _, job := range list {
@@ -167,7 +172,7 @@ func (d *diagnosis) look(ctx context.Context, connect backfill.Connect) error {
 		return err
 	}
 	for _, s := range activity.Standbys {
-		d.Standbys = append(d.Standbys, standbyFound{s.Name, s.State, s.Sync, s.Lag})
+		d.Standbys = append(d.Standbys, standbyFound{Name: s.Name, State: s.State, Sync: s.Sync, LagBytes: s.Lag})
 	}
 	d.Pooler = d.Server.BackendPID != conn.PgConn().PID()
 	if d.Server.InRecovery {

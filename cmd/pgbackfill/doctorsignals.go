@@ -32,10 +32,14 @@ type signalHealth struct {
 // lookAgain is when the signals are read a second time, where one of them cannot say anything after the first.
 const lookAgain = 300 * time.Millisecond
 
-// early reports whether a signal needs another reading: a rate takes two, and so does the lag of a standby that is behind.
+// early reports whether a signal needs another reading: a rate takes two, and so does the lag of a standby that is behind,
+// or is asked itself before the primary was.
 func early(s throttle.SignalState, limits throttle.Limits) bool {
-	return s.Name == "wal_rate" && s.Status == throttle.Unused && !limits.Off(s.Name) || s.Reading.Says == "unknown"
+	return s.Name == "wal_rate" && s.Status == throttle.Unused && !limits.Off(s.Name) || s.Reading.Says == "unknown" || isLag(s.Name) && s.Err != nil
 }
+
+// isLag is true of the signals about standbys.
+func isLag(signal string) bool { return signal == "replica_lag" || signal == "replica_lag_bytes" }
 
 // signalsOf reads every signal of a throttle at this pace.
 func (a *app) signalsOf(ctx context.Context, connect backfill.Connect, d *diagnosis, pace backfill.Pace, table uint32) ([]signalHealth, error) {
@@ -43,14 +47,9 @@ func (a *app) signalsOf(ctx context.Context, connect backfill.Connect, d *diagno
 	if err != nil {
 		return nil, err
 	}
-	session, custom := throttle.NewSession(connect), throttle.NewSession(connect)
-	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		session.Close(closing)
-		custom.Close(closing)
-	}()
-	t, err := throttle.New(throttle.Options{Limits: limits, Workers: 1, Primary: session, Custom: custom, Table: table})
+	s := a.sessions(connect)
+	defer s.close(ctx)
+	t, err := throttle.New(throttle.Options{Limits: limits, Workers: 1, Primary: s.primary, Custom: s.custom, Standbys: s.standbys, Table: table})
 	if err != nil {
 		return nil, err
 	}
@@ -66,15 +65,21 @@ func (a *app) signalsOf(ctx context.Context, connect backfill.Connect, d *diagno
 	}
 	var list []signalHealth
 	for _, s := range states {
-		list = append(list, d.signal(s, limits))
+		// What the primary tells of comes first, and then who is asked himself.
+		asked := slices.ContainsFunc(list, func(h signalHealth) bool { return isLag(s.Name) && h.Name == s.Name })
+		list = append(list, d.signal(s, limits, asked))
 	}
 	return list, ctx.Err()
 }
 
-// signal says whether a signal will work. One that reads well only as long as there is nobody to be seen will not.
-func (d *diagnosis) signal(s throttle.SignalState, limits throttle.Limits) signalHealth {
+// signal says whether a signal will work. One that reads well only as long as there is nobody to be seen will not. asked is
+// set where it is about a standby that is asked itself.
+func (d *diagnosis) signal(s throttle.SignalState, limits throttle.Limits, asked bool) signalHealth {
 	h := signalHealth{Name: s.Name, Class: s.Class.String(), State: signalWorks, Shut: s.Shut, Evidence: strings.TrimPrefix(strings.TrimPrefix(s.Text, s.Name), " ")}
-	blind := throttle.NeedsOf(s.Name).Monitor && !d.Server.Monitor
+	blind := throttle.NeedsOf(s.Name).Monitor && !d.Server.Monitor && !asked
+	if isLag(s.Name) && s.Err == nil && s.Status != throttle.Unused {
+		blind = false // it was seen: the role has what it takes without pg_monitor
+	}
 	var problem *throttle.Problem
 	privilege := errors.As(s.Err, &problem) && errors.Is(s.Err, throttle.ErrPrivilege)
 	if s.Status == throttle.Unused && s.Reading.Note != "" {
@@ -93,7 +98,9 @@ func (d *diagnosis) signal(s throttle.SignalState, limits throttle.Limits) signa
 	case s.Err != nil && !privilege:
 		h.Evidence = strings.TrimPrefix(h.Evidence, "cannot be read: ")
 		text := "mend that, or take it out of the configuration or the job file"
-		if limit := throttle.NeedsOf(s.Name).Limit; limit != "" {
+		if limit := throttle.NeedsOf(s.Name).Limit; isLag(s.Name) {
+			text = "mend that; a standby that need not count is named in lag.ignore"
+		} else if limit != "" {
 			text = "mend that, or say in writing that it goes on without: --set " + limit + "=off"
 		}
 		d.fails(remedy{Why: s.Name + " cannot be read: " + h.Evidence, Text: text})

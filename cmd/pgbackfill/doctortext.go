@@ -93,6 +93,9 @@ func standbyLines(d *diagnosis) []string {
 	lines := make([]string, len(d.Standbys))
 	for i, s := range d.Standbys {
 		lines[i] = s.Name + ": this role may not see how far it is"
+		if s.Asked {
+			lines[i] = s.Name + ": asked itself, see its signal below"
+		}
 		if s.State != "" {
 			lines[i] = fmt.Sprintf("%s: %s, %s", s.Name, s.State, s.Sync)
 			if s.LagBytes >= 0 {

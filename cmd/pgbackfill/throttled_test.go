@@ -83,7 +83,8 @@ func asksTheStandby(t *testing.T, primary, standby *localpg.Cluster, replay func
 	write(t, dir, "job.yaml", "name: asked\ntable: numbers\nupdate: {set: {n: t.id}}\nchunk: {rows: 100}\nrate: 1000\nthrottle: {lag: {max: 1s}, unmonitored: accept}\n")
 	write(t, dir, "pgbackfill.yaml", "standbys: [{name: far, dsn: \""+standby.DSN("postgres")+"\"}]\n")
 	says(t, must(t, dsn, dir, "plan", "job.yaml"), "on the standby far", "pg_last_wal_replay_lsn")
-	p := start(t, dsn, dir, "run", "--yes", "job.yaml")
+	says(t, must(t, dsn, dir, "doctor", "job.yaml"), "far: asked itself", "(standby far)", "asked: can be run", "done without, by agreement")
+	p := start(t, dsn, dir, "run", "--yes", "job.yaml", "--metrics", "127.0.0.1:0")
 	awaitChunks(t, db, p, 3)
 	replay("pause")
 	pgtest.Eventually(t, time.Minute, func() error {
@@ -95,6 +96,14 @@ func asksTheStandby(t *testing.T, primary, standby *localpg.Cluster, replay func
 		}
 		return nil
 	})
+	all, err := scrape(t, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lag := all[`pgbackfill_replica_lag_seconds{standby="far"}`]; lag <= 1 || all[`pgbackfill_gate_shut{signal="replica_lag"}`] != 1 ||
+		all[`pgbackfill_signal_status{class="gate",signal="replica_lag",status="over"}`] != 1 || all[`pgbackfill_throttle_wait_seconds_total{by="gate"}`] == 0 {
+		t.Errorf("it is shut, and shows a lag of %v: %v", lag, all)
+	}
 	replay("resume")
 	if code := p.wait(t, time.Minute); code != 0 {
 		t.Fatalf("exit code %d; it said:\n%s", code, p.out)
