@@ -14,12 +14,49 @@ VALUES ($1::text, $2::bigint, $3::text, $4::text, $5::oid, $6::text, $7::timesta
         $11::text, $12::boolean, $13::pg_lsn, $14::text, $15::text, $16::text, $17::text)
 RETURNING id`
 
-// endVerification gives verification $1 its verdict.
+// interrupted is the newest verification of job $1 that asks the same ($2) of the same run ($3), to which nothing was added
+// since ($4), and that has not ended; and whether nobody has been heard of who is at work on it.
+const interrupted = `SELECT v.id, v.process, v.heartbeat_at < clock_timestamp() - interval '10 seconds', v.started_at, COALESCE(v.snapshot::text, '')
+  FROM pgbackfill.verifications AS v
+ WHERE v.job = $1::text AND v.state = 'reading' AND v.checks_hash = $2::text AND v.run_id IS NOT DISTINCT FROM $3::bigint
+   AND v.ledger_rows IS NOT DISTINCT FROM $4::bigint AND v.tool_version = $5::text AND v.voided_at IS NULL AND v.sample_fraction IS NULL
+   AND EXISTS (SELECT FROM pgbackfill.verification_segments AS s WHERE s.verification_id = v.id)
+ ORDER BY v.id DESC LIMIT 1
+   FOR NO KEY UPDATE OF v SKIP LOCKED`
+
+// takeVerification makes verification $1 that of process $2.
+const takeVerification = `UPDATE pgbackfill.verifications
+   SET process = $2::text, resumed = resumed + 1, resumed_at = clock_timestamp(), heartbeat_at = clock_timestamp()
+ WHERE id = $1::bigint`
+
+const insertProgress = `INSERT INTO pgbackfill.verification_segments (verification_id, "check", no, nulls, after, through)
+SELECT $1::bigint, s."check", s.no, s.nulls, s.after, s.through
+  FROM jsonb_to_recordset($2::jsonb) AS s ("check" integer, no integer, nulls boolean, after text[], through text[])`
+
+const readProgress = `SELECT s."check", s.no, s.nulls, s.after, s.through, s.watermark, s.done, s.counts
+  FROM pgbackfill.verification_segments AS s WHERE s.verification_id = $1::bigint ORDER BY s."check", s.no`
+
+// beatVerification says that process $2 is at work on verification $1, or with $3 that it is not any more.
+const beatVerification = `UPDATE pgbackfill.verifications
+   SET heartbeat_at = CASE WHEN $3::boolean THEN '-infinity' ELSE clock_timestamp() END
+ WHERE id = $1::bigint AND state = 'reading' AND process = $2::text`
+
+// saveProgress writes down how far process $2 has read segments for verification $1.
+const saveProgress = `UPDATE pgbackfill.verification_segments AS s
+   SET watermark = p.watermark, done = p.done, counts = p.counts
+  FROM jsonb_to_recordset($3::jsonb) AS p ("check" integer, no integer, watermark text[], done boolean, counts jsonb)
+ WHERE s.verification_id = $1::bigint AND s."check" = p."check" AND s.no = p.no
+   AND EXISTS (SELECT FROM pgbackfill.verifications AS v WHERE v.id = $1::bigint AND v.process = $2::text)`
+
+const removeProgress = `DELETE FROM pgbackfill.verification_segments WHERE verification_id = $1::bigint`
+
+// endVerification gives verification $1 its verdict, where process $12 is the one that is at work on it.
 const endVerification = `UPDATE pgbackfill.verifications
    SET state = 'ended', finished_at = clock_timestamp(), heartbeat_at = clock_timestamp(), verdict = $2::text,
        residual = $3::text[], incomplete = $4::text[], ranges = $5::bigint, rows_checked = $6::bigint,
        ranges_skipped = $7::bigint, skipped = $8::jsonb, checks = $9::jsonb, mismatches = $10::bigint, classes = $11::jsonb
- WHERE id = $1::bigint`
+ WHERE id = $1::bigint AND state <> 'ended' AND process = $12::text
+RETURNING id`
 
 const insertMismatches = `INSERT INTO pgbackfill.mismatches
   (verification_id, no, "check", kind, class, confidence, evidence, key, rows, columns, hashed, expected, actual)

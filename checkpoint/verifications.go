@@ -3,8 +3,12 @@ package checkpoint
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -27,37 +31,132 @@ var _ verify.Record = Verifications{}
 // else the verification has hashed them.
 func (s *Store) Verifications(values bool) Verifications { return Verifications{s, values} }
 
-// Begin writes down that a verification begins.
-func (r Verifications) Begin(ctx context.Context, b verify.Beginning) (int64, error) {
+// Begin writes down that a verification begins, or that one which was interrupted goes on.
+func (r Verifications) Begin(ctx context.Context, b verify.Beginning) (verify.Begun, error) {
+	segments := make([]segmentRow, len(b.Segments))
+	for i, p := range b.Segments {
+		segments[i] = segmentRow{p.Check, p.No, p.Nulls, p.Range.After, p.Range.Through}
+	}
+	list, err := jsonParam(segments)
+	if err != nil {
+		return verify.Begun{}, err
+	}
+	var begun verify.Begun
+	err = r.store.transact(ctx, settings, func(t *tx) error {
+		begun = verify.Begun{} // of a try that failed
+		if len(segments) > 0 && !b.Again {
+			if begun, err = r.goOn(t, b); err != nil || begun.ID != 0 {
+				return err
+			}
+		}
+		if err := t.send(step{Statement: r.insert(b), read: one(&begun.ID)}); err != nil || len(segments) == 0 {
+			return err
+		}
+		return t.send(step{Statement: pgsql.Statement{Name: "segments", SQL: insertProgress, Args: [][]byte{pgsql.Int(begun.ID), list}}})
+	})
+	if err != nil {
+		return verify.Begun{}, fmt.Errorf("recording the verification: %w", translate(err))
+	}
+	return begun, nil
+}
+
+// segmentRow is a segment of a verification as it is sent.
+type segmentRow struct {
+	Check   int          `json:"check"`
+	No      int          `json:"no"`
+	Nulls   bool         `json:"nulls"`
+	After   backfill.Key `json:"after"`
+	Through backfill.Key `json:"through"`
+}
+
+// goOn takes an interrupted verification of the same; its number is 0 where there is none.
+func (r Verifications) goOn(t *tx, b verify.Beginning) (verify.Begun, error) {
+	var begun verify.Begun
+	var process string
+	var silent bool
+	err := t.send(step{
+		Statement: pgsql.Statement{Name: "interrupted", SQL: interrupted, Args: [][]byte{
+			pgsql.Text(b.Job), pgsql.Text(b.ChecksHash), orNull(int64(b.Run)), ledgerRows(b), pgsql.Text(r.store.version),
+		}},
+		read: one(&begun.ID, &process, &silent, &begun.Since, &begun.Snapshot),
+	})
+	if err != nil || begun.ID == 0 || !silent && !r.store.gone(process) {
+		return verify.Begun{}, err
+	}
+	return begun, t.send(
+		step{Statement: pgsql.Statement{Name: "take", SQL: takeVerification, Args: [][]byte{pgsql.Int(begun.ID), pgsql.Text(r.store.process)}}},
+		step{
+			Statement: pgsql.Statement{Name: "segments", SQL: readProgress, Args: [][]byte{pgsql.Int(begun.ID)}},
+			read: func(rows pgx.Rows) error {
+				var p verify.Progress
+				var counts []byte
+				err := rows.Scan(&p.Check, &p.No, &p.Nulls, &p.Range.After, &p.Range.Through, &p.Watermark, &p.Done, &counts)
+				p.Counts = counts
+				begun.Segments = append(begun.Segments, p)
+				return err
+			},
+		})
+}
+
+// gone reports whether a process of this machine, by the name that a store gives it, is no more.
+func (s *Store) gone(process string) bool {
+	parts := strings.Split(process, "/")
+	if len(parts) != 3 || parts[0] != s.host || process == s.process {
+		return false
+	}
+	pid, err := strconv.Atoi(parts[1])
+	if err != nil || pid == s.pid { // it had our number, before us
+		return err == nil
+	}
+	p, err := os.FindProcess(pid)
+	return err != nil || errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone)
+}
+
+func orNull(n int64) []byte {
+	if n == 0 {
+		return nil
+	}
+	return pgsql.Int(n)
+}
+
+func (r Verifications) insert(b verify.Beginning) pgsql.Statement {
 	optional := func(text string) []byte {
 		if text == "" {
 			return nil
 		}
 		return pgsql.Text(text)
 	}
-	var run, ledger []byte
-	if b.Run != 0 {
-		run = pgsql.Int(b.Run)
+	return pgsql.Statement{Name: "verification", SQL: insertVerification, Args: [][]byte{
+		pgsql.Text(b.Job), orNull(int64(b.Run)), pgsql.Text(b.SpecHash), pgsql.Text(b.ChecksHash), pgsql.Int(int64(b.TableOID)), pgsql.Text(b.Table),
+		timeParam(b.From.At), optional(b.From.Snapshot), ledgerRows(b), pgsql.Int(b.RowsExpected),
+		pgsql.Text(b.From.Server), strconv.AppendBool(nil, b.From.InRecovery), optional(b.From.LSN), pgsql.Text(b.From.Role),
+		pgsql.Text(r.store.version), pgsql.Text(r.store.who), pgsql.Text(r.store.process),
+	}}
+}
+
+func ledgerRows(b verify.Beginning) []byte {
+	if b.From.LedgerRows == nil {
+		return nil
 	}
-	if b.From.LedgerRows != nil {
-		ledger = pgsql.Int(*b.From.LedgerRows)
-	}
-	var id int64
-	err := r.store.transact(ctx, settings, func(t *tx) error {
-		return t.send(step{
-			Statement: pgsql.Statement{Name: "verification", SQL: insertVerification, Args: [][]byte{
-				pgsql.Text(b.Job), run, pgsql.Text(b.SpecHash), pgsql.Text(b.ChecksHash), pgsql.Int(int64(b.TableOID)), pgsql.Text(b.Table),
-				timeParam(b.From.At), optional(b.From.Snapshot), ledger, pgsql.Int(b.RowsExpected),
-				pgsql.Text(b.From.Server), strconv.AppendBool(nil, b.From.InRecovery), optional(b.From.LSN), pgsql.Text(b.From.Role),
-				pgsql.Text(r.store.version), pgsql.Text(r.store.who), pgsql.Text(r.store.process),
-			}},
-			read: one(&id),
-		})
-	})
+	return pgsql.Int(*b.From.LedgerRows)
+}
+
+// Progress writes down how far segments were read.
+func (r Verifications) Progress(ctx context.Context, id int64, list []verify.Progress, leaving bool) error {
+	text, err := jsonParam(list)
 	if err != nil {
-		return 0, fmt.Errorf("recording the verification: %w", translate(err))
+		return err
 	}
-	return id, nil
+	steps := []step{{Statement: pgsql.Statement{Name: "beat", SQL: beatVerification, Args: [][]byte{
+		pgsql.Int(id), pgsql.Text(r.store.process), strconv.AppendBool(nil, leaving),
+	}}}}
+	if len(list) > 0 {
+		steps = append(steps, step{Statement: pgsql.Statement{Name: "progress", SQL: saveProgress, Args: [][]byte{pgsql.Int(id), pgsql.Text(r.store.process), text}}})
+	}
+	if err := r.store.transact(ctx, beatSettings, func(t *tx) error { return t.send(steps...) }); err != nil {
+		return fmt.Errorf("recording how far verification %d is: %w", id, translate(err))
+	}
+	return nil
 }
 
 // mismatchRow is a mismatch as it is sent.
@@ -88,16 +187,29 @@ func (r Verifications) End(ctx context.Context, v verify.Verdict, rows []verify.
 			return err
 		}
 	}
+	var ended int64
 	steps := []step{{Statement: pgsql.Statement{Name: "verdict", SQL: endVerification, Args: [][]byte{
 		pgsql.Int(v.ID), pgsql.Text(string(v.Result)), pgsql.TextArray(orEmpty(v.Residual)), pgsql.TextArray(orEmpty(v.Incomplete)),
-		pgsql.Int(v.Ranges), pgsql.Int(v.Rows()), pgsql.Int(v.UnverifiableRanges), texts[0], texts[1], pgsql.Int(v.Mismatches()), texts[2],
-	}}}}
+		pgsql.Int(v.Ranges), pgsql.Int(v.Rows()), pgsql.Int(v.UnverifiableRanges), texts[0], texts[1], pgsql.Int(v.Mismatches()), texts[2], pgsql.Text(r.store.process),
+	}}, read: one(&ended)}, {Statement: pgsql.Statement{Name: "segments", SQL: removeProgress, Args: [][]byte{pgsql.Int(v.ID)}}}}
 	if len(rows) > 0 {
 		steps = append(steps, step{Statement: pgsql.Statement{Name: "mismatches", SQL: insertMismatches, Args: [][]byte{
 			pgsql.Int(v.ID), texts[3], strconv.AppendBool(nil, !r.values),
 		}}})
 	}
-	err := r.store.transact(ctx, durableSettings, func(t *tx) error { return t.send(steps...) })
+	err := r.store.transact(ctx, durableSettings, func(t *tx) error {
+		ended = 0
+		if err := t.send(steps[0]); err != nil {
+			return err
+		}
+		if ended == 0 {
+			return &backfill.Error{
+				Place: fmt.Sprintf("verification %d", v.ID), Found: "another process has taken it over, or it is not there any more",
+				Remedy: "what that one says is recorded", Kind: backfill.ErrChanged,
+			}
+		}
+		return t.send(steps[1:]...)
+	})
 	if err != nil {
 		return fmt.Errorf("recording the verdict: %w", translate(err))
 	}

@@ -19,8 +19,11 @@ import (
 
 // Record keeps verifications where others can look them up. Package checkpoint has the real one.
 type Record interface {
-	// Begin writes down that a verification begins, and returns the number it is known by.
-	Begin(ctx context.Context, b Beginning) (int64, error)
+	// Begin writes down that a verification begins. Where one of the same was interrupted, it is that one, which goes on.
+	Begin(ctx context.Context, b Beginning) (Begun, error)
+	// Progress writes down how far segments were read, and that somebody is at work on it; with leaving, that nobody is
+	// any more.
+	Progress(ctx context.Context, id int64, list []Progress, leaving bool) error
 	// End writes down what it came to, and the rows that are not as they should be.
 	End(ctx context.Context, v Verdict, rows []Mismatch) error
 }
@@ -37,6 +40,21 @@ type Beginning struct {
 	From     Standpoint
 	// RowsExpected is how many rows the table is estimated to have.
 	RowsExpected int64
+	// Segments are those that will be read; none where it cannot be gone on with when it is interrupted.
+	Segments []Progress
+	// Again begins anew, also where there is one to go on with.
+	Again bool
+}
+
+// Begun is a verification that has begun.
+type Begun struct {
+	// ID is the number it is known by.
+	ID int64
+	// Since is when it began, where it is one that was interrupted, Snapshot what was visible then, and Segments how far that
+	// one came; none is a new one.
+	Since    time.Time
+	Snapshot string
+	Segments []Progress
 }
 
 // Standpoint says where a verification reads, as what role, and as of when it began.
@@ -100,27 +118,51 @@ func standpoint(rows [][]*string) (Standpoint, error) {
 	return Standpoint{At: at, Role: text(1), Server: text(2), InRecovery: text(3) == "t", LSN: text(4), Snapshot: text(5)}, err
 }
 
-// begin writes down that it begins. That it cannot be is said with the verdict, and keeps nobody from reading.
-func (v *verification) begin(ctx context.Context) error {
+// begin writes down that it begins, and returns what there is to read. That it cannot be written down is said with the
+// verdict, and keeps nobody from reading.
+func (v *verification) begin(ctx context.Context) ([]piece, error) {
+	pieces := v.pieces()
 	if v.Record == nil {
 		v.unrecorded = v.NotRecorded
-		return nil
+		return pieces, nil
 	}
 	b := Beginning{
 		Job: v.Plan.Job.Name, SpecHash: v.Plan.Job.Hash(), Run: v.run(), TableOID: v.Plan.Table.OID,
-		Table: v.Plan.Table.Schema + "." + v.Plan.Table.Name, From: v.from, RowsExpected: v.Plan.EstimatedRows,
+		Table: v.Plan.Table.Schema + "." + v.Plan.Table.Name, From: v.from, RowsExpected: v.Plan.EstimatedRows, Again: v.Again,
 	}
 	var err error
 	if b.ChecksHash, err = v.hash(); err != nil {
-		return err
+		return nil, err
 	}
-	if v.id, err = v.Record.Begin(ctx, b); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
+	for _, p := range pieces {
+		if !v.resumable() {
+			break
 		}
-		v.unrecorded, v.Record = err.Error(), nil
+		s, err := p.progress()
+		if err != nil {
+			return nil, err
+		}
+		b.Segments = append(b.Segments, s)
 	}
-	return nil
+	begun, err := v.Record.Begin(ctx, b)
+	if err != nil {
+		v.unrecorded, v.Record = err.Error(), nil
+		return pieces, ctx.Err()
+	}
+	v.id = begun.ID
+	if len(begun.Segments) == 0 {
+		return pieces, nil
+	}
+	v.from.At, v.from.Snapshot = begun.Since, begun.Snapshot
+	return v.goOn(begun.Segments)
+}
+
+// again is what to do after an interruption.
+func (v *verification) again() string {
+	if v.Record != nil && v.id != 0 && v.resumable() {
+		return "start it again: it goes on where it was"
+	}
+	return "start it again, from the beginning"
 }
 
 // hash is of all that decides what the verification says of a row.

@@ -49,6 +49,8 @@ type Options struct {
 	// Record keeps the verification; nil is nobody, and NotRecorded says why.
 	Record      Record
 	NotRecorded string
+	// Again begins anew where a verification of the same was interrupted.
+	Again bool
 }
 
 // Verify reads every row and says what it came to. The error is of what kept it from reading at all: a check that
@@ -74,23 +76,24 @@ func Verify(ctx context.Context, o Options) (Verdict, error) {
 		if err != nil {
 			return Verdict{}, v.refused(c, err)
 		}
-		v.checks = append(v.checks, &checking{Check: c, proof: p, result: CheckResult{Name: c.Name, Kind: c.Kind}})
+		v.checks = append(v.checks, &checking{Check: c, no: len(v.checks) + 1, proof: p, result: CheckResult{Name: c.Name, Kind: c.Kind}})
 	}
 	err := v.prepare(ctx)
 	if err == nil {
 		err = v.look(ctx)
 	}
+	var pieces []piece
 	if err == nil {
-		err = v.begin(ctx)
+		pieces, err = v.begin(ctx)
 	}
 	if err == nil {
 		v.Observer(backfill.RunStarted{Run: v.run(), Job: "verifying " + o.Plan.Job.Name, EstimatedRows: o.Plan.EstimatedRows * int64(len(v.checks))})
-		v.Observer(backfill.PassStarted{Pass: backfill.PassWalk, Segments: len(v.pieces())})
-		err = v.work(ctx)
+		v.Observer(backfill.PassStarted{Pass: backfill.PassWalk, Segments: len(pieces)})
+		err = v.work(ctx, pieces)
 		v.Observer(backfill.RunEnded{Err: err})
 	}
 	if ctx.Err() != nil {
-		err = &backfill.Error{Place: "job " + o.Plan.Job.Name, Found: "the verification was interrupted; it says nothing", Remedy: "start it again, from the beginning", Kind: backfill.ErrInterrupted}
+		err = &backfill.Error{Place: "job " + o.Plan.Job.Name, Found: "the verification was interrupted; it says nothing", Remedy: v.again(), Kind: backfill.ErrInterrupted}
 	}
 	if err != nil {
 		return Verdict{}, err
@@ -121,6 +124,8 @@ type verification struct {
 type checking struct {
 	Check
 	proof
+	// no is its place among the checks, from 1 on.
+	no     int
 	result CheckResult
 	// samples are by segment, since workers find them in any order.
 	samples map[int][]Mismatch
@@ -130,6 +135,7 @@ type checking struct {
 type piece struct {
 	*checking
 	segment backfill.Segment
+	tally   *tally
 }
 
 func (v *verification) run() backfill.RunID {
@@ -202,15 +208,15 @@ func (v *verification) pieces() []piece {
 		}
 		for i, s := range all {
 			s.No, s.Pass = i+1, backfill.PassWalk
-			list = append(list, piece{checking: c, segment: s})
+			list = append(list, piece{checking: c, segment: s, tally: &tally{}})
 		}
 	}
 	return list
 }
 
 // work reads all pieces.
-func (v *verification) work(ctx context.Context) error {
-	pieces := v.pieces()
+func (v *verification) work(ctx context.Context, pieces []piece) error {
+	defer v.saves(ctx, pieces)()
 	queue := make(chan piece, len(pieces))
 	for _, p := range pieces {
 		queue <- p
@@ -243,21 +249,11 @@ func (v *verification) work(ctx context.Context) error {
 }
 
 // counted takes in what a part came to.
-func (v *verification) counted(p piece, c counts, samples []Mismatch) {
+func (v *verification) counted(p piece, now part, c counts, samples []Mismatch) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	r := &p.result
-	r.Ranges++
-	r.Rows += c.rows
-	r.Expected += c.expected
-	r.Actual += c.actual
-	r.Unmatched += c.unmatched
-	r.Multiple += c.multiple
-	r.Missing += c.missing
-	r.Extra += c.extra
-	r.Different += c.different
-	r.Since += c.since
-	r.Unjudged += c.unjudged
+	p.result.add(c, 1)
+	p.tally.add(c, now)
 	if p.samples == nil {
 		p.samples = map[int][]Mismatch{}
 	}
@@ -292,9 +288,10 @@ func (c *checking) found() []Mismatch {
 	return list
 }
 
-func (v *verification) missed(u Unverifiable) {
+func (v *verification) missed(p piece, u Unverifiable) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	p.tally.spoiled, p.tally.unsaved = true, true
 	v.unread++
 	if len(v.unverifiable) < unverifiableKept {
 		v.unverifiable = append(v.unverifiable, u)

@@ -56,6 +56,12 @@ func (w *worker) segment(ctx context.Context, p piece) error {
 	w.Observer(backfill.SegmentStarted{Worker: w.id, Segment: p.segment})
 	defer w.Observer(backfill.SegmentEnded{Worker: w.id, Segment: p.segment})
 	at := &place{after: p.segment.Range.After, rows: p.fitting(w.first(), true), try: 1}
+	if p.tally.done {
+		return nil
+	}
+	if p.tally.watermark != nil {
+		at.after = p.tally.watermark
+	}
 	for {
 		begun := time.Now()
 		now, err := w.next(ctx, p, at)
@@ -65,7 +71,7 @@ func (w *worker) segment(ctx context.Context, p piece) error {
 		}
 		var c counts
 		if err == nil {
-			c, err = w.read(ctx, p, now.rng, at.rows > 1 && !p.segment.Nulls)
+			c, err = w.read(ctx, p, now, at.rows > 1 && !p.segment.Nulls)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -146,7 +152,8 @@ func (w *worker) next(ctx context.Context, p piece, at *place) (part, error) {
 }
 
 // read asks the check over one part: first how many rows are wrong, then which, as of the same moment.
-func (w *worker) read(ctx context.Context, p piece, rng pgsql.Range, divisible bool) (counts, error) {
+func (w *worker) read(ctx context.Context, p piece, now part, divisible bool) (counts, error) {
+	rng := now.rng
 	var c counts
 	var samples []Mismatch
 	err := w.session.job(ctx, p.finding(), func(r *reading) error {
@@ -165,7 +172,7 @@ func (w *worker) read(ctx context.Context, p piece, rng pgsql.Range, divisible b
 		return err
 	})
 	if err == nil {
-		w.counted(p, c, samples)
+		w.counted(p, now, c, samples)
 	}
 	return c, err
 }
@@ -241,7 +248,7 @@ func (w *worker) failed(ctx context.Context, p piece, at *place, now part, err e
 	if at.unverifiable >= givenUp {
 		now = part{rng: pgsql.Range{After: at.after, Through: p.segment.Range.Through}, last: true}
 	}
-	w.missed(Unverifiable{
+	w.missed(p, Unverifiable{
 		Check: p.Name, Nulls: now.rng.Nulls, Reason: pgerr.Describe(err),
 		Range: backfill.KeyRange{After: now.rng.After, Through: now.rng.Through},
 	})

@@ -82,7 +82,7 @@ CREATE TABLE pgbackfill.verification_segments (
     through         text[] COLLATE "C",
     watermark       text[] COLLATE "C",
     done            boolean NOT NULL DEFAULT false,
-    counts          jsonb NOT NULL DEFAULT '{}',
+    counts          jsonb NOT NULL DEFAULT '[]',
     PRIMARY KEY (verification_id, "check", no)
 ) WITH (fillfactor = 50);
 

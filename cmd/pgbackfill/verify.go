@@ -24,6 +24,7 @@ import (
 type verifyOptions struct {
 	values  bool
 	samples int
+	again   bool
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -39,6 +40,9 @@ what could not be read, and what is not finished yet. A proof that is residual (
 that nothing is left to do, and not that what was done is right; the line says so, and why.
 
 A check that says recompute: true runs the job's program again, which must be allowed as for run.
+
+Interrupted or killed, it goes on where it was when the same command is given again, as long as nothing was added to
+the run; a part of the table in which something was wrong is read again.
 
 It only reads, in short transactions, and may be used at any time, by a role that may only read.
 Rows that are wrong are named by their keys; their values are shown with --show-values.`,
@@ -146,7 +150,7 @@ func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.C
 	defer limit.showing(ctx, observe)()
 	options := verify.Options{
 		Plan: plan, Checks: checks, Connect: connect, Run: run, Throttle: limit, Observer: observe,
-		Programs: a.programs(), Target: a.cfg.Asked().ChunkTarget, Samples: o.samples, ShowValues: o.values,
+		Programs: a.programs(), Target: a.cfg.Asked().ChunkTarget, Samples: o.samples, ShowValues: o.values, Again: o.again,
 	}
 	store, err := a.open(ctx, connect)
 	switch {
