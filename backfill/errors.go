@@ -58,6 +58,8 @@ func (e *Error) Unwrap() []error {
 var (
 	// ErrInput is input that cannot be run: a malformed job, a wrong column, a refused finding. Exit code 2.
 	ErrInput = errors.New("invalid input")
+	// ErrBlinded is a role that may not see what is to be verified, or not all of it. It comes with ErrInput.
+	ErrBlinded = errors.New("the role may not see all of it")
 	// ErrInterrupted is a run that was asked to stop and can be resumed. Exit code 130.
 	ErrInterrupted = errors.New("interrupted")
 	// ErrCancelled is a run that somebody cancelled.

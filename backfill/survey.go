@@ -87,15 +87,27 @@ func (pl *planning) bySideBySide(ctx context.Context) error {
 
 // refuseReading says at once all that makes it impossible to read the table's rows.
 func (pl *planning) refuseReading(context.Context) error {
-	list := slices.Concat(pl.refuseColumns(), pl.refuseUnread(), pl.refuseRowSecurity(), pl.refuseWithoutIndex())
+	list := slices.Concat(pl.refuseColumns(), pl.refuseWithoutIndex())
 	if pl.plan.Job.recomputes() {
 		list = append(list, pl.refuseTransform()...)
 	}
+	unseen := append(pl.refuseUnread(), pl.refuseRowSecurity()...)
+	only := len(list) == 0 && len(unseen) > 0
+	list = append(list, unseen...)
+	err := errors.Join(list...)
 	if len(list) == 1 {
-		return list[0]
+		err = list[0]
 	}
-	return errors.Join(list...)
+	if only {
+		return blinded{err}
+	}
+	return err
 }
+
+// blinded is an error that says that the role may not see what it is to read.
+type blinded struct{ error }
+
+func (b blinded) Unwrap() []error { return []error{b.error, ErrBlinded} }
 
 // recomputes reports whether a check of the job's runs its transform again.
 func (j Job) recomputes() bool {

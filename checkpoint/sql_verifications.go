@@ -54,7 +54,8 @@ const removeProgress = `DELETE FROM pgbackfill.verification_segments WHERE verif
 const endVerification = `UPDATE pgbackfill.verifications
    SET state = 'ended', finished_at = clock_timestamp(), heartbeat_at = clock_timestamp(), verdict = $2::text,
        residual = $3::text[], incomplete = $4::text[], ranges = $5::bigint, rows_checked = $6::bigint,
-       ranges_skipped = $7::bigint, skipped = $8::jsonb, checks = $9::jsonb, mismatches = $10::bigint, classes = $11::jsonb
+       ranges_skipped = $7::bigint, skipped = $8::jsonb, checks = $9::jsonb, mismatches = $10::bigint, classes = $11::jsonb,
+       blinded = $13::text[] <> '{}', blinded_by = $13::text[]
  WHERE id = $1::bigint AND state <> 'ended' AND process = $12::text
 RETURNING id`
 

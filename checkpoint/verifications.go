@@ -191,6 +191,7 @@ func (r Verifications) End(ctx context.Context, v verify.Verdict, rows []verify.
 	steps := []step{{Statement: pgsql.Statement{Name: "verdict", SQL: endVerification, Args: [][]byte{
 		pgsql.Int(v.ID), pgsql.Text(string(v.Result)), pgsql.TextArray(orEmpty(v.Residual)), pgsql.TextArray(orEmpty(v.Incomplete)),
 		pgsql.Int(v.Ranges), pgsql.Int(v.Rows()), pgsql.Int(v.UnverifiableRanges), texts[0], texts[1], pgsql.Int(v.Mismatches()), texts[2], pgsql.Text(r.store.process),
+		pgsql.TextArray(orEmpty(v.Blinded)),
 	}}, read: one(&ended)}, {Statement: pgsql.Statement{Name: "segments", SQL: removeProgress, Args: [][]byte{pgsql.Int(v.ID)}}}}
 	if len(rows) > 0 {
 		steps = append(steps, step{Statement: pgsql.Statement{Name: "mismatches", SQL: insertMismatches, Args: [][]byte{

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/internal/human"
+	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 )
 
 // verdict is what all of it came to.
@@ -30,6 +31,10 @@ func (v *verification) verdict() Verdict {
 			out.Residual = append(out.Residual, c.Name+": "+c.Residual)
 		}
 	}
+	out.Blinded = v.blinded
+	for _, what := range v.blinded {
+		out.Incomplete = append(out.Incomplete, fmt.Sprintf("role %s may not see all: %s; %s", v.Plan.Server.Role, what, seeing))
+	}
 	if v.unread > 0 {
 		out.Incomplete = append(out.Incomplete, human.Plural(v.unread, "range")+" could not be checked")
 	}
@@ -45,6 +50,18 @@ func (v *verification) verdict() Verdict {
 		out.Result = Incomplete
 	}
 	return out
+}
+
+// seeing is what a role needs that may not see all.
+const seeing = "grant what is missing; where it is row security, verify as a role with BYPASSRLS, since rows that a policy hides would be left out"
+
+// Unseen is the verdict where the role may not see the table at all, or only a part of it: nothing was read.
+func Unseen(job backfill.Job, err error) Verdict {
+	what := pgerr.Describe(err)
+	return Verdict{
+		Job: job.Name, Table: job.Table.Name, Result: Incomplete, Blinded: []string{what},
+		Incomplete: []string{"nothing was read: " + what}, Started: time.Now(), NotRecorded: "nothing was read",
+	}
 }
 
 // notes are what checks have to say of mismatches.

@@ -40,6 +40,8 @@ type Verdict struct {
 	Residual []string `json:"residual,omitempty"`
 	// Incomplete says what is missing from a full answer, a line each.
 	Incomplete []string `json:"incomplete,omitempty"`
+	// Blinded says what the role may not see: columns, tables, or rows that a policy hides. The verdict is incomplete then.
+	Blinded []string `json:"blinded,omitempty"`
 	// Run is the newest run of the job; nil where none is known.
 	Run *Run `json:"run,omitempty"`
 	// Notes are worth knowing, and change nothing.

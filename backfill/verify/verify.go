@@ -54,7 +54,7 @@ type Options struct {
 }
 
 // Verify reads every row and says what it came to. The error is of what kept it from reading at all: a check that
-// PostgreSQL refuses, or a policy that would hide rows, is a [backfill.ErrInput]; where ctx ended it is a
+// PostgreSQL refuses is a [backfill.ErrInput]; where ctx ended it is a
 // [backfill.ErrInterrupted].
 func Verify(ctx context.Context, o Options) (Verdict, error) {
 	if o.Samples == 0 {
@@ -118,14 +118,17 @@ type verification struct {
 	named        int
 	unverifiable []Unverifiable
 	unread       int64
+	// blinded says what the role may not see.
+	blinded []string
 }
 
 // checking is a check at work.
 type checking struct {
 	Check
 	proof
-	// no is its place among the checks, from 1 on.
+	// no is its place among the checks, from 1 on; unread is set where the role may not ask it.
 	no     int
+	unread bool
 	result CheckResult
 	// samples are by segment, since workers find them in any order.
 	samples map[int][]Mismatch
@@ -159,11 +162,28 @@ func (v *verification) prepare(ctx context.Context) error {
 				err = prepare()
 			}
 		}
-		if err != nil {
+		switch {
+		case pgerr.Code(err) == notAllowed:
+			v.blind(c.Check, err)
+			c.unread = true
+		case err != nil:
 			return v.refused(c.Check, err)
 		}
 	}
 	return nil
+}
+
+// notAllowed is the SQLSTATE of what the role may not see: a column, a table, or the rows that a policy hides.
+const notAllowed = "42501"
+
+// blind puts on record that the role may not see all that a check is about: it is not a pass, whatever is found in the rest.
+func (v *verification) blind(c Check, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	text := fmt.Sprintf("%s: %s", c.Name, pgerr.Describe(v.Plan.Hide(err)))
+	if !slices.Contains(v.blinded, text) {
+		v.blinded = append(v.blinded, text)
+	}
 }
 
 // refused is why a check cannot be asked.
@@ -174,8 +194,6 @@ func (v *verification) refused(c Check, err error) error {
 	}
 	e := &backfill.Error{Place: whereIn(v.Plan.Job, c.line), Found: "check " + c.Name, Err: described{v.Plan.Hide(err)}}
 	switch {
-	case pgerr.Code(err) == "42501":
-		e.Kind, e.Remedy = backfill.ErrInput, "grant what is missing to role "+v.Plan.Server.Role+"; where it is row security, verify as a role with BYPASSRLS: rows that a policy hides would be left out"
 	case pgerr.Code(err) == "25006":
 		e.Kind, e.Remedy = backfill.ErrInput, "a check only reads: leave out what writes or locks"
 	case pgerr.Code(err) != "" && pgerr.Class(err) == pgerr.Fatal:
@@ -202,6 +220,9 @@ func (v *verification) pieces() []piece {
 	nullable := slices.ContainsFunc(v.Plan.Key, func(k pgsql.KeyColumn) bool { return k.Nullable })
 	var list []piece
 	for _, c := range v.checks {
+		if c.unread {
+			continue
+		}
 		all := segments
 		if nullable || c.ofOthers() {
 			all = append(slices.Clone(segments), backfill.Segment{Nulls: true})
@@ -232,7 +253,7 @@ func (v *verification) work(ctx context.Context, pieces []piece) error {
 		}
 	}
 	g, working := errgroup.WithContext(ctx)
-	for id := range min(max(v.Plan.Pace.Workers, 1), len(pieces)) {
+	for id := range min(max(v.Plan.Pace.Workers, 1), len(pieces)) { // none where the role may not ask any check
 		g.Go(func() error {
 			w := &worker{verification: v, id: id + 1, session: newSession(v.Options)}
 			w.session.snapshot, w.session.id = snapshot, w.id

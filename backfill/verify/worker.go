@@ -222,6 +222,14 @@ func (w *worker) failed(ctx context.Context, p piece, at *place, now part, err e
 			}
 		}
 	}
+	if pgerr.Code(err) == notAllowed { // nothing else of the piece may be seen either
+		w.blind(p.Check, err)
+		w.missed(p, Unverifiable{
+			Check: p.Name, Nulls: p.segment.Nulls, Reason: pgerr.Describe(err),
+			Range: backfill.KeyRange{After: at.after, Through: p.segment.Range.Through},
+		})
+		return true, nil
+	}
 	switch class {
 	case pgerr.Retry, pgerr.Resource:
 		if at.try < tries {

@@ -119,6 +119,9 @@ func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.C
 		return verify.Verdict{}, err
 	}
 	plan, err := survey(ctx, connect, earlier, kept, job, pace)
+	if errors.Is(err, backfill.ErrBlinded) {
+		return verify.Unseen(job, err), nil
+	}
 	if err != nil {
 		return verify.Verdict{}, err
 	}
