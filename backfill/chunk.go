@@ -29,6 +29,8 @@ type Chunk struct {
 	Attempt int
 	// Worker names the process and worker.
 	Worker string
+	// Lag is how far the worst replica was behind when it was last looked at; nil where there is none, or nobody looks.
+	Lag *time.Duration
 
 	// size is how many rows were asked for, and last is set where the chunk ends its segment.
 	size int

@@ -31,6 +31,10 @@ type (
 		ChunkRows(want int) int
 		Committed(rows int, walBytes int64, commit time.Duration)
 	}
+	// Lagging says how far the worst replica is behind, as of the latest look; it is not known where there is none.
+	Lagging interface {
+		Lag() (worst time.Duration, known bool)
+	}
 	// Scaling moves the number of workers, up to a greatest number or fixed to one, and says why it is what it is.
 	Scaling interface {
 		Workers() (workers int, why string)
@@ -263,6 +267,16 @@ func (e *engine) heldTo(rows int) int {
 		return h.ChunkRows(rows)
 	}
 	return rows
+}
+
+// lag is how far the worst replica is behind; nil where that is not known.
+func (e *engine) lag() *time.Duration {
+	if l, ok := e.throttle.(Lagging); ok {
+		if worst, known := l.Lag(); known {
+			return &worst
+		}
+	}
+	return nil
 }
 
 // wrote tells the throttle of a chunk. The server's position in its log is about all that is written there, ours and

@@ -281,6 +281,7 @@ func found(a answer, seg Segment, size int) *boundary {
 // commit records the chunk in the ledger, commits, and finds the next boundary, size rows on. It returns
 // an error only where the chunk is not known to be committed.
 func (w *worker) commit(ctx context.Context, seg Segment, chunk *Chunk, size int) (*boundary, error) {
+	chunk.Lag = w.lag()
 	statements := []pgsql.Statement{w.ledger.Append(*chunk), pgsql.Commit}
 	sought := !chunk.last && w.plan.Heap == nil
 	if sought {

@@ -35,13 +35,17 @@ func (r *Run) ledgerRow(c backfill.Chunk, fence string) pgsql.Statement {
 	if fence != "" {
 		why = pgsql.Text(fence)
 	}
+	var lag []byte
+	if c.Lag != nil {
+		lag = durationParam(*c.Lag)
+	}
 	return pgsql.Statement{Name: "ledger", SQL: appendChunk, Args: [][]byte{
 		pgsql.Int(r.id), pgsql.Int(c.Segment), pgsql.Int(c.Seq), why,
 		keyParam(c.Range.After), keyParam(c.Range.Through),
 		pgsql.Int(c.RowsSeen), intsParam(c.RowsChanged), pgsql.Int(changed),
 		pgsql.Int(c.Unmatched), pgsql.Int(c.Multiple),
 		timeParam(c.Started), durationParam(c.Duration), pgsql.Int(c.Attempt), pgsql.Text(c.Worker),
-		keyParam(c.SegmentThrough),
+		keyParam(c.SegmentThrough), lag,
 	}}
 }
 

@@ -15,14 +15,15 @@ import (
 // reads the run's whole ledger. What sweeps, from pass $3 on, has been walked before.
 const readSeries = `WITH chunks AS (
   SELECT c.started_at, c.committed_at, CASE WHEN s.pass < $3::smallint THEN c.rows_seen ELSE 0 END AS rows_seen,
-         extract(epoch FROM c.duration)::float8 AS seconds
+         extract(epoch FROM c.duration)::float8 AS seconds, c.lag
     FROM pgbackfill.chunks AS c
     JOIN pgbackfill.segments AS s ON s.run_id = c.run_id AND s.no = c.segment
    WHERE c.run_id = $1::bigint AND c.fence IS NULL),
 span AS (
   SELECT min(started_at) AS first, greatest(extract(epoch FROM max(committed_at) - min(started_at)), 1)::float8 / $2::integer AS step FROM chunks)
 SELECT s.first + make_interval(secs => g.i * s.step), s.step, count(c.seconds), COALESCE(sum(c.rows_seen), 0)::bigint,
-       COALESCE(percentile_cont(0.5) WITHIN GROUP (ORDER BY c.seconds), 0), COALESCE(max(c.seconds), 0)
+       COALESCE(percentile_cont(0.5) WITHIN GROUP (ORDER BY c.seconds), 0), COALESCE(max(c.seconds), 0),
+       extract(epoch FROM max(c.lag))::float8
   FROM span AS s
  CROSS JOIN generate_series(0, $2::integer - 1) AS g (i)
   LEFT JOIN chunks AS c ON least(floor(extract(epoch FROM c.committed_at - s.first)::float8 / s.step), $2::integer - 1) = g.i
@@ -38,6 +39,8 @@ type SeriesPoint struct {
 	// Chunks were committed in it, and Rows walked by them for the first time. Median and Longest are of the time the chunks took.
 	Chunks, Rows    int64
 	Median, Longest time.Duration
+	// Lag is the worst of any replica that was seen meanwhile; nil where none was.
+	Lag *time.Duration
 }
 
 // Series is what a run's ledger says of its course, in so many steps of the same length; none where it has no chunk.
@@ -50,10 +53,15 @@ func (s *Store) Series(ctx context.Context, run backfill.RunID, steps int) ([]Se
 			read: func(rows pgx.Rows) error {
 				var p SeriesPoint
 				var length, median, longest float64
-				if err := rows.Scan(&p.At, &length, &p.Chunks, &p.Rows, &median, &longest); err != nil {
+				var lag *float64
+				if err := rows.Scan(&p.At, &length, &p.Chunks, &p.Rows, &median, &longest, &lag); err != nil {
 					return err
 				}
 				p.Step, p.Median, p.Longest = seconds(length), seconds(median), seconds(longest)
+				if lag != nil {
+					worst := seconds(*lag)
+					p.Lag = &worst
+				}
 				list = append(list, p)
 				return nil
 			},

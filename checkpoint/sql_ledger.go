@@ -13,7 +13,7 @@ import "github.com/pgbackfill/pgbackfill/internal/pgsql"
 // another end, in its place. Totals are the predecessor's and its own. What the chunk's step saw comes from the transaction.
 const appendChunk = `INSERT INTO pgbackfill.chunks
   (run_id, segment, seq, fence, after, through, follows, rows_seen, rows_changed, unmatched, multiple,
-   total_seen, total_changed, total_unmatched, total_multiple, total_duration, started_at, duration, attempt, worker, snapshot)
+   total_seen, total_changed, total_unmatched, total_multiple, total_duration, started_at, duration, attempt, worker, snapshot, lag)
 SELECT n.run_id, n.segment, n.seq, n.fence, n.after, n.through,
        COALESCE((s.through OPERATOR(pg_catalog.=) n.segment_through OR s.through IS NULL AND n.segment_through IS NULL) AND CASE
          WHEN n.seq OPERATOR(pg_catalog.=) 1
@@ -29,14 +29,14 @@ SELECT n.run_id, n.segment, n.seq, n.fence, n.after, n.through,
        COALESCE(p.total_unmatched, 0) OPERATOR(pg_catalog.+) n.unmatched,
        COALESCE(p.total_multiple, 0) OPERATOR(pg_catalog.+) n.multiple,
        COALESCE(p.total_duration, '0'::pg_catalog.interval) OPERATOR(pg_catalog.+) n.duration,
-       n.started_at, n.duration, n.attempt, n.worker, ` + pgsql.Seen + `
+       n.started_at, n.duration, n.attempt, n.worker, ` + pgsql.Seen + `, n.lag
   FROM (SELECT $1::pg_catalog.int8 AS run_id, $2::pg_catalog.int4 AS segment, $3::pg_catalog.int4 AS seq,
                $4::pg_catalog.text AS fence, $5::pg_catalog.text[] AS after, $6::pg_catalog.text[] AS through,
                $7::pg_catalog.int8 AS rows_seen, $8::pg_catalog.int8[] AS rows_changed, $9::pg_catalog.int8 AS changed,
                $10::pg_catalog.int8 AS unmatched, $11::pg_catalog.int8 AS multiple,
                $12::pg_catalog.timestamptz AS started_at, $13::pg_catalog.interval AS duration,
                $14::pg_catalog.int4 AS attempt, $15::pg_catalog.text AS worker,
-               $16::pg_catalog.text[] AS segment_through) AS n
+               $16::pg_catalog.text[] AS segment_through, $17::pg_catalog.interval AS lag) AS n
   LEFT JOIN pgbackfill.segments AS s
          ON s.run_id OPERATOR(pg_catalog.=) n.run_id AND s.no OPERATOR(pg_catalog.=) n.segment
   LEFT JOIN pgbackfill.chunks AS p

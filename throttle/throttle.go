@@ -249,6 +249,16 @@ func (t *Throttle) LimitWorkers(most int) { t.zones.Limit(most) }
 // Pace is what is held for the replicas' sake.
 func (t *Throttle) Pace() Pace { return t.pacer.Pace() }
 
+// Lag is how far the worst replica that counts is behind, as of the latest look; it is not known where there is none.
+func (t *Throttle) Lag() (worst time.Duration, known bool) {
+	for _, r := range t.Replicas() {
+		if !r.Ignored {
+			worst, known = max(worst, r.Lag), true
+		}
+	}
+	return worst, known
+}
+
 // Replicas is what is known of each replica that the primary sees, and of those that are asked themselves and that it does
 // not see, as of the latest look; nil before the first, and where both limits of lag are off.
 func (t *Throttle) Replicas() []Replica {

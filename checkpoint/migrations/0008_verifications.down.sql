@@ -1,2 +1,2 @@
 DROP TABLE pgbackfill.repairs, pgbackfill.mismatches, pgbackfill.verification_segments, pgbackfill.verifications;
-ALTER TABLE pgbackfill.chunks DROP COLUMN snapshot;
+ALTER TABLE pgbackfill.chunks DROP COLUMN snapshot, DROP COLUMN lag;

@@ -1,7 +1,8 @@
 -- What the step saw is what tells a row that it left alone from one that was written behind it. Chunks from before
 -- this version have none.
-ALTER TABLE pgbackfill.chunks ADD COLUMN snapshot pg_snapshot;
+ALTER TABLE pgbackfill.chunks ADD COLUMN snapshot pg_snapshot, ADD COLUMN lag interval;
 COMMENT ON COLUMN pgbackfill.chunks.snapshot IS 'What the last step that changed rows of the walked table saw, taken inside of its own statement; NULL where that is not known.';
+COMMENT ON COLUMN pgbackfill.chunks.lag IS 'How far the worst replica was behind when it was last looked at; NULL where there is none, or nobody looks.';
 
 CREATE TABLE pgbackfill.verifications (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

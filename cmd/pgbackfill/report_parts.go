@@ -55,9 +55,12 @@ func seriesPart(ctx context.Context, s *checkpoint.Store, run backfill.RunID, r 
 	points, err := s.Series(ctx, run, seriesSteps)
 	for _, p := range points {
 		r.Series.Step = p.Step.Seconds()
-		r.Series.Points = append(r.Series.Points, report.Point{
-			At: p.At.UTC(), Chunks: p.Chunks, Rows: p.Rows, Median: p.Median.Seconds(), Longest: p.Longest.Seconds(),
-		})
+		point := report.Point{At: p.At.UTC(), Chunks: p.Chunks, Rows: p.Rows, Median: p.Median.Seconds(), Longest: p.Longest.Seconds()}
+		if p.Lag != nil {
+			lag := p.Lag.Seconds()
+			point.Lag = &lag
+		}
+		r.Series.Points = append(r.Series.Points, point)
 	}
 	return err
 }
