@@ -68,6 +68,9 @@ func TestReplicaThatStopsReplayingStopsTheRun(t *testing.T) {
 		t.Errorf("%d rows were not done exactly once", n)
 	}
 	says(t, p.out.String(), "replica_lag")
+	if worst := pgtest.One[float64](db, "SELECT extract(epoch FROM max(lag))::float8 FROM pgbackfill.chunks"); worst <= 0 {
+		t.Errorf("the ledger says that the worst replica was behind %g s", worst)
+	}
 	t.Run("asked itself", func(t *testing.T) { asksTheStandby(t, primary, eu2, replay) })
 }
 
