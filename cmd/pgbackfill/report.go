@@ -150,6 +150,8 @@ func (a *app) assemble(ctx context.Context, s *checkpoint.Store, job string) (re
 		return r, err
 	}
 	r.Events = eventsPart(events)
+	r.Waits = waitsPart(r.Events, r.Made)
+	waitedIn(&r.Series, r.Waits)
 	if err := verificationPart(ctx, s, info, spec.Table, &r); err != nil {
 		return r, err
 	}

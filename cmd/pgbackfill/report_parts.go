@@ -83,6 +83,58 @@ func eventsPart(list []checkpoint.EventRow) []report.Event {
 	return events
 }
 
+// waitsPart are the times in which something kept a process, or people kept all of them, from writing: from the events
+// that say so to those that say that it goes on. What was only counted, since it had happened so often, has no times.
+func waitsPart(events []report.Event, until time.Time) []report.Wait {
+	ends := map[string]string{"throttled": "goes on", "paused": "running"}
+	var waits []report.Wait
+	for i, e := range events {
+		end, stops := ends[e.What]
+		if !stops || strings.Contains(e.Text, " more, ") {
+			continue
+		}
+		w := report.Wait{From: e.At, To: until, Reason: strings.TrimPrefix(e.Text, "reason ")}
+		for _, later := range events[i+1:] {
+			over := later.What == string(backfill.StateFinished) || later.What == string(backfill.StateCancelled)
+			if over || later.What == end && (e.What == "paused" || later.Who == e.Who) {
+				w.To = later.At
+				break
+			}
+		}
+		if e.What == "paused" {
+			w.Reason = "paused"
+		}
+		waits = append(waits, w)
+	}
+	return waits
+}
+
+// waitedIn adds to each point of a series how much of it was waited in.
+func waitedIn(s *report.Series, waits []report.Wait) {
+	for i := range s.Points {
+		from := s.Points[i].At
+		to := from.Add(time.Duration(s.Step * float64(time.Second)))
+		var until time.Time // several may wait at the same time
+		for _, w := range waits {
+			begin, end := latest(w.From, latest(from, until)), w.To
+			if end.After(to) {
+				end = to
+			}
+			if end.After(begin) {
+				s.Points[i].Waited += end.Sub(begin).Seconds()
+				until = end
+			}
+		}
+	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 // verificationPart is the newest verification of the job that has ended; it must be of this run's job as it is.
 func verificationPart(ctx context.Context, s *checkpoint.Store, info checkpoint.RunInfo, table backfill.TableName, r *report.Report) error {
 	list, err := s.VerificationsOf(ctx, info.Job)

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/pgbackfill/pgbackfill/internal/pgtest"
 	"github.com/pgbackfill/pgbackfill/internal/report"
@@ -116,6 +119,39 @@ func TestReportVerdict(t *testing.T) {
 		if v := verdictOf(r, 9); !strings.HasPrefix(string(v.Word)+": "+v.Text, want) {
 			t.Errorf("%s: %s, want %s", v.Word, v.Text, want)
 		}
+	}
+}
+
+// What is said to wait is what the events say, and no second is counted twice where several wait.
+func TestReportWaits(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	event := func(second int, who, what, text string) report.Event {
+		return report.Event{At: start.Add(time.Duration(second) * time.Second), Who: who, What: what, Text: text}
+	}
+	waits := waitsPart([]report.Event{
+		event(0, "a", "running", ""), event(2, "a", "throttled", "reason lag"), event(3, "b", "throttled", "reason lag"), event(5, "a", "goes on", "after 3s"),
+		event(7, "b", "goes on", "after 4s"), event(8, "b", "throttled", "reason 7 times more, the last time: lag"), event(12, "ann", "paused", "why"),
+		event(13, "ann", "running", ""), event(18, "b", "throttled", "reason slots"), event(20, "b", "finished", ""),
+	}, start.Add(time.Hour))
+	var got []string
+	for _, w := range waits {
+		got = append(got, fmt.Sprintf("%g-%g %s", w.From.Sub(start).Seconds(), w.To.Sub(start).Seconds(), w.Reason))
+	}
+	if diff := cmp.Diff([]string{"2-5 lag", "3-7 lag", "12-13 paused", "18-20 slots"}, got); diff != "" {
+		t.Error(diff)
+	}
+	s := report.Series{Step: 4, Points: make([]report.Point, 5)}
+	var waited []float64
+	for i := range s.Points {
+		s.Points[i].At = start.Add(time.Duration(4*i) * time.Second)
+	}
+	waitedIn(&s, waits)
+	for _, p := range s.Points {
+		waited = append(waited, p.Waited)
+	}
+	if diff := cmp.Diff([]float64{2, 3, 0, 1, 2}, waited); diff != "" {
+		t.Error(diff)
 	}
 }
 
