@@ -2,6 +2,7 @@ package configs
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -17,21 +18,24 @@ import (
 func limitKeys() []key {
 	var list []key
 	for _, n := range throttle.Names() {
-		k := kind{
-			expected: n.Expected,
-			json:     n.List,
-			parse: func(text string) (any, error) {
-				l, err := throttle.ParseLimits(map[string]string{n.Name: text})
-				if err != nil {
-					return nil, errValue
-				}
-				if canonical := l.Named()[n.Name]; canonical != "" {
-					return canonical, nil
-				}
-				return nil, nil // an empty list says nothing
-			},
+		of := func(none any) kind {
+			return kind{
+				expected: n.Expected,
+				json:     n.List,
+				parse: func(text string) (any, error) {
+					l, err := throttle.ParseLimits(map[string]string{n.Name: text})
+					if err != nil {
+						return nil, errValue
+					}
+					if canonical := l.Named()[n.Name]; canonical != "" {
+						return canonical, nil
+					}
+					return none, nil
+				},
+			}
 		}
-		list = append(list, key{name: n.Name, kind: k, pace: true}, key{name: ceilingPrefix + n.Name, kind: k})
+		// An empty list takes away what another place says; as a ceiling it says nothing.
+		list = append(list, key{name: n.Name, kind: of("off"), pace: true}, key{name: ceilingPrefix + n.Name, kind: of(nil)})
 	}
 	return list
 }
@@ -101,5 +105,11 @@ func (c ceilings) clampLimits(said backfill.Limits) (backfill.Limits, []string) 
 		_, asked := said[name]
 		return !asked
 	})
-	return l.Named(), notes
+	held := l.Named()
+	for _, n := range throttle.Names() {
+		if n.List && said[n.Name] == "off" && held[n.Name] != "" {
+			notes = append(notes, fmt.Sprintf("%s: off asked for, and the operator's holds in any case: using %s", n.Name, held[n.Name]))
+		}
+	}
+	return held, notes
 }

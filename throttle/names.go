@@ -19,6 +19,9 @@ type Name struct {
 	Expected string
 	// List is set where the value is a list, Objects where it is one of objects: in a job file a sequence.
 	List, Objects bool
+	// Fixed is set where the value holds for as long as a process is at work: it names what is run, asked or looked at on the
+	// machine of that process, which whoever may write to the database of a run is not to choose.
+	Fixed bool
 
 	set func(l *Limits, text string) error
 	get func(l *Limits) string
@@ -44,12 +47,18 @@ var names = []Name{
 	ratioName("commits.max_ratio", func(l *Limits) *float64 { return &l.CommitsMaxRatio }),
 	bytesName("wal.max_rate", func(l *Limits) *int64 { return &l.WALMaxRate }),
 	{
-		Name: "queries", Expected: "a list of {name, sql, max, gradual}", List: true, Objects: true,
-		set: func(l *Limits, text string) error { return strictJSON(text, &l.Queries) },
+		Name: "queries", Expected: "a list of {name, sql, max, gradual}", List: true, Objects: true, Fixed: true,
+		set: func(l *Limits, text string) error {
+			if isOff(text) {
+				l.Queries = nil
+				return nil
+			}
+			return strictJSON(text, &l.Queries)
+		},
 		get: func(l *Limits) string { return textOf(l.Queries) },
 	},
-	listName("http", "addresses that answer a GET with 2xx", func(l *Limits) *[]string { return &l.HTTP }),
-	listName("flag_file", "paths", func(l *Limits) *[]string { return &l.FlagFiles }),
+	fixed(listName("http", "addresses that answer a GET with 2xx", func(l *Limits) *[]string { return &l.HTTP })),
+	fixed(listName("flag_file", "paths", func(l *Limits) *[]string { return &l.FlagFiles })),
 	{
 		Name: "window", Expected: `times to work, as "Mon-Fri 22:00-06:00 Europe/Berlin"`, List: true,
 		set: func(l *Limits, text string) error {
@@ -251,6 +260,22 @@ func listName(name, of string, field func(*Limits) *[]string) Name {
 		set: func(l *Limits, text string) (err error) { *field(l), err = listOf(text, ","); return err },
 		get: func(l *Limits) string { return textOf(*field(l)) },
 	}
+}
+
+func fixed(n Name) Name {
+	n.Fixed = true
+	return n
+}
+
+// Changed are the names of limits that hold for as long as a process is at work and are not the same in two sets of them.
+func Changed(before, after Limits) []string {
+	var list []string
+	for _, n := range names {
+		if n.Fixed && n.get(&before) != n.get(&after) {
+			list = append(list, n.Name)
+		}
+	}
+	return list
 }
 
 // listOf reads a JSON array of texts, or texts with separators between them. Off is an empty list.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -149,10 +150,14 @@ func (t *Throttle) signals() []Signal {
 // Limits are those in force.
 func (t *Throttle) Limits() Limits { return *t.limits.Load() }
 
-// SetLimits changes the limits at once: every signal is read anew. Queries, addresses and flag files stay what they were.
+// SetLimits changes the limits at once: every signal is read anew. Limits with other queries, addresses or flag files are
+// refused, and nothing is changed: see [Name].
 func (t *Throttle) SetLimits(l Limits) error {
 	if err := l.Validate(); err != nil {
 		return err
+	}
+	if list := Changed(t.o.Limits, l); len(list) > 0 {
+		return fmt.Errorf("%s: fixed while a process is at work; start it anew to change that", strings.Join(list, ", "))
 	}
 	l = l.WithDefaults()
 	t.limits.Store(&l)

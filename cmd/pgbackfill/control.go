@@ -16,6 +16,7 @@ import (
 	"github.com/pgbackfill/pgbackfill/configs"
 	"github.com/pgbackfill/pgbackfill/internal/catalog"
 	"github.com/pgbackfill/pgbackfill/internal/human"
+	"github.com/pgbackfill/pgbackfill/throttle"
 )
 
 func (a *app) pauseCommand() *cobra.Command {
@@ -104,9 +105,12 @@ func (a *app) setCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "set JOB KEY=VALUE…",
 		Short: "Changes the pace of a run while it goes on: rate, workers, chunk.target, …",
-		Long:  "set changes the pace of a job's unfinished run. Its processes take it up within about a second,\nnone of them above its operator's ceilings. The keys:\n  " + strings.Join(configs.LimitKeys(), " "),
+		Long:  "set changes the pace of a job's unfinished run. Its processes take it up within about a second,\nnone of them above its operator's ceilings. The keys:\n  " + strings.Join(slices.DeleteFunc(configs.LimitKeys(), isFixed), " "),
 		Args:  args(2, -1, "the name of a job and at least one KEY=VALUE"),
 		RunE: func(c *cobra.Command, given []string) error {
+			if err := settable(given[1:]); err != nil {
+				return err
+			}
 			limits, err := configs.ParseLimits(given[1:])
 			if err != nil {
 				return err
@@ -130,6 +134,24 @@ func (a *app) setCommand() *cobra.Command {
 			}))
 		},
 	}
+}
+
+// isFixed reports whether a limit holds for as long as a process is at work.
+func isFixed(key string) bool {
+	return slices.ContainsFunc(throttle.Names(), func(n throttle.Name) bool { return n.Fixed && n.Name == key })
+}
+
+// settable refuses what cannot be changed while a run goes on.
+func settable(list []string) error {
+	for _, limit := range list {
+		if name, _, _ := strings.Cut(limit, "="); isFixed(strings.TrimSpace(name)) {
+			return &backfill.Error{
+				Place: "set " + name, Found: "it cannot be changed while a process is at work: what is run, asked or looked at on its machine is said there",
+				Remedy: "say it in the job file, in the configuration or with run --set " + limit + ", and start the process anew: it goes on where it was", Kind: backfill.ErrInput,
+			}
+		}
+	}
+	return nil
 }
 
 // steered is the job whose run is meant where somebody names one to be paused or set: where its newest run is being taken

@@ -197,13 +197,21 @@ func TestSetLive(t *testing.T) {
 		return nil
 	})
 	for limit, parts := range map[string][]string{
-		"workers=4":       {"set: it asks for more than the operator allows: workers: 4 asked for, 3 allowed by ", "pgbackfill.yaml:1", "ask for less"},
-		"rate=0":          {"rate: no limit asked for, 100000 rows/s allowed"},
-		"wrokers=2":       {`set: unknown key "wrokers"`, "did you mean workers=2?"},
-		"chunk.target=5":  {`chunk.target is "5"; expected a duration with its unit`},
-		"ceilings.rate=9": {`set: unknown key "ceilings.rate"`},
+		"workers=4":        {"set: it asks for more than the operator allows: workers: 4 asked for, 3 allowed by ", "pgbackfill.yaml:1", "ask for less"},
+		"rate=0":           {"rate: no limit asked for, 100000 rows/s allowed"},
+		"wrokers=2":        {`set: unknown key "wrokers"`, "did you mean workers=2?"},
+		"chunk.target=5":   {`chunk.target is "5"; expected a duration with its unit`},
+		"flag_file=/tmp/x": {"set flag_file: it cannot be changed while a process is at work", "run --set flag_file=/tmp/x", "start the process anew"},
+		"queries=off":      {"set queries: it cannot be changed while a process is at work"},
+		"http=https://x/y": {"set http: it cannot be changed"},
+		"ceilings.rate=9":  {`set: unknown key "ceilings.rate"`},
 	} {
 		refuses(t, db, dir, 2, []string{"set", "slow", limit}, parts...)
+	}
+	must(t, db.DSN(), dir, "set", "slow", "lag.ignore=eu-1")
+	says(t, must(t, db.DSN(), dir, "set", "slow", "lag.ignore=off"), "lag.ignore=off") // takes it away again
+	if held := pgtest.One[string](db, "SELECT overrides->'limits'->>'lag.ignore' FROM pgbackfill.runs"); held != "off" {
+		t.Errorf("lag.ignore is held at %s", held)
 	}
 	says(t, must(t, db.DSN(), dir, "status", "slow"), "limits changed: workers=3 chunk.rows=111")
 	must(t, db.DSN(), dir, "set", "slow", "rate=100k", "chunk.rows=2000")
