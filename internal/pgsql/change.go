@@ -133,6 +133,9 @@ func (c Change) update(f *filling) string {
 	case differs != "":
 		fmt.Fprintf(&b, "\n  AND (%s)", differs)
 	}
+	if len(f.part.Returning) > 0 {
+		fmt.Fprintf(&b, "\nRETURNING %s", strings.Join(texts(f.part.Returning), ", "))
+	}
 	return b.String()
 }
 

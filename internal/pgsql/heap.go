@@ -62,15 +62,20 @@ func (f *filling) told() string {
 
 // missedKeys are the select list of [Checkable.MissedKeys], and its condition.
 func missedKeys(p Part, columns []string) (list, which string) {
-	texts := make([]string, len(columns))
-	for i, name := range columns {
-		texts[i] = "t." + Ident(name) + "::pg_catalog.text"
-	}
 	which = "pgbackfill_written"
 	if p.Since != "" {
 		which += " AND pgbackfill_since"
 	}
-	return "SELECT " + strings.Join(texts, ", "), which
+	return "SELECT " + strings.Join(texts(columns), ", "), which
+}
+
+// texts are columns of t as text.
+func texts(columns []string) []string {
+	list := make([]string, len(columns))
+	for i, name := range columns {
+		list[i] = "t." + Ident(name) + "::pg_catalog.text"
+	}
+	return list
 }
 
 // Missed counts the rows in scope that do not hold their new values.

@@ -22,6 +22,8 @@ type Scope struct {
 // Part is what one chunk is about.
 type Part struct {
 	Range Range
+	// Stripe limits the range to the rows of one stripe; nil is all of them.
+	Stripe *Stripe
 	// Sweep is the number of the run whose closing sweep this is: the change is limited to rows that its walk may
 	// have missed. 0 is no sweep.
 	Sweep int64
@@ -32,6 +34,8 @@ type Part struct {
 	// that a sweep passes by.
 	Since string
 	All   bool
+	// Returning are columns of the rows that a change has written, as text, which an update that needs no lock of its own answers with.
+	Returning []string
 	// Members fixes the chunk's rows; nil is those that are in scope when a statement looks.
 	Members *Members
 	// Out is what {{out}} stands for; nil where nothing was computed.
@@ -132,7 +136,13 @@ func (f *filling) directive(d Directive) (string, error) {
 }
 
 // rng is the chunk's range over the walked table.
-func (f *filling) rng() string { return f.part.Range.where(f.b, f.Key, keyColumns(f.Key, "t")) }
+func (f *filling) rng() string {
+	rng := f.part.Range.where(f.b, f.Key, keyColumns(f.Key, "t"))
+	if f.part.Stripe != nil {
+		rng += "\n  AND " + f.part.Stripe.where(f.b)
+	}
+	return rng
+}
 
 // where is the job's predicate in parentheses; "" is every row.
 func (f *filling) where() string {

@@ -231,6 +231,28 @@ func TestShapes(t *testing.T) {
 			keys, err := c.MissedKeys(p, []string{"id", "Co\"de"})
 			return append(changes, missed, since, keys, pgsql.Pages(16384), walk(place).Keep(), pgsql.SetSnapshot("00000003-1")), err
 		},
+		"heap_stripes": func() ([]pgsql.Statement, error) {
+			place := pgsql.KeyColumn{Name: "ctid", Type: "pg_catalog.tid", Less: "pg_catalog.<", LessEqual: "pg_catalog.<=", Equal: "pg_catalog.=", GreaterEqual: "pg_catalog.>=", Greater: "pg_catalog.>"}
+			c := pgsql.Change{Scope: rows(walk(place), "t.seen > 1"), Set: set[:1], SkipUnchanged: true}
+			p := pgsql.Part{Range: pgsql.Range{After: []string{"(8,0)"}, Through: []string{"(16,0)"}}}
+			ways := []pgsql.Stripes{{Of: 3, Columns: []string{"id"}}, {Of: 3, Columns: []string{"id"}, Hash: "hashint8"}, {Of: 3, Columns: []string{"id", `Co"de`}, Record: true}}
+			var list []pgsql.Statement
+			for i, way := range ways {
+				p.Stripe = &pgsql.Stripe{Stripes: way, No: i}
+				changes, err := c.Statements(p)
+				if err != nil {
+					return nil, err
+				}
+				list = append(list, changes...)
+			}
+			p.Stripe, p.Sweep, p.Returning = nil, 7, []string{"id", `Co"de`}
+			swept, err := c.Statements(p)
+			if err != nil {
+				return nil, err
+			}
+			even, err := c.Evenness(ways, 2.5)
+			return append(append(list, swept...), even, pgsql.Updates(16384), pgsql.Holding("1234")), err
+		},
 		"missed_joined": func() ([]pgsql.Statement, error) {
 			s, err := joined.Missed(part(two))
 			return []pgsql.Statement{s}, err
