@@ -37,6 +37,14 @@ type Chunk struct {
 	last bool
 	// alone is set where it is the rows with the key Range.Through, and no others: those of a quarantined row.
 	alone bool
+	// repays is set for a chunk of a sweep that names the rows that it has changed, and repaid are their keys.
+	repays bool
+	repaid []string
+	// stripe is which stripe of its pages it is, from 1; 0 is all rows. updated and hot are how many rows it has written, and how many of these
+	// on their own page; now is where transactions were when it began.
+	stripe       int
+	updated, hot int64
+	now          string
 	// aside is how many rows of the run are aside with those of this chunk.
 	aside int64
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
@@ -15,6 +16,10 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 	}
 	rng := chunk.keys(seg)
 	part := pgsql.Part{Range: rng}
+	if h := w.plan.Heap; h != nil && !seg.Nulls {
+		part = h.pages(chunk.Range)
+		rng = part.Range
+	}
 	statements := []pgsql.Statement{pgsql.Begin, w.sql.jobSettings(seg, w.pace())}
 	// A full chunk of a unique key holds as many rows as were asked for; others are counted.
 	counted := (chunk.last || !w.plan.Unique) && !seg.Pass.Sweeps() && w.plan.Heap == nil
@@ -30,7 +35,18 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 			return err
 		}
 		w.written(&part, answers[2], answers[3])
+		if chunk.repays = w.plan.repays() && w.owed != nil; chunk.repays {
+			part.Returning = w.plan.Heap.Identity
+		}
 		statements = nil
+	}
+	written := w.plan.Table.OID
+	if seg.Leaf != 0 {
+		written = seg.Leaf
+	}
+	if part.Stripe != nil {
+		chunk.stripe = part.Stripe.No + 1
+		statements = append(statements, pgsql.Updates(written))
 	}
 	var taken []answer
 	if w.sql.fixed {
@@ -51,6 +67,9 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 	if seg.Leaf != 0 {
 		work, of = append(work, pgsql.Leaf(w.plan.Table.OID, seg.Leaf)), append(of, checksLeaf)
 	}
+	if part.Stripe != nil {
+		work, of = append(work, pgsql.Updates(written)), append(of, checksRoom)
+	}
 	answers, err := exchange(ctx, w.conn.PgConn(), append(statements, work...)...)
 	if err != nil {
 		return err
@@ -61,6 +80,10 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 	}
 	if h := w.plan.Heap; h != nil {
 		chunk.RowsSeen = h.of(seg).rowsIn(chunk.Range)
+	}
+	if part.Stripe != nil {
+		before, after := answers[len(statements)-1].rows[0], answers[len(answers)-1].rows[0]
+		chunk.updated, chunk.hot, chunk.now = number(after[0])-number(before[0]), number(after[1])-number(before[1]), before[2]
 	}
 	if counted {
 		chunk.RowsSeen = number(append(taken, answers...)[2].rows[0][0])
@@ -121,6 +144,11 @@ func (w *worker) tally(chunk *Chunk, answers []answer, of []int) error {
 				return errLeafMoved
 			}
 		case step < 0:
+		case chunk.repays: // the keys of what was changed
+			chunk.RowsChanged[step] = answers[i].tag.RowsAffected()
+			for _, row := range answers[i].rows {
+				chunk.repaid = append(chunk.repaid, strings.Join(row, "\x00"))
+			}
 		case len(answers[i].rows) == 0: // the server's own count
 			chunk.RowsChanged[step] = answers[i].tag.RowsAffected()
 		default: // in scope, met by the join, met more than once, changed

@@ -109,6 +109,8 @@ type engine struct {
 	rounds       int
 	owed         *owed
 	writtenSince atomic.Int64
+	// room is whether the stripes of a walk in physical order are worth their while.
+	room room
 	// undoing is set where it is not a run that is worked on but its undo.
 	undoing bool
 	// preparing is set until the plan is one that can be run.

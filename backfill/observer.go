@@ -119,6 +119,13 @@ type (
 		Segment Segment
 		Table   string
 	}
+	// RoomChanged says that the rows of a walk in stripes find no room on their own pages, and why, so that whole pages are changed; or,
+	// with Enough, that they do again.
+	RoomChanged struct {
+		Worker int
+		Enough bool
+		Why    string
+	}
 	// Waiting says why nothing is written; Reason "" ends the wait.
 	Waiting struct {
 		// Worker is 0 where the whole process waits.
@@ -160,6 +167,7 @@ func (ChunkFailed) event()    {}
 func (Yielded) event()        {}
 func (Scaled) event()         {}
 func (ProgramSaid) event()    {}
+func (RoomChanged) event()    {}
 func (Waiting) event()        {}
 func (Reconnected) event()    {}
 func (StateChanged) event()   {}

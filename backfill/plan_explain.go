@@ -67,7 +67,7 @@ func (pl *planning) explain(ctx context.Context) error {
 	if err := pl.findProbe(ctx); err != nil {
 		return err
 	}
-	changes, err := pl.sample(pgsql.Part{Range: pl.probe})
+	changes, err := pl.sample(pgsql.Part{Range: pl.probe, Stripe: pl.striped})
 	if err != nil {
 		return err
 	}
@@ -144,8 +144,9 @@ func (pl *planning) findProbe(ctx context.Context) error {
 	middle := walked[len(walked)/2].Range
 	pl.probe = pgsql.Range{After: middle.After, Through: middle.Through}
 	if p.Heap != nil {
-		next := p.Heap.boundary(middle.After, walked[len(walked)/2], pl.chunkRows())
-		pl.probe.Through = next.through
+		next := p.Heap.boundary(middle.After, walked[len(walked)/2], pl.chunkRows(), func() bool { return true })
+		part := p.Heap.pages(KeyRange{After: middle.After, Through: next.through})
+		pl.probe, pl.striped = part.Range, part.Stripe
 		pl.probed = p.Heap.of(walked[len(walked)/2]).rowsIn(KeyRange{After: middle.After, Through: next.through})
 		return nil
 	}

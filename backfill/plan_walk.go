@@ -19,8 +19,8 @@ const scattered = 0.5
 func (pl *planning) chooseWalk(ctx context.Context) error {
 	job, p := pl.plan.Job, pl.plan
 	_, _, job.Key = pl.walkedTable()
-	asked := job.Walk == WalkHeap || slices.Equal(job.Key, []string{"ctid"})
-	if asked {
+	known := pl.known.Walk // what is begun goes on as it is, whatever the table has come to look like
+	if job.Walk == WalkHeap || slices.Equal(job.Key, []string{"ctid"}) || known == WalkHeap {
 		why, remedy := pl.noHeap(), "walk it by key"
 		if why == "" {
 			var err error
@@ -34,7 +34,7 @@ func (pl *planning) chooseWalk(ctx context.Context) error {
 		return pl.byHeap(ctx, "the job asks for it")
 	}
 	key, err := p.Table.ResolveKey(job.Key)
-	if job.Walk == WalkAuto || job.Walk == "" {
+	if (job.Walk == WalkAuto || job.Walk == "") && known == "" {
 		switch cache := p.Server.SharedBuffers; {
 		case len(job.Key) > 0 || pl.noHeap() != "":
 		case err != nil:

@@ -105,6 +105,11 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 			return nil, err
 		}
 	}
+	if p.Heap != nil && p.Heap.Stripes != nil {
+		if err := chunk.planStripes(p, ranges[0].rng, closed, add); err != nil {
+			return nil, err
+		}
+	}
 	add("at the end of every transaction", pgsql.Commit)
 	add("after a statement that failed", pgsql.Rollback)
 	if p.Heap == nil {
@@ -132,8 +137,15 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 				walked = pgsql.Range{}
 			}
 			add("closing sweep: what need not be looked at"+r.when, s.walk.Walkers(1, walked))
-			if err := s.planChunk(pgsql.Part{Range: r.rng, Sweep: 1}, "closing sweep"+r.when, add); err != nil {
+			part := pgsql.Part{Range: r.rng, Sweep: 1}
+			if err := s.planChunk(part, "closing sweep"+r.when, add); err != nil {
 				return nil, err
+			}
+			if p.repays() {
+				part.Returning = p.Heap.Identity
+				if err := s.planChunk(part, "closing sweep"+r.when+", where it is known which rows it is for", add); err != nil {
+					return nil, err
+				}
 			}
 		}
 	}

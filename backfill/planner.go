@@ -37,6 +37,8 @@ type Planner struct {
 	BackupAt time.Time
 	// Tripwire asks for a tripwire whatever the job says.
 	Tripwire bool
+	// Walk is how the run walks the table; "" is not known, and is decided anew.
+	Walk WalkKind
 	// Environment looks up a variable; nil is os.LookupEnv.
 	Environment func(name string) (value string, ok bool)
 	// Programs looks the programs up that transforms name; nil leaves that to the start of the work.
@@ -73,7 +75,7 @@ func (p Planner) Plan(ctx context.Context, conn *pgx.Conn, job Job, pace Pace) (
 	case pl.blank: // there is nothing to look at yet
 		err = pl.all(ctx, pl.listStatements, pl.look)
 	default:
-		err = pl.all(ctx, pl.readTransform, pl.proveNulls, pl.readOverriding, pl.prepare, pl.planDualWrite, pl.planTripwire, pl.estimate, pl.cut, pl.explain, pl.look)
+		err = pl.all(ctx, pl.readTransform, pl.proveNulls, pl.readOverriding, pl.prepare, pl.estimate, pl.chooseStripes, pl.planDualWrite, pl.planTripwire, pl.cut, pl.explain, pl.look)
 		pl.fingerprint()
 	}
 	if err != nil {
@@ -120,8 +122,10 @@ type planning struct {
 	// nodes are the parts of the server's plans, by statement.
 	nodes map[string][]planNode
 	// probe is the chunk that the statements were explained for, and probed how many rows it holds.
-	probe  pgsql.Range
-	probed int64
+	probe pgsql.Range
+	// striped is its stripe; nil is all of its rows.
+	striped *pgsql.Stripe
+	probed  int64
 }
 
 // begin opens the transaction that everything is read in. It waits for locks no longer than a chunk would.

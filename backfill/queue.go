@@ -229,7 +229,7 @@ func (w *worker) split(ctx context.Context) bool {
 	if seg.Seq == 0 {
 		after = seg.Range.After
 	}
-	middle, err := w.boundary(ctx, seg.Segment, after, rows)
+	middle, err := w.middle(ctx, seg.Segment, after, rows)
 	if err != nil || middle.last {
 		w.cannotSplit(seg)
 		return false

@@ -31,6 +31,8 @@ type sizer struct {
 	target time.Duration
 	most   int
 	fixed  int
+	// bound is what most cannot exceed, whatever is set; 0 is nothing.
+	bound int
 	// sparse is set in a sweep, whose chunks read much and change next to nothing: their size is
 	// not measured, and only what fails makes it smaller.
 	sparse bool
@@ -53,6 +55,9 @@ func (s *sizer) set(p Pace) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.target, s.most, s.fixed = p.ChunkTarget, max(p.ChunkMaxRows, 1), p.ChunkRows
+	if s.bound > 0 {
+		s.most = min(s.most, s.bound)
+	}
 	if s.sparse {
 		s.most = sweepRows
 	}

@@ -230,9 +230,10 @@ func (s statements) keeping() []pgsql.Statement {
 
 const (
 	// checksKeeping says of a statement that it looks whether rows were kept for undo, checksLeaf that it looks whether the table
-	// that was written belongs to the walked one.
+	// that was written belongs to the walked one, checksRoom that it counts what has found room.
 	checksKeeping = -2
 	checksLeaf    = -3
+	checksRoom    = -4
 )
 
 // sweeps reports whether the run ends with a closing sweep: where everything that the steps do follows from the

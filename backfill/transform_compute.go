@@ -108,6 +108,10 @@ func (e *engine) newSizer(sparse bool) *sizer {
 	if e.transforms != nil && !sparse {
 		s.rows = min(s.rows, firstTransformRows)
 	}
+	if bound := e.plan.Heap.bound(); bound > 0 {
+		s.bound = bound
+		s.set(e.pace())
+	}
 	return s
 }
 

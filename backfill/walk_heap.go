@@ -23,6 +23,8 @@ type HeapWalk struct {
 	Leaves []Leaf `json:"leaves,omitempty"`
 	// Identity are the columns of a unique key by which a row is known again wherever it lies; none is where there is no such key.
 	Identity []string `json:"identity,omitempty"`
+	// Stripes is how the rows of a page are changed in several passes; nil is all of them at once.
+	Stripes *Striping `json:"stripes,omitempty"`
 	// Horizon is the oldest transaction that was open before the pages were counted: what older ones wrote lies in
 	// the pages of the walk.
 	Horizon string `json:"horizon"`
@@ -70,19 +72,40 @@ func (h HeapWalk) blocksFor(rows int) int64 {
 // rows is about how many rows the table had.
 func (h HeapWalk) rows() int { return int(float64(h.Blocks) * h.RowsPerBlock) }
 
-// rowsIn is about how many rows the pages of a range hold.
+// rowsIn is about how many rows the pages of a range hold, those of its stripe where it is one.
 func (h HeapWalk) rowsIn(r KeyRange) int64 {
-	return int64(math.Round(float64(blockOf(r.Through)-blockOf(r.After)) * h.RowsPerBlock))
+	from, to, _, of := stretch(r)
+	return int64(math.Round(float64(to-from) * h.RowsPerBlock / float64(max(of, 1))))
 }
 
-// boundary is where a chunk of about so many rows ends: known without a question to the server.
-func (h HeapWalk) boundary(after Key, seg Segment, rows int) *boundary {
+// boundary is where a chunk of about so many rows ends: known without a question to the server. Where it does not begin in a window, and
+// there may be windows, opens says whether it begins one.
+func (h HeapWalk) boundary(after Key, seg Segment, rows int, opens func() bool) *boundary {
+	stripes := h.Stripes
 	h = h.of(seg)
-	through, end := blockOf(after)+h.blocksFor(rows), blockOf(seg.Range.Through)
-	if through >= end {
+	at, end := spotOf(after), blockOf(seg.Range.Through)
+	if at.of == 0 && stripes != nil && !seg.Pass.Sweeps() && opens() {
+		at = h.opened(at, stripes, end, rows)
+	}
+	if at.of > 0 {
+		at = h.within(at, rows)
+	} else {
+		at.block = min(at.block+h.blocksFor(rows), end)
+	}
+	if at.of == 0 && at.block == end {
 		return &boundary{size: rows, through: seg.Range.Through, last: true}
 	}
-	return &boundary{size: rows, through: blockKey(through)}
+	return &boundary{size: rows, through: at.key()}
+}
+
+// middle is a place about so many rows on, where a segment can be divided: outside of the window that it is in.
+func (h HeapWalk) middle(after Key, seg Segment, rows int) *boundary {
+	at := spotOf(after)
+	b := h.boundary(blockKey(at.block), seg, rows, func() bool { return false })
+	if at.of > 0 && blockOf(b.through) < at.end {
+		b.through, b.last = blockKey(at.end), at.end == blockOf(seg.Range.Through)
+	}
+	return b
 }
 
 // segments cuts pages into n segments of the same size, numbered from first.

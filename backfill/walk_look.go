@@ -152,6 +152,23 @@ func (l *looked) owed() *owed {
 	return &owed{since: l.now, keys: l.keys}
 }
 
+// repays reports whether the sweeps of a run say which rows they have changed: those need not be answered for any more, whatever
+// is written into them later.
+func (p *Plan) repays() bool {
+	return p.Heap != nil && len(p.Heap.Identity) > 0 && !p.LockFirst && p.Job.UpdateStep() != nil && len(p.Table.Rules) == 0
+}
+
+// repay takes rows off what the walk must answer for.
+func (e *engine) repay(keys []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.owed != nil {
+		for _, key := range keys {
+			delete(e.owed.keys, key)
+		}
+	}
+}
+
 // add notes the key of a row that a sweep is to change.
 func (l *looked) add(key string) {
 	l.mu.Lock()

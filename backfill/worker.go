@@ -51,6 +51,8 @@ type position struct {
 	known, doubtful bool
 	// next is the end of the next chunk, nil where it is still to be found.
 	next *boundary
+	// window is what the passes over the window at hand have come to.
+	window windowCounts
 }
 
 // segment works a segment from its watermark to its end, or until the work is to stop,
@@ -116,6 +118,8 @@ func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 		}
 		at.mark, at.next = at.mark.after(chunk, seg), following
 		try.succeeded(chunk)
+		w.counted(ctx, at, chunk)
+		w.repay(chunk.repaid)
 		w.committed(w.id, chunk, seg, at.mark)
 	}
 }
@@ -250,7 +254,7 @@ func (w *worker) boundary(ctx context.Context, seg Segment, after Key, size int)
 		return &boundary{size: size, through: seg.Range.Through, last: true}, nil
 	}
 	if h := w.plan.Heap; h != nil {
-		return h.boundary(after, seg, size), nil
+		return h.boundary(after, seg, size, func() bool { return w.opens(ctx) }), nil
 	}
 	statements := append(w.seek(seg, after, size), pgsql.Commit)
 	answers, err := exchange(ctx, w.conn.PgConn(), statements...)
@@ -259,6 +263,14 @@ func (w *worker) boundary(ctx context.Context, seg Segment, after Key, size int)
 		return nil, err
 	}
 	return found(answers[len(answers)-2], seg, size), nil
+}
+
+// middle finds a place so many rows on at which a segment can be divided.
+func (w *worker) middle(ctx context.Context, seg Segment, after Key, rows int) (*boundary, error) {
+	if h := w.plan.Heap; h != nil && !(seg.Pass.Sweeps() && rows >= sweepRows) {
+		return h.middle(after, seg, rows), nil
+	}
+	return w.boundary(ctx, seg, after, rows)
 }
 
 // seek are the statements that find a boundary, in a transaction that the caller commits.

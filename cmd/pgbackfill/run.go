@@ -140,14 +140,18 @@ func (a *app) take(ctx context.Context, connect backfill.Connect, plan *backfill
 
 // planner plans for the run that is gone on with, where there is one and the job has what a run keeps.
 func (a *app) planner(ctx context.Context, connect backfill.Connect, job backfill.Job, o runOptions) (backfill.Planner, error) {
-	if o.again || o.dryRun > 0 || len(job.Params) == 0 && len(job.Helpers) == 0 && job.Prepare == nil && job.Finish == nil {
+	if o.again || o.dryRun > 0 {
 		return backfill.Planner{}, nil
 	}
 	earlier, err := a.earlier(ctx, connect, job)
 	if err != nil || earlier == nil || earlier.State.Over() || earlier.SpecHash != job.Hash() {
 		return backfill.Planner{}, err
 	}
-	return earlier.Planner(), nil
+	planner := earlier.Planner()
+	if len(job.Params) == 0 && len(job.Helpers) == 0 && job.Prepare == nil && job.Finish == nil {
+		return backfill.Planner{Walk: planner.Walk}, nil
+	}
+	return planner, nil
 }
 
 // plan resolves a job against the database.

@@ -204,7 +204,9 @@ func (a *app) planUndo(ctx context.Context, connect backfill.Connect, run *check
 	if err != nil {
 		return nil, err
 	}
-	plan, err := a.plan(ctx, connect, info.Planner(), undo, pace)
+	planner := info.Planner()
+	planner.Walk = "" // it is another job: each row is assigned once, by its key
+	plan, err := a.plan(ctx, connect, planner, undo, pace)
 	if err != nil {
 		return nil, err
 	}

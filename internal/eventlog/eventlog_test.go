@@ -132,6 +132,7 @@ func TestLevels(t *testing.T) {
 		backfill.SegmentSplit{},
 		backfill.SegmentEnded{},
 		backfill.PartitionGone{},
+		backfill.RoomChanged{},
 		backfill.Waiting{Worker: 1, Reason: "retry in 1s"},
 		backfill.Waiting{Reason: "lag"},
 		backfill.Waiting{},
@@ -144,7 +145,7 @@ func TestLevels(t *testing.T) {
 	}
 	want := map[string]string{
 		"RunStarted": "info", "TaskStarted": "info", "TaskDone": "info", "Replanned": "info", "PassStarted": "info", "Synced": "debug", "SegmentStarted": "debug", "ChunkChanged": "trace",
-		"ChunkCommitted": "debug", "SegmentSplit": "debug", "SegmentEnded": "debug", "PartitionGone": "warn", "Reconnected": "warn", "StateChanged": "info",
+		"ChunkCommitted": "debug", "SegmentSplit": "debug", "SegmentEnded": "debug", "PartitionGone": "warn", "RoomChanged": "info", "Reconnected": "warn", "StateChanged": "info",
 		"LimitsChanged": "info", "RunEnded": "info",
 	}
 	for _, e := range events {
@@ -166,7 +167,7 @@ func TestLevels(t *testing.T) {
 			t.Errorf("%s: %v, expected one record at %s", name, got, want[name])
 		}
 	}
-	if got := records(t, "info", events...); len(got) != 14 {
+	if got := records(t, "info", events...); len(got) != 15 {
 		t.Errorf("%d records at info: %v", len(got), got)
 	}
 }

@@ -56,6 +56,12 @@ func (r *recorder) observe(e backfill.Event) {
 	case backfill.PartitionGone:
 		r.at(zerolog.WarnLevel).Int("worker", e.Worker).Int("segment", e.Segment.No).Str("partition", e.Table).
 			Msg("a partition belongs to the table no more, its rows are left alone")
+	case backfill.RoomChanged:
+		if e.Enough {
+			r.at(zerolog.InfoLevel).Int("worker", e.Worker).Msg("rows find room on their own pages again: they are changed in stripes")
+		} else {
+			r.at(zerolog.InfoLevel).Int("worker", e.Worker).Str("reason", e.Why).Msg("rows find no room on their own pages: whole pages are changed")
+		}
 	case backfill.ChunkChanged:
 		chunk(r.at(zerolog.TraceLevel), e.Worker, e.Chunk).Msg("chunk changed")
 	case backfill.ChunkCommitted:
