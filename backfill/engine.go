@@ -104,9 +104,11 @@ type engine struct {
 	maxChunks int64
 	// closing is set from the time on when the closing sweep is waited for.
 	closing atomic.Bool
-	// rounds counts the sweeps of a heap walk that this process has found necessary, owed are the rows that its walk must answer for, and
+	// rounds counts the sweeps of a heap walk that this process has found necessary, and that left much; behind is how many rows were left
+	// by the last one. owed are the rows that its walk must answer for, and
 	// writtenSince how many others do not hold their new values.
 	rounds       int
+	behind       int64
 	owed         *owed
 	writtenSince atomic.Int64
 	// room is whether the stripes of a walk in physical order are worth their while.

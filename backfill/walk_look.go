@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	// heapRounds is how many sweeps a process plans for a heap walk. Rows that move while they are swept need another one.
+	// heapRounds is how many sweeps a process plans for a heap walk that do not leave half as many rows as the one before. Rows that move while
+	// they are swept need another one.
 	heapRounds = 5
 	// mostOwed is how many rows are kept in memory that the walk must answer for.
 	mostOwed = 200_000
@@ -57,8 +58,11 @@ func (e *engine) afterHeap(ctx context.Context, pass Pass) (Pass, []Segment, err
 		e.owed = found.owed()
 	}
 	next := max(pass+1, PassSweep)
-	if e.rounds++; e.rounds > heapRounds {
-		return pass, nil, e.sweptInVain(behind)
+	if e.owed == nil || 2*behind > e.behind {
+		e.rounds++
+	}
+	if e.behind = behind; e.rounds > heapRounds {
+		return pass, nil, e.sweptInVain(behind, int(next-PassSweep))
 	}
 	number := 0
 	for p := PassWalk; p <= pass; p++ {
@@ -75,8 +79,8 @@ func (e *engine) afterHeap(ctx context.Context, pass Pass) (Pass, []Segment, err
 }
 
 // sweptInVain is the error of a run that finds rows to sweep again and again.
-func (e *engine) sweptInVain(behind int64) error {
-	found := fmt.Sprintf("after %d sweeps rows still do not hold their new values (%s in the part of the table that was looked at)", heapRounds, human.Count(behind))
+func (e *engine) sweptInVain(behind int64, sweeps int) error {
+	found := fmt.Sprintf("after %d sweeps rows still do not hold their new values (%s in the part of the table that was looked at)", sweeps, human.Count(behind))
 	if len(e.plan.Heap.Identity) == 0 {
 		found += "; without a unique key, those that came after the walk cannot be told from those that it has missed"
 	}
@@ -327,7 +331,7 @@ func (w *worker) tell(ctx context.Context, step pgsql.Checkable, part pgsql.Part
 		}
 	}
 	found.since.Add(since)
-	if found.behind.Add(behind) > 0 && !found.wantsKeys() {
+	if found.behind.Add(behind) > 0 && w.owed == nil && !found.wantsKeys() {
 		return errMissed
 	}
 	return nil

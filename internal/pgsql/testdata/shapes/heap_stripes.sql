@@ -4,6 +4,7 @@ SET "display_name" = (initcap(t.full_name) -- as shown
 )
 WHERE t."ctid" OPERATOR(pg_catalog.>) $1::pg_catalog.tid AND t."ctid" OPERATOR(pg_catalog.<=) $2::pg_catalog.tid
   AND ((t."id" OPERATOR(pg_catalog.%) 3) OPERATOR(pg_catalog.+) 3) OPERATOR(pg_catalog.%) 3 OPERATOR(pg_catalog.=) $3::pg_catalog.int4
+  AND (SELECT pg_catalog.set_config('pgbackfill.snapshot', pg_catalog.pg_current_snapshot()::pg_catalog.text, true)) IS NOT NULL
   AND CASE WHEN (t.seen > 1
 )
            THEN t."display_name"::pg_catalog.text COLLATE "pg_catalog"."C" IS DISTINCT FROM CAST((initcap(t.full_name) -- as shown
@@ -18,6 +19,7 @@ SET "display_name" = (initcap(t.full_name) -- as shown
 )
 WHERE t."ctid" OPERATOR(pg_catalog.>) $1::pg_catalog.tid AND t."ctid" OPERATOR(pg_catalog.<=) $2::pg_catalog.tid
   AND (pg_catalog.hashint8(t."id") OPERATOR(pg_catalog.&) 2147483647) OPERATOR(pg_catalog.%) 3 OPERATOR(pg_catalog.=) $3::pg_catalog.int4
+  AND (SELECT pg_catalog.set_config('pgbackfill.snapshot', pg_catalog.pg_current_snapshot()::pg_catalog.text, true)) IS NOT NULL
   AND CASE WHEN (t.seen > 1
 )
            THEN t."display_name"::pg_catalog.text COLLATE "pg_catalog"."C" IS DISTINCT FROM CAST((initcap(t.full_name) -- as shown
@@ -32,6 +34,7 @@ SET "display_name" = (initcap(t.full_name) -- as shown
 )
 WHERE t."ctid" OPERATOR(pg_catalog.>) $1::pg_catalog.tid AND t."ctid" OPERATOR(pg_catalog.<=) $2::pg_catalog.tid
   AND (pg_catalog.hash_record_extended(ROW(t."id", t."Co""de"), 0) OPERATOR(pg_catalog.&) 2147483647) OPERATOR(pg_catalog.%) 3 OPERATOR(pg_catalog.=) $3::pg_catalog.int4
+  AND (SELECT pg_catalog.set_config('pgbackfill.snapshot', pg_catalog.pg_current_snapshot()::pg_catalog.text, true)) IS NOT NULL
   AND CASE WHEN (t.seen > 1
 )
            THEN t."display_name"::pg_catalog.text COLLATE "pg_catalog"."C" IS DISTINCT FROM CAST((initcap(t.full_name) -- as shown
@@ -45,6 +48,7 @@ UPDATE "public"."users" AS t
 SET "display_name" = (initcap(t.full_name) -- as shown
 )
 WHERE t."ctid" OPERATOR(pg_catalog.>) $1::pg_catalog.tid AND t."ctid" OPERATOR(pg_catalog.<=) $2::pg_catalog.tid
+  AND (SELECT pg_catalog.set_config('pgbackfill.snapshot', pg_catalog.pg_current_snapshot()::pg_catalog.text, true)) IS NOT NULL
   AND CASE WHEN CASE WHEN t.xmin OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.xid[]) THEN false
             ELSE pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) (
          SELECT CASE WHEN pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8
