@@ -21,7 +21,7 @@ import (
 	"github.com/pgbackfill/pgbackfill/throttle"
 )
 
-// primary answers as a server with two standbys does, of which one is called as another.
+// primary answers as a server with standbys does, of which some are called as others.
 type primary struct{ behind int64 }
 
 func (p primary) Query(_ context.Context, s pgsql.Statement) ([][]*string, error) {
@@ -36,7 +36,8 @@ func (p primary) Query(_ context.Context, s pgsql.Statement) ([][]*string, error
 				text(pid), text(app), text(addr), text("streaming"), text(fmt.Sprint(replayed)), nil, text("1"), text("f"),
 			}
 		}
-		return [][]*string{row("7", "eu-2", "10.0.0.2", 500000), row("8", "walreceiver", "10.0.0.3", 500000-p.behind), row("9", "walreceiver", "10.0.0.4", 500000-p.behind)}, nil
+		return [][]*string{row("7", "eu-2", "10.0.0.2", 500000), row("8", "walreceiver", "10.0.0.3", 500000-p.behind), row("9", "walreceiver", "10.0.0.4", 500000-p.behind),
+			row("10", "twin", "", 500000), row("11", "twin", "", 500000-p.behind)}, nil
 	}
 	return nil, errors.New("permission denied for function pg_stat_something")
 }
@@ -208,6 +209,7 @@ func TestSignalsAndReplicas(t *testing.T) {
 			"replica_lag_limit_seconds{}": 10, "replica_lag_limit_bytes{}": 256 << 20, "wal_row_bytes{}": 1000,
 			"throttle_wait_seconds_total{by=gate}": 0,
 		})
+		has(t, all, map[string]float64{"replica_lag_bytes{standby=twin}": 4096})
 		behind := 0
 		for key, v := range all {
 			if strings.HasPrefix(key, "replica_lag_bytes{standby=walreceiver") && v == 4096 {
