@@ -29,8 +29,11 @@ type signalHealth struct {
 	Evidence string `json:"evidence"`
 }
 
-// lookAgain is when the signals are read a second time, where one of them cannot say anything after the first.
-const lookAgain = 300 * time.Millisecond
+// The signals are read again, after lookAgain and at most looks times in all, where one of them cannot say anything yet.
+const (
+	lookAgain = 300 * time.Millisecond
+	looks     = 5
+)
 
 // early reports whether a signal needs another reading: a rate takes two, and so does the lag of a standby that is behind,
 // or is asked itself before the primary was.
@@ -55,7 +58,7 @@ func (a *app) signalsOf(ctx context.Context, connect backfill.Connect, d *diagno
 	}
 	limits = t.Limits()
 	states := t.Read(ctx)
-	if slices.ContainsFunc(states, func(s throttle.SignalState) bool { return early(s, limits) }) {
+	for n := 1; n < looks && slices.ContainsFunc(states, func(s throttle.SignalState) bool { return early(s, limits) }); n++ {
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
