@@ -55,16 +55,9 @@ func (a *app) throttle(ctx context.Context, connect backfill.Connect, pace backf
 		return throttled{}, err
 	}
 	t := throttled{blocked: make(chan backfill.Blocked, blockedKept), notices: make(chan string, blockedKept)}
-	session, custom := throttle.NewSession(connect), throttle.NewSession(connect)
-	sessions := []*throttle.Session{session, custom}
-	var standbys []throttle.Standby
-	for _, s := range a.standbys {
-		asked := throttle.NewSession(s.Connect)
-		sessions = append(sessions, asked)
-		standbys = append(standbys, throttle.Standby{Name: s.Name, Query: asked, Heartbeat: s.Heartbeat})
-	}
+	s := a.sessions(connect)
 	t.Throttle, err = throttle.New(throttle.Options{
-		Limits: limits, Rate: pace.Rate, Workers: pace.Workers, Primary: session, Custom: custom, Standbys: standbys, Table: table, ReadsOnly: readsOnly,
+		Limits: limits, Rate: pace.Rate, Workers: pace.Workers, Primary: s.primary, Custom: s.custom, Standbys: s.standbys, Table: table, ReadsOnly: readsOnly,
 		OnEvent: func(e throttle.Event) {
 			warn(e.Text)
 			select {
@@ -95,11 +88,7 @@ func (a *app) throttle(ctx context.Context, connect backfill.Connect, pace backf
 		forget()
 		end()
 		running.Wait()
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		for _, s := range sessions {
-			s.Close(closing)
-		}
+		s.close(ctx)
 	}
 	return t, nil
 }
