@@ -75,7 +75,7 @@ func (pl *planning) tripwire(ctx context.Context) (problems []string, err error)
 	}
 	check, err := w.Check()
 	if err != nil { // a template that means nothing there
-		return []string{err.Error()}, nil
+		return []string{err.Error()}, nil //nolint:nilerr // it is a problem of the job, which is told as one
 	}
 	settings := append([]pgsql.Setting{}, values.Settings...)
 	if _, err := exchange(ctx, pl.conn.PgConn(), pgsql.Statement{Name: "savepoint", SQL: "SAVEPOINT pgbackfill"}, pgsql.SetLocal(settings...)); err != nil {

@@ -184,8 +184,10 @@ func (b *workshop) filled(ctx context.Context, w work) error {
 
 func (b *workshop) pgbench(ctx context.Context, program string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, program, args...)
-	c.Env = []string{"PATH=" + os.Getenv("PATH"), "PGHOST=127.0.0.1", "PGPORT=" + strconv.Itoa(b.cluster.Port()), "PGUSER=postgres",
-		"PGPASSWORD=" + b.cluster.Password(), "PGDATABASE=postgres", "LC_ALL=C"}
+	c.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "PGHOST=127.0.0.1", "PGPORT=" + strconv.Itoa(b.cluster.Port()), "PGUSER=postgres",
+		"PGPASSWORD=" + b.cluster.Password(), "PGDATABASE=postgres", "LC_ALL=C",
+	}
 	return c
 }
 

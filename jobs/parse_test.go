@@ -356,7 +356,7 @@ func TestParseContract(t *testing.T) {
 	if diff := cmp.Diff(want, plain[0].Contract); diff != "" {
 		t.Error(diff)
 	}
-	if plain[0].Hash() != (func() string { j := plain[0]; j.Contract = nil; return j.Hash() })() {
+	if plain[0].Hash() != func() string { j := plain[0]; j.Contract = nil; return j.Hash() }() {
 		t.Error("the contract is part of the job's identity")
 	}
 }
