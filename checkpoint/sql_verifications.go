@@ -60,11 +60,11 @@ const endVerification = `UPDATE pgbackfill.verifications
 RETURNING id`
 
 const insertMismatches = `INSERT INTO pgbackfill.mismatches
-  (verification_id, no, "check", kind, class, confidence, evidence, key, rows, columns, hashed, expected, actual)
+  (verification_id, no, "check", kind, class, confidence, evidence, key, rows, columns, hashed, expected, actual, version)
 SELECT $1::bigint, m.no, m."check", m.kind, m.class, m.confidence, m.evidence, COALESCE(m.key, '{}'), m.rows,
-       COALESCE(m.columns, '{}'), $3::boolean, m.expected, m.actual
+       COALESCE(m.columns, '{}'), $3::boolean, m.expected, m.actual, COALESCE(m.version, '')
   FROM jsonb_to_recordset($2::jsonb) AS m (no integer, "check" text, kind text, class text, confidence text, evidence text,
-       key text[], rows bigint, columns text[], expected text[], actual text[])`
+       key text[], rows bigint, columns text[], expected text[], actual text[], version text)`
 
 const verificationColumns = `v.id, v.job, COALESCE(v.run_id, 0), v.spec_hash, v.state, COALESCE(v.verdict, ''), v.residual, v.incomplete,
        v.started_at, v.resumed_at, v.resumed, v.finished_at, COALESCE(v.snapshot::text, ''), v.ledger_rows, v.ranges, v.rows_expected,
@@ -79,8 +79,19 @@ const (
 )
 
 // readMismatches lists the rows that verification $1 named, after the number $2, up to $3.
-const readMismatches = `SELECT m.no, m."check", m.kind, m.class, m.confidence, m.evidence, m.key, m.rows, m.columns, m.hashed, m.expected, m.actual
+const readMismatches = `SELECT m.no, m."check", m.kind, m.class, m.confidence, m.evidence, m.key, m.rows, m.columns, m.hashed, m.expected, m.actual, m.version
   FROM pgbackfill.mismatches AS m
  WHERE m.verification_id = $1::bigint AND m.no > $2::integer
  ORDER BY m.no
  LIMIT $3::integer`
+
+const insertRepair = `INSERT INTO pgbackfill.repairs (verification_id, job, who, tool_version) VALUES ($1::bigint, $2::text, $3::text, $4::text) RETURNING id`
+
+// voidVerifications makes every verification of job $1 void, and counts one row more for repair $2, by $3. It is sent in the
+// transaction that repairs a row, under the job's search_path.
+const voidVerifications = `WITH voided AS (
+  UPDATE pgbackfill.verifications AS v SET voided_at = pg_catalog.clock_timestamp(), voided_by = $3::pg_catalog.text
+   WHERE v.job OPERATOR(pg_catalog.=) $1::pg_catalog.text AND v.voided_at IS NULL)
+UPDATE pgbackfill.repairs AS r SET repaired = r.repaired OPERATOR(pg_catalog.+) 1 WHERE r.id OPERATOR(pg_catalog.=) $2::pg_catalog.int8`
+
+const endRepair = `UPDATE pgbackfill.repairs SET finished_at = clock_timestamp(), skipped = $2::bigint WHERE id = $1::bigint`

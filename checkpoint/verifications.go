@@ -332,7 +332,7 @@ func (s *Store) MismatchesOf(ctx context.Context, id int64, after, most int) ([]
 			Statement: pgsql.Statement{Name: "mismatches", SQL: readMismatches, Args: [][]byte{pgsql.Int(id), pgsql.Int(after), pgsql.Int(most)}},
 			read: func(rows pgx.Rows) error {
 				var m RecordedMismatch
-				err := rows.Scan(&m.No, &m.Check, &m.Kind, &m.Class, &m.Confidence, &m.Evidence, &m.Key, &m.Rows, &m.Columns, &m.Hashed, &m.Expected, &m.Actual)
+				err := rows.Scan(&m.No, &m.Check, &m.Kind, &m.Class, &m.Confidence, &m.Evidence, &m.Key, &m.Rows, &m.Columns, &m.Hashed, &m.Expected, &m.Actual, &m.Version)
 				list = append(list, m)
 				return err
 			},

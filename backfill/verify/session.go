@@ -56,7 +56,31 @@ func (s *session) job(ctx context.Context, finding []pgsql.Setting, f func(*read
 	return s.read(ctx, pgsql.SetLocal(slices.Concat(first, s.pins, s.limits)...), f)
 }
 
+// write calls f in a transaction that may change rows under the job's SQL, and commits it with apply; an error of f's undoes it.
+func (s *session) write(ctx context.Context, apply bool, finding []pgsql.Setting, f func(*reading) error) error {
+	settings := pgsql.SetLocal(slices.Concat(finding, s.pins, s.limits)...)
+	return s.within(ctx, []pgsql.Statement{pgsql.Begin, settings}, func(r *reading) error {
+		if err := f(r); err != nil || !apply {
+			return err
+		}
+		result := r.conn.ExecParams(ctx, pgsql.Commit.SQL, nil, nil, nil, nil).Read()
+		if result.Err == nil && result.CommandTag.String() != "COMMIT" { // a failed transaction is ended without an error
+			return fmt.Errorf("COMMIT was answered with %s", result.CommandTag)
+		}
+		return result.Err
+	})
+}
+
 func (s *session) read(ctx context.Context, settings pgsql.Statement, f func(*reading) error) error {
+	around := []pgsql.Statement{pgsql.BeginReading, settings}
+	if s.snapshot != "" {
+		around = slices.Insert(around, 1, pgsql.SetSnapshot(s.snapshot))
+	}
+	return s.within(ctx, around, f)
+}
+
+// within calls f in a transaction that begins with some statements.
+func (s *session) within(ctx context.Context, around []pgsql.Statement, f func(*reading) error) error {
 	if s.conn == nil || s.conn.IsClosed() {
 		conn, err := s.connect(ctx)
 		if err != nil {
@@ -66,10 +90,6 @@ func (s *session) read(ctx context.Context, settings pgsql.Statement, f func(*re
 	}
 	r := &reading{conn: s.conn.PgConn(), session: s}
 	defer s.end(context.WithoutCancel(ctx), r.conn)
-	around := []pgsql.Statement{pgsql.BeginReading, settings}
-	if s.snapshot != "" {
-		around = slices.Insert(around, 1, pgsql.SetSnapshot(s.snapshot))
-	}
 	for _, st := range around {
 		if _, err := r.ask(ctx, st); err != nil {
 			return err

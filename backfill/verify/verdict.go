@@ -139,6 +139,8 @@ type Mismatch struct {
 	Columns []string `json:"columns,omitempty"`
 	// Since is set where others are known to have changed the row since the run wrote it.
 	Since bool `json:"changed_since,omitempty"`
+	// Version tells the row as it was found from what it is once somebody writes it again; "" is where that is not known.
+	Version string `json:"version,omitempty"`
 	// Rows is how many rows of this key are concerned.
 	Rows int64 `json:"rows"`
 	// Expected and Actual are what should be there and what is, where values were asked for; nil is NULL, or no row.

@@ -167,6 +167,9 @@ func (w *worker) read(ctx context.Context, p piece, now part, divisible bool) (c
 			samples, err = p.wrong(ctx, r, in, most, w.ShowValues || w.Record != nil)
 		}
 		if err == nil {
+			err = w.versions(ctx, r, p, samples)
+		}
+		if err == nil {
 			err = w.classify(ctx, r, p, rng, samples)
 		}
 		return err

@@ -106,6 +106,7 @@ CREATE TABLE pgbackfill.mismatches (
     hashed          boolean NOT NULL,
     expected        text[],
     actual          text[],
+    version         text NOT NULL DEFAULT '',
     PRIMARY KEY (verification_id, no)
 );
 
@@ -114,6 +115,8 @@ COMMENT ON COLUMN pgbackfill.mismatches.class IS 'What is likely to have happene
 COMMENT ON COLUMN pgbackfill.mismatches.confidence IS 'missing and extra are certain; what the ledger and the visibility of the row say is likely; unknown has none.';
 COMMENT ON COLUMN pgbackfill.mismatches.key IS 'Names the row; as text.';
 COMMENT ON COLUMN pgbackfill.mismatches.hashed IS 'Whether expected and actual are hashes: two that are equal within a verification were equal values, and no more can be told from them.';
+
+COMMENT ON COLUMN pgbackfill.mismatches.version IS 'The transaction that wrote the row as it was found: a repair leaves alone what somebody has written again.';
 
 CREATE TABLE pgbackfill.repairs (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

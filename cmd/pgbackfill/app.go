@@ -84,7 +84,7 @@ Start with: pgbackfill demo`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w: %w\n  → see: %s --help", errUsage, err, c.CommandPath())
 	})
-	root.AddCommand(a.demoCommand(), a.initCommand(), a.lintCommand(), a.planCommand(), a.runCommand(), a.retryQuarantinedCommand(), a.verifyCommand(), a.statusCommand(), a.doctorCommand(),
+	root.AddCommand(a.demoCommand(), a.initCommand(), a.lintCommand(), a.planCommand(), a.runCommand(), a.retryQuarantinedCommand(), a.verifyCommand(), a.repairCommand(), a.statusCommand(), a.doctorCommand(),
 		a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.setCommand(), a.undoCommand(), a.reportCommand(), a.dualWriteCommand(), a.schemaCommand())
 	root.AddCommand(a.tripwireCommand())
 	return root

@@ -97,8 +97,15 @@ func (a *app) checksOf(job backfill.Job) ([]verify.Check, error) {
 	return checks, nil
 }
 
-// verifyJob verifies one job.
-func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.Check, o verifyOptions) (verify.Verdict, error) {
+// surveyed is a job with what is known of it, for reading.
+type surveyed struct {
+	connect backfill.Connect
+	plan    *backfill.Plan
+	run     *verify.Run
+}
+
+// surveyed resolves a job for reading.
+func (a *app) surveyed(ctx context.Context, job backfill.Job) (surveyed, error) {
 	// A job's rate and chunk size are how carefully it writes. Reading is as fast as this invocation and the
 	// operator say.
 	job.Pace.Rate, job.Pace.ChunkRows = 0, 0
@@ -108,31 +115,37 @@ func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.C
 	}
 	connect, err := a.connect()
 	if err != nil {
-		return verify.Verdict{}, err
+		return surveyed{}, err
 	}
 	earlier, err := a.earlier(ctx, connect, job)
 	if err != nil {
-		return verify.Verdict{}, err
+		return surveyed{}, err
 	}
 	kept, before, err := a.keptBy(ctx, connect, earlier, job)
 	if err != nil {
-		return verify.Verdict{}, err
+		return surveyed{}, err
 	}
 	plan, err := survey(ctx, connect, earlier, kept, job, pace)
+	if err != nil {
+		return surveyed{}, err
+	}
+	run, err := verified(earlier, plan)
+	if run != nil {
+		run.Earlier = before
+	}
+	if err == nil {
+		err = seen(plan)
+	}
+	return surveyed{connect, plan, run}, err
+}
+
+// verifyJob verifies one job.
+func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.Check, o verifyOptions) (verify.Verdict, error) {
+	s, err := a.surveyed(ctx, job)
 	if errors.Is(err, backfill.ErrBlinded) {
 		return verify.Unseen(job, err), nil
 	}
 	if err != nil {
-		return verify.Verdict{}, err
-	}
-	run, err := verified(earlier, plan)
-	if err != nil {
-		return verify.Verdict{}, err
-	}
-	if run != nil {
-		run.Earlier = before
-	}
-	if err := seen(plan); err != nil {
 		return verify.Verdict{}, err
 	}
 	observe, done, err := a.progress()
@@ -141,21 +154,21 @@ func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.C
 	}
 	defer done()
 	about := backfill.RunID(0)
-	if run != nil {
-		about = run.ID
+	if s.run != nil {
+		about = s.run.ID
 	}
 	observe = backfill.Tee(observe, a.measure("verify", job.Name, about, ""))
-	limit, err := a.throttle(ctx, connect, plan.Pace, plan.Table.OID, true, func(text string) { a.note("note", text) })
+	limit, err := a.throttle(ctx, s.connect, s.plan.Pace, s.plan.Table.OID, true, func(text string) { a.note("note", text) })
 	if err != nil {
 		return verify.Verdict{}, err
 	}
 	defer limit.stop()
 	defer limit.showing(ctx, observe)()
 	options := verify.Options{
-		Plan: plan, Checks: checks, Connect: connect, Run: run, Throttle: limit, Observer: observe,
+		Plan: s.plan, Checks: checks, Connect: s.connect, Run: s.run, Throttle: limit, Observer: observe,
 		Programs: a.programs(), Target: a.cfg.Asked().ChunkTarget, Samples: o.samples, ShowValues: o.values, Again: o.again,
 	}
-	store, err := a.open(ctx, connect)
+	store, err := a.open(ctx, s.connect)
 	switch {
 	case err == nil:
 		defer func() { _ = store.Close(context.WithoutCancel(ctx)) }() // what it was for is done, or has failed already

@@ -59,22 +59,7 @@ type Traces struct {
 func (t Traces) Statement(r Range, columns [][]*string) Statement {
 	b := &Binder{}
 	run := b.Bind("run", Int(t.Run)) + "::pg_catalog.int8"
-	arrays, names, values, match := make([]string, len(t.Key)), make([]string, len(t.Key)), make([]string, len(t.Key)), make([]string, len(t.Key))
-	texts := make([]string, len(t.Key))
-	for i, k := range t.Key {
-		arrays[i] = b.Bind(fmt.Sprintf("key %d", i), NullableTextArray(columns[i])) + "::pg_catalog.text[]"
-		names[i] = fmt.Sprintf("k%d", i+1)
-		texts[i] = "m." + names[i]
-		values[i] = fmt.Sprintf("CAST(m.%s AS %s)", names[i], k.Type)
-		if k.Collation != "" {
-			values[i] += " COLLATE " + k.Collation
-		}
-		match[i] = fmt.Sprintf("t.%s OPERATOR(%s) wrong.%s", Ident(k.Name), k.Equal, names[i])
-		if k.Nullable && r.Nulls { // elsewhere it would keep the index from being used
-			match[i] = fmt.Sprintf("(%s OR t.%s IS NULL AND wrong.%s IS NULL)", match[i], Ident(k.Name), names[i])
-		}
-		values[i] += " AS " + names[i]
-	}
+	texts, names, wrong, match := t.named(b, columns, r.Nulls)
 	nulls := make([]string, 0, len(t.Set)+2)
 	for _, s := range t.Set {
 		nulls = append(nulls, fmt.Sprintf("pg_catalog.bool_and(t.%s IS NULL)", Ident(s.Name)))
@@ -82,38 +67,54 @@ func (t Traces) Statement(r Range, columns [][]*string) Statement {
 	kept, join := t.kept()
 	sql := fmt.Sprintf(`WITH wrong AS MATERIALIZED (
   SELECT m.n, ARRAY[%s]::pg_catalog.text[] AS key, %s
-  FROM ROWS FROM (%s) WITH ORDINALITY AS m (%s, n)
 ), came AS MATERIALIZED (
   %s
 ), last AS MATERIALIZED (
   SELECT c.snapshot FROM pgbackfill.chunks AS c
-  WHERE c.run_id OPERATOR(pg_catalog.=) %[6]s AND c.snapshot IS NOT NULL ORDER BY c.committed_at DESC LIMIT 1
+  WHERE c.run_id OPERATOR(pg_catalog.=) %[4]s AND c.snapshot IS NOT NULL ORDER BY c.committed_at DESC LIMIT 1
 )
 SELECT wrong.n, pg_catalog.max(c.chunks), pg_catalog.bool_or(c.ours), pg_catalog.bool_or(c.seen), pg_catalog.bool_or(c.blind),
        pg_catalog.max(w.xid::pg_catalog.text::pg_catalog.int8),
-       EXISTS (SELECT FROM pgbackfill.quarantine AS q WHERE q.run_id OPERATOR(pg_catalog.=) %[6]s AND q.key OPERATOR(pg_catalog.=) wrong.key AND q.resolved_at IS NULL),
-       EXISTS (SELECT FROM pgbackfill.quarantine AS q WHERE q.run_id OPERATOR(pg_catalog.=) %[6]s AND q.key OPERATOR(pg_catalog.=) wrong.key AND q.resolved_at IS NOT NULL),
+       EXISTS (SELECT FROM pgbackfill.quarantine AS q WHERE q.run_id OPERATOR(pg_catalog.=) %[4]s AND q.key OPERATOR(pg_catalog.=) wrong.key AND q.resolved_at IS NULL),
+       EXISTS (SELECT FROM pgbackfill.quarantine AS q WHERE q.run_id OPERATOR(pg_catalog.=) %[4]s AND q.key OPERATOR(pg_catalog.=) wrong.key AND q.resolved_at IS NOT NULL),
        COALESCE(pg_catalog.bool_and(NOT pg_catalog.pg_visible_in_snapshot(w.xid, (SELECT last.snapshot FROM last))), false),
-       %[7]s
+       %[5]s
 FROM wrong
-     JOIN %[8]s AS t ON %[9]s
-     CROSS JOIN LATERAL (SELECT %[10]s AS xid) AS w%[11]s
+     JOIN %[6]s AS t ON %[7]s
+     CROSS JOIN LATERAL (SELECT %[8]s AS xid) AS w%[9]s
      CROSS JOIN LATERAL (
        SELECT pg_catalog.count(*) AS chunks, COALESCE(pg_catalog.bool_or(came.xid OPERATOR(pg_catalog.=) w.xid), false) AS ours,
               COALESCE(pg_catalog.bool_or(pg_catalog.pg_visible_in_snapshot(w.xid, came.snapshot)), false) AS seen,
               COALESCE(pg_catalog.bool_or(came.snapshot IS NULL), false) AS blind
-       FROM came WHERE %[12]s) AS c
-GROUP BY wrong.n, wrong.key`, strings.Join(texts, ", "), strings.Join(values, ", "), unnestEach(arrays), strings.Join(names, ", "), t.came(b, run, r),
-		run, strings.Join(append(nulls, kept...), ", "), t.Table, strings.Join(match, " AND "), fullXID("t.xmin", nextXID), join, t.covers(names))
+       FROM came WHERE %[10]s) AS c
+GROUP BY wrong.n, wrong.key`, texts, wrong, t.came(b, run, r),
+		run, strings.Join(append(nulls, kept...), ", "), t.Table, match, fullXID("t.xmin", nextXID), join, t.covers(names))
 	return Statement{Name: "traces", SQL: sql, Args: b.Args()}
 }
 
-func unnestEach(arrays []string) string {
-	parts := make([]string, len(arrays))
-	for i, a := range arrays {
-		parts[i] = "pg_catalog.unnest(" + a + ")"
+// named are rows by their keys, a column of values for each column of the key: the keys as text, their columns' names, what to
+// select of them, from where, by their place m.n, and the predicate by which they, as wrong, meet the walked table. With nulls
+// a NULL meets a NULL; elsewhere that would keep the index from being used.
+func (w Walk) named(b *Binder, columns [][]*string, nulls bool) (texts string, names []string, selected, match string) {
+	n := len(w.Key)
+	arrays, values, text, matches := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	names = make([]string, n)
+	for i, k := range w.Key {
+		names[i] = fmt.Sprintf("k%d", i+1)
+		arrays[i] = "pg_catalog.unnest(" + b.Bind(fmt.Sprintf("key %d", i), NullableTextArray(columns[i])) + "::pg_catalog.text[])"
+		text[i] = "m." + names[i]
+		values[i] = fmt.Sprintf("CAST(m.%s AS %s)", names[i], k.Type)
+		if k.Collation != "" {
+			values[i] += " COLLATE " + k.Collation
+		}
+		values[i] += " AS " + names[i]
+		matches[i] = fmt.Sprintf("t.%s OPERATOR(%s) wrong.%s", Ident(k.Name), k.Equal, names[i])
+		if k.Nullable && nulls {
+			matches[i] = fmt.Sprintf("(%s OR t.%s IS NULL AND wrong.%s IS NULL)", matches[i], Ident(k.Name), names[i])
+		}
 	}
-	return strings.Join(parts, ", ")
+	selected = fmt.Sprintf("%s\n  FROM ROWS FROM (%s) WITH ORDINALITY AS m (%s, n)", strings.Join(values, ", "), strings.Join(arrays, ", "), strings.Join(names, ", "))
+	return strings.Join(text, ", "), names, selected, strings.Join(matches, " AND ")
 }
 
 // came are the chunks of the run that came to the range; where the run did not walk by this key, all of them.

@@ -153,6 +153,8 @@ func TestShapes(t *testing.T) {
 		"history_read":           one2(written.Select(part(two))),
 		"history_straight":       one2(mapped.Straight().Proof(pgsql.Part{Range: two, Out: &pgsql.Out{Names: []string{"id", `Co"de`, "ssn_encrypted", "tags"}, Types: []string{"bigint", "character(5)", "bytea", "text[]"}, Values: [][]*string{{&five}, {&five}, {&five}, {nil}}}})),
 		"traces":                 one1(pgsql.Traces{Walk: walk(id, code), Run: 7, Keyed: true, Set: set[:2]}.Statement(two, [][]*string{{&five, &five}, {&five, nil}})),
+		"versions":               one1(walk(id, code).Versions([][]*string{{&five}, {&five}})),
+		"version":                one1(walk(id).Version(pgsql.Range{At: []string{"5"}}, true)),
 		"traces_kept":            one1(pgsql.Traces{Walk: walk(id), Run: 7, Set: historic.Set, Capture: &historic.History.Capture}.Statement(one, [][]*string{{&five}})),
 		"transform_proof":        one2(mapped.Proof(part(two), versions(mapped), returned)),
 		"transform_wrong":        one2(mapped.Wrong(part(two), versions(mapped), returned, 10, true)),
