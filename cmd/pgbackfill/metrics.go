@@ -31,9 +31,9 @@ func (a *app) measured(c *cobra.Command) *cobra.Command {
 }
 
 // measure begins a job's part of the metrics, and is the observer that keeps it; nil where nobody wants them.
-func (a *app) measure(command, job string, run backfill.RunID, process string) backfill.Observer {
+func (a *app) measure(job metrics.Job) backfill.Observer {
 	if a.metrics == nil {
 		return nil
 	}
-	return a.metrics.Begin(metrics.Job{Name: job, Command: command, Run: run, Process: process}).Observe
+	return a.metrics.Begin(job).Observe
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/pgbackfill/pgbackfill/configs"
 	"github.com/pgbackfill/pgbackfill/internal/eventlog"
 	"github.com/pgbackfill/pgbackfill/internal/human"
+	"github.com/pgbackfill/pgbackfill/internal/metrics"
 )
 
 // quarantinedShown is how many quarantined keys are listed for people; JSON has them all.
@@ -137,7 +138,7 @@ func (a *app) retryRows(ctx context.Context, connect backfill.Connect, run *chec
 	result, err := backfill.RetryQuarantined(ctx, backfill.Options{
 		Run: run.ID(), Plan: plan, Process: run.Process(), Connect: connect, Tasks: run, Throttle: limit, Blocked: limit.blocked, Notices: limit.notices, Programs: a.programs(), Abort: a.abort,
 		Observer: backfill.Tee(eventlog.Observer(log.With().Int64("run", int64(info.ID)).Str("job", info.Job).Logger()),
-			a.measure("retry-quarantined", info.Job, info.ID, run.Process())),
+			a.measure(metrics.Job{Name: info.Job, Command: "retry-quarantined", Run: info.ID, Process: run.Process(), Retried: info.Totals.Quarantined})),
 		Clamp: func(p backfill.Pace) backfill.Pace { p, _ = a.cfg.Clamp(p); return p },
 	}, run)
 	if len(plan.Captures) > 0 && result.Left == 0 {

@@ -14,6 +14,7 @@ import (
 	"github.com/pgbackfill/pgbackfill/checkpoint"
 	"github.com/pgbackfill/pgbackfill/configs"
 	"github.com/pgbackfill/pgbackfill/internal/human"
+	"github.com/pgbackfill/pgbackfill/internal/metrics"
 	"github.com/pgbackfill/pgbackfill/internal/programs"
 )
 
@@ -363,7 +364,7 @@ func (a *app) work(ctx context.Context, connect backfill.Connect, plan *backfill
 	if err != nil {
 		return err
 	}
-	observe := backfill.Tee(show.observe, a.measure(a.verb, plan.Job.Name, run.ID(), run.Process()))
+	observe := backfill.Tee(show.observe, a.measure(metrics.Job{Name: plan.Job.Name, Command: a.verb, Run: run.ID(), Process: run.Process()}))
 	limit, err := a.throttle(ctx, connect, plan.Pace, plan.Table.OID, false, show.warn)
 	if err != nil {
 		show.close()

@@ -12,6 +12,7 @@ import (
 	"github.com/pgbackfill/pgbackfill/checkpoint"
 	"github.com/pgbackfill/pgbackfill/configs"
 	"github.com/pgbackfill/pgbackfill/internal/human"
+	"github.com/pgbackfill/pgbackfill/internal/metrics"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
@@ -276,7 +277,7 @@ func (a *app) takeBack(ctx context.Context, connect backfill.Connect, run *check
 		return backfill.UndoMark{}, err
 	}
 	defer show.close()
-	observe := backfill.Tee(show.observe, a.measure(a.verb, job.Name, run.ID(), run.Process()))
+	observe := backfill.Tee(show.observe, a.measure(metrics.Job{Name: job.Name, Command: a.verb, Run: run.ID(), Process: run.Process()}))
 	limit, err := a.throttle(ctx, connect, pace, info.TableOID, false, show.warn)
 	if err != nil {
 		return backfill.UndoMark{}, err

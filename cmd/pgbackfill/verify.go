@@ -14,6 +14,7 @@ import (
 	"github.com/pgbackfill/pgbackfill/checkpoint"
 	"github.com/pgbackfill/pgbackfill/configs"
 	"github.com/pgbackfill/pgbackfill/internal/eventlog"
+	"github.com/pgbackfill/pgbackfill/internal/metrics"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 	"github.com/pgbackfill/pgbackfill/internal/programs"
 	"github.com/pgbackfill/pgbackfill/internal/progressui"
@@ -157,7 +158,7 @@ func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.C
 	if s.run != nil {
 		about = s.run.ID
 	}
-	observe = backfill.Tee(observe, a.measure("verify", job.Name, about, ""))
+	observe = backfill.Tee(observe, a.measure(metrics.Job{Name: job.Name, Command: "verify", Run: about}))
 	limit, err := a.throttle(ctx, s.connect, s.plan.Pace, s.plan.Table.OID, true, func(text string) { a.note("note", text) })
 	if err != nil {
 		return verify.Verdict{}, err

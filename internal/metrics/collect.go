@@ -31,7 +31,11 @@ func (p *Part) collect(to chan<- prometheus.Metric, latest bool, t *throttle.Thr
 	chunks.emit(to, float64(p.chunks), labels...)
 	yields.emit(to, float64(s.Yields), labels...)
 	again.emit(to, float64(p.again), labels...)
-	aside.emit(to, float64(s.Quarantined), labels...)
+	left := s.Quarantined
+	if p.job.Retried > 0 {
+		left = max(p.job.Retried-p.walked[backfill.PassWalk.String()], 0)
+	}
+	aside.emit(to, float64(left), labels...)
 	guess.emit(to, float64(s.EstimatedRows), labels...)
 	done.emit(to, s.Fraction, labels...)
 	p.collectPace(to, s, labels)

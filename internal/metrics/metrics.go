@@ -47,6 +47,8 @@ type Job struct {
 	// Run and Process are the run's number, 0 being none, and what this process is called in it.
 	Run     backfill.RunID
 	Process string
+	// Retried is how many rows are aside when a retry of them begins; 0 where it is none.
+	Retried int64
 }
 
 // Part is what this process does at one job. Its Observe is a [backfill.Observer].
@@ -73,6 +75,9 @@ func (m *Metrics) Begin(job Job) *Part {
 	}
 	m.seconds.DeleteLabelValues(job.Name, job.Command)
 	p.seconds = m.seconds.WithLabelValues(job.Name, job.Command)
+	if job.Retried > 0 { // it says nothing when it begins
+		p.progress.Observe(backfill.RunStarted{Run: job.Run, Job: job.Name, EstimatedRows: job.Retried})
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i, earlier := range m.parts {

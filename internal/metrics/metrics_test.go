@@ -178,6 +178,9 @@ func TestJobsOfAProcessAreToldApart(t *testing.T) {
 		"rows_walked_total{command=run,job_name=a,pass=walk}": 7, "rows_walked_total{command=verify,job_name=b,pass=walk}": 5,
 		"run_info{command=verify,job_name=b,process=,run=}": 1, "run_state{command=verify,job_name=b,state=planned}": -1,
 	})
+	retry := m.Begin(metrics.Job{Name: "c", Command: "retry-quarantined", Retried: 4})
+	chunk(retry, backfill.PassWalk, 1, 1)
+	has(t, gather(t, m), map[string]float64{"quarantined_rows{command=retry-quarantined,job_name=c}": 3, "progress_ratio{command=retry-quarantined,job_name=c}": 0.25})
 	m.Begin(metrics.Job{Name: "a", Command: "run"})
 	has(t, gather(t, m), map[string]float64{
 		"rows_walked_total{command=run,job_name=a,pass=walk}": 0, "chunk_duration_seconds{command=run,job_name=a}": 0, "rows_walked_total{command=verify,job_name=b,pass=walk}": 5,

@@ -50,7 +50,7 @@ var (
 	walked  = ofJob(counter, "rows_walked_total", "Rows walked by this process, in scope or not, by pass: walk, tail, sweep. The sweep meets the same rows once more. A verification walks the table once for each check.", "pass")
 	changed = ofJob(counter, "rows_changed_total", "Rows changed by this process in every table that the job writes, by pass.", "pass")
 	chunks  = ofJob(counter, "chunks_total", "Chunks committed by this process.")
-	seconds = ofJob(histogram, "chunk_duration_seconds", "Time from the begin of a chunk's transaction to its known commit.")
+	seconds = ofJob(histogram, "chunk_duration_seconds", "Time that a chunk took, from its begin until its commit was sent; of a verification, the time of reading it.")
 	retries = ofJob(counter, "chunk_retries_total", "Chunks that were rolled back and are tried again, by cause: retry (a lock, a deadlock, a lost connection, a failover), shrink (it took too long), data (rows that cannot be changed), resource (disk or memory of the server), other.", "cause")
 	yields  = ofJob(counter, "chunk_yields_total", "Chunks that were cancelled since somebody waited for their locks; they are tried again smaller.")
 	again   = ofJob(counter, "reconnections_total", "Connections of workers that were lost and made again.")
