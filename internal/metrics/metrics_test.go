@@ -36,8 +36,10 @@ func (p primary) Query(_ context.Context, s pgsql.Statement) ([][]*string, error
 				text(pid), text(app), text(addr), text("streaming"), text(fmt.Sprint(replayed)), nil, text("1"), text("f"),
 			}
 		}
-		return [][]*string{row("7", "eu-2", "10.0.0.2", 500000), row("8", "walreceiver", "10.0.0.3", 500000-p.behind), row("9", "walreceiver", "10.0.0.4", 500000-p.behind),
-			row("10", "twin", "", 500000), row("11", "twin", "", 500000-p.behind)}, nil
+		return [][]*string{
+			row("7", "eu-2", "10.0.0.2", 500000), row("8", "walreceiver", "10.0.0.3", 500000-p.behind), row("9", "walreceiver", "10.0.0.4", 500000-p.behind),
+			row("10", "twin", "", 500000), row("11", "twin", "", 500000-p.behind),
+		}, nil
 	}
 	return nil, errors.New("permission denied for function pg_stat_something")
 }
