@@ -16,6 +16,7 @@ import (
 const (
 	engine1 = "pgbackfill, 1 worker"
 	engine2 = "pgbackfill, 2 workers"
+	byKey2  = "pgbackfill by key, 2 workers"
 )
 
 // jobFile is the job that is measured: the smallest there is.
@@ -25,6 +26,9 @@ update:
   set:
     display_name: initcap(t.full_name)
 `
+
+// keyJobFile is the same, walked by key whatever would be chosen.
+const keyJobFile = jobFile + "walk: key\n"
 
 // build makes the program that users run, once.
 func (b *workshop) build(ctx context.Context) (string, error) {
@@ -42,9 +46,9 @@ func (b *workshop) build(ctx context.Context) (string, error) {
 
 // pgbackfill is the program at work, in a process of its own, so that what it uses can be told from what the
 // benchmark uses.
-func pgbackfill(workers int) func(context.Context, *workshop) (usage, error) {
+func pgbackfill(workers int, job func(*workshop) string) func(context.Context, *workshop) (usage, error) {
 	return func(ctx context.Context, b *workshop) (usage, error) {
-		return b.call(ctx, 0, "run", b.job, "--yes", "--log-format", "json", "--workers", strconv.Itoa(workers))
+		return b.call(ctx, exitDone, "run", job(b), "--yes", "--log-format", "json", "--workers", strconv.Itoa(workers))
 	}
 }
 

@@ -47,12 +47,25 @@ func (r *report) judge() {
 	faster := func(w way, least float64) {
 		add(w.Name+", against one UPDATE", fmt.Sprintf("≥ %.2f", least), fmt.Sprintf("%.2f", w.Ratio), w.Ratio, w.Ratio >= least)
 	}
+	less := func(name string, size, of int64, most float64) {
+		if of > 0 {
+			is := float64(size) / float64(of)
+			add("its "+name+", against one UPDATE's", fmt.Sprintf("≤ %.2f", most), fmt.Sprintf("%.2f", is), is, is <= most)
+		}
+	}
 	var peak int64
+	var base way
 	for _, w := range r.Ways {
 		switch w.Name {
+		case single:
+			base = w
 		case engine1:
 			faster(w, 0.9)
 		case engine2:
+			faster(w, 1.8)
+			less("WAL", w.WALBytes, base.WALBytes, 0.75)
+			less("heap growth", w.HeapGrowthBytes, base.HeapGrowthBytes, 0.7)
+		case byKey2:
 			faster(w, 1.4)
 		}
 		peak = max(peak, w.ClientPeakRSSBytes)

@@ -37,8 +37,9 @@ func rivals() []rival {
 			name: single, how: "`UPDATE users SET display_name = initcap(full_name)`: one transaction, every row locked until its end",
 			run: sql("UPDATE users SET display_name = initcap(full_name)"),
 		},
-		{name: engine1, how: "the program, defaults but for `--workers 1`", run: pgbackfill(1)},
-		{name: engine2, how: "the program, defaults (two workers)", run: pgbackfill(2)},
+		{name: engine1, how: "the program, defaults but for `--workers 1`", run: pgbackfill(1, (*workshop).defaultJob)},
+		{name: engine2, how: "the program, defaults (two workers)", run: pgbackfill(2, (*workshop).defaultJob)},
+		{name: byKey2, how: "the program with `walk: key`, two workers: what it does where pages cannot be walked in stripes", run: pgbackfill(2, (*workshop).jobByKey)},
 		{
 			name: "script loop, 1 000 rows", how: "a client that asks for the next 1 000th key, updates up to it, commits, and begins again; no ledger, no guard, no sweep",
 			run: measured(script),

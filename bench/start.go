@@ -51,24 +51,31 @@ func (b *workshop) starts(ctx context.Context) (*starting, error) {
 		return nil, err
 	}
 	s := &starting{}
-	s.Fresh, err = b.beginnings(ctx, "DROP SCHEMA IF EXISTS pgbackfill CASCADE")
+	s.Fresh, err = b.beginnings(ctx, b.job, "DROP SCHEMA IF EXISTS pgbackfill CASCADE")
 	if err != nil {
 		return nil, err
 	}
 	s.Fresh.Case, s.Fresh.Process = fmt.Sprintf("a new run, %s rows", human.Count(int64(b.rows))), process
 	fmt.Fprintf(b.progress, "making a ledger of %s rows\n", human.Count(int64(b.ledgerRows)))
+	// Its rows are made up of keys.
+	if err := b.exec(ctx, "DROP SCHEMA pgbackfill CASCADE"); err != nil {
+		return nil, err
+	}
+	if _, err := b.call(ctx, exitInterrupted, "run", b.keyJob, "--yes", "--log-format", "json", "--max-chunks", "1"); err != nil {
+		return nil, err
+	}
 	if err := b.lengthenLedger(ctx); err != nil {
 		return nil, err
 	}
 	if err := b.conn.QueryRow(ctx, "SELECT count(*) FROM pgbackfill.chunks").Scan(&s.LedgerRows); err != nil {
 		return nil, err
 	}
-	if s.Resumed, err = b.beginnings(ctx); err != nil {
+	if s.Resumed, err = b.beginnings(ctx, b.keyJob); err != nil {
 		return nil, err
 	}
 	s.Resumed.Case, s.Resumed.Process, s.Resumed.Planned = fmt.Sprintf("resumed, %s ledger rows", human.Count(s.LedgerRows)), process, 0
 	started := time.Now()
-	if _, err := b.call(ctx, exitDone, "run", b.job, "--yes", "--log-format", "json"); err != nil {
+	if _, err := b.call(ctx, exitDone, "run", b.keyJob, "--yes", "--log-format", "json"); err != nil {
 		return nil, fmt.Errorf("finishing the run with the long ledger: %w", err)
 	}
 	s.Rest = time.Since(started).Seconds()
@@ -87,8 +94,8 @@ func (b *workshop) processTime(ctx context.Context) (float64, error) {
 	return median(seconds), nil
 }
 
-// beginnings starts the program once a round, each time for one chunk, after the given statements.
-func (b *workshop) beginnings(ctx context.Context, before ...string) (beginning, error) {
+// beginnings starts the program with a job once a round, each time for one chunk, after the given statements.
+func (b *workshop) beginnings(ctx context.Context, job string, before ...string) (beginning, error) {
 	var at beginning
 	var planned, first []float64
 	for round := range b.repeat {
@@ -96,7 +103,7 @@ func (b *workshop) beginnings(ctx context.Context, before ...string) (beginning,
 			return at, err
 		}
 		started := time.Now()
-		if _, err := b.call(ctx, exitInterrupted, "run", b.job, "--yes", "--log-format", "json", "--max-chunks", "1"); err != nil {
+		if _, err := b.call(ctx, exitInterrupted, "run", job, "--yes", "--log-format", "json", "--max-chunks", "1"); err != nil {
 			return at, err
 		}
 		// Server and program have the same clock. Both times are taken by the server, committed_at just before the commit.

@@ -21,8 +21,12 @@ type workshop struct {
 	conn     *pgx.Conn
 	dir      string
 	program  string
-	job      string
+	// job is the job as users write it, keyJob the one that is walked by key.
+	job, keyJob string
 }
+
+func (b *workshop) defaultJob() string { return b.job }
+func (b *workshop) jobByKey() string   { return b.keyJob }
 
 // prepare builds the program and starts the server.
 func prepare(ctx context.Context, o options, progress io.Writer) (*workshop, error) {
@@ -43,9 +47,11 @@ func (b *workshop) setUp(ctx context.Context) error {
 	if b.program, err = b.build(ctx); err != nil {
 		return err
 	}
-	b.job = filepath.Join(b.dir, "bench.yaml")
-	if err := os.WriteFile(b.job, []byte(jobFile), 0o600); err != nil {
-		return err
+	b.job, b.keyJob = filepath.Join(b.dir, "bench.yaml"), filepath.Join(b.dir, "by-key.yaml")
+	for path, text := range map[string]string{b.job: jobFile, b.keyJob: keyJobFile} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return err
+		}
 	}
 	if b.cluster, err = localpg.Start(ctx, b.server()); err != nil {
 		return err
