@@ -167,7 +167,7 @@ func TestCompare(t *testing.T) {
 	if r.Ways[0].Ratio != 1 {
 		t.Errorf("one UPDATE is %.2f times as fast as one UPDATE", r.Ways[0].Ratio)
 	}
-	if len(r.Targets) != 3 || r.RowBytes < 170 || r.RowBytes > 210 || r.Machine.Settings["autovacuum"] != "off" {
+	if len(r.Targets) != 6 || r.RowBytes < 170 || r.RowBytes > 210 || r.Machine.Settings["autovacuum"] != "off" {
 		t.Errorf("report: %+v", r)
 	}
 	if text := string(page); !strings.HasPrefix(text, "Before.\n") || !strings.HasSuffix(text, "After.\n") || strings.Contains(text, "old\n") {
