@@ -28,6 +28,8 @@ var runnerGrants = []grant{
 	{"SELECT, INSERT, UPDATE", "verifications, repairs"},
 	{"SELECT, INSERT, UPDATE, DELETE", "verification_segments"},
 	{"SELECT, INSERT", "mismatches"},
+	{"SELECT, INSERT", "gates, waivers"},
+	{"SELECT, INSERT, UPDATE", "statement_looks, statement_marks"},
 }
 
 // installerGrants are what it takes to install triggers.

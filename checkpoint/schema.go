@@ -24,6 +24,7 @@ var files embed.FS
 var tables = []string{
 	"migrations", "runs", "segments", "chunks", "processes", "events", "quarantine", "undos", "undo_tables", "undo_chunks", "undo_left",
 	"dual_writes", "dual_write_errors", "tasks", "verifications", "verification_segments", "mismatches", "repairs", "tripwires", "drift",
+	"gates", "waivers", "statement_looks", "statement_marks",
 }
 
 const createSchema = "CREATE SCHEMA pgbackfill"

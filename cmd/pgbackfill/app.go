@@ -86,7 +86,7 @@ Start with: pgbackfill demo`,
 	})
 	root.AddCommand(a.demoCommand(), a.initCommand(), a.lintCommand(), a.planCommand(), a.runCommand(), a.retryQuarantinedCommand(), a.verifyCommand(), a.repairCommand(), a.statusCommand(), a.doctorCommand(),
 		a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.setCommand(), a.undoCommand(), a.reportCommand(), a.dualWriteCommand(), a.schemaCommand())
-	root.AddCommand(a.tripwireCommand())
+	root.AddCommand(a.tripwireCommand(), a.gateCommand())
 	return root
 }
 

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/backfill/contract"
 	"github.com/pgbackfill/pgbackfill/backfill/verify"
 	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 )
@@ -47,6 +48,7 @@ const (
 	exitInput       = 2
 	exitMismatch    = 3
 	exitIncomplete  = 4
+	exitRefused     = 6
 	exitInterrupted = 130
 )
 
@@ -69,6 +71,9 @@ func exitCode(err error) int {
 		return exitMismatch
 	case errors.Is(err, verify.ErrIncomplete), errors.Is(err, backfill.ErrIncomplete):
 		return exitIncomplete
+	}
+	if errors.Is(err, contract.ErrRefused) {
+		return exitRefused
 	}
 	return exitError
 }

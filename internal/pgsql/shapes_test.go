@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -325,6 +326,18 @@ func TestShapes(t *testing.T) {
 		"tripwire_check": func() ([]pgsql.Statement, error) { s, err := tripwire.Check(); return []pgsql.Statement{s}, err },
 		"tripwire_remove": func() ([]pgsql.Statement, error) {
 			return pgsql.RemoveTripwire("users-display-name", []string{`"public"."users"`, `"public"."old_users"`}), nil
+		},
+		"gate": func() ([]pgsql.Statement, error) {
+			about := pgsql.GateAbout{Job: "users", SpecHash: "abc", Run: 7, Table: 16384, Relations: []uint32{16384}, Columns: []string{"full_name"}, MaxAge: 3600, Soak: 86400, MinWrites: 1000}
+			return []pgsql.Statement{
+				pgsql.BeginGate, pgsql.GatePins(pgsql.Limits{}), pgsql.GateMoment, pgsql.GateRun("users"), pgsql.GateColumn("", "users", "full_name", 16384), pgsql.GateCoverage(about),
+				pgsql.GateVerified(about), pgsql.GateSoak(about), pgsql.GateTransactions(about), pgsql.GateDependencies(about), pgsql.GateSilent(about), pgsql.GateFunctions(about),
+				pgsql.GateReferences(about), pgsql.GateConstraints(about), pgsql.GateReplication(about), pgsql.GateBlinded(about), pgsql.GateUndo(about), pgsql.GatePosition,
+				pgsql.GateStandbys("0/1"), pgsql.GateLastRow(about), pgsql.GateCounters, pgsql.GateResets("public.pg_stat_statements"),
+				pgsql.GateStatements("public.pg_stat_statements", []string{"full_name"}, []string{"users"}), pgsql.GateLook("users", "primary", "now", 0),
+				pgsql.GateMark("users", "primary", "1 2 t", "named", 3, "SELECT 1", true), pgsql.GateWaivers("users"), pgsql.GateWaive("users", "soak", "why", time.Unix(0, 0), "ann"),
+				pgsql.GateStore(pgsql.GateResult{GateAbout: about, Ready: true, Conditions: "[]", Snapshot: "1:1:", Began: "0", Who: "ann", Tool: "dev"}),
+			}, nil
 		},
 		"backup": func() ([]pgsql.Statement, error) {
 			return []pgsql.Statement{pgsql.BackupAge("SELECT max(at) FROM ops.backups -- the last")}, nil

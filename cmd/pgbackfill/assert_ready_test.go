@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgtest"
+)
+
+// ready has the gate of a proven job say so, without counters of statements.
+func ready(t *testing.T, db *pgtest.DB, dir string) {
+	t.Helper()
+	says(t, must(t, db.DSN(), dir, "gate", "users.yaml", "--backup-at", time.Now().Add(-time.Hour).Format(time.RFC3339), "--waive", "statements", "--why", "nobody counts them", "--until", tomorrow()), "users: ready")
+}
+
+// try sends SQL in one message and returns the server's error, "" where there is none.
+func try(t *testing.T, conn *pgx.Conn, sql string) string {
+	t.Helper()
+	_, err := conn.PgConn().Exec(t.Context(), sql).ReadAll()
+	if conn.PgConn().TxStatus() != 'I' && err != nil {
+		if _, undone := conn.PgConn().Exec(t.Context(), "ROLLBACK").ReadAll(); undone != nil {
+			t.Fatal(undone)
+		}
+	}
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// migration is a contract migration as a tool sends it.
+const migration = "SELECT pgbackfill.assert_ready('users'); ALTER TABLE users DROP COLUMN full_name;"
+
+// The contract migration fails, and the column stays, until the gate has said ready; it fails after that too where a
+// transaction that was open meanwhile breaks the relation, for which it waits. Then it succeeds, as a role that owns the table and
+// may use the schema, and leaves no trigger of the engine's behind.
+//
+// Made to fail: with the checks after the lock left out (the race drops the column), with the lock left out, with the check
+// for a transaction block left out, with the triggers left in place (DROP COLUMN fails by their WHEN).
+func TestContractMigration(t *testing.T) {
+	t.Parallel()
+	db, dir := pgtest.New(t), t.TempDir()
+	proven(t, db, dir)
+	owner, dsn := db.Role("")
+	db.Exec("ALTER TABLE users OWNER TO " + owner + "; GRANT USAGE ON SCHEMA pgbackfill TO " + owner)
+	tool, app := pgtest.Connect(t, dsn), pgtest.Connect(t, db.DSN())
+	refusedAs := func(sql, says string) {
+		t.Helper()
+		if said := try(t, tool, sql); !strings.Contains(said, says) {
+			t.Errorf("%s: %q, want %q", sql, said, says)
+		}
+		is(t, db, "SELECT attname FROM pg_attribute WHERE attrelid = 'users'::regclass AND attname = 'full_name'", "(full_name)")
+	}
+	inBlock := func(sql string) string { return "BEGIN; " + sql + " COMMIT" }
+	refusedAs(inBlock(migration), "job users is not ready: its gate was never asked")
+	mustExit(t, 6, db.DSN(), dir, "gate", "users.yaml")
+	refusedAs(inBlock(migration), "its gate refused: ")
+	ready(t, db, dir)
+	refusedAs("SELECT pgbackfill.assert_ready('users'); -- and nothing else", "outside of a transaction block")
+	refusedAs("BEGIN ISOLATION LEVEL REPEATABLE READ; "+migration+" COMMIT", "needs a transaction in READ COMMITTED, and this one is in REPEATABLE READ")
+	refusedAs(inBlock("SELECT pgbackfill.assert_ready('users', '0 seconds');"), "and may be 00:00:00")
+
+	// A transaction that is open while the migration asks.
+	send(t, app, "SET application_name = 'old-billing'", "BEGIN", "INSERT INTO users VALUES (500, 'forgot')")
+	refusedAs("BEGIN; SET LOCAL lock_timeout = '50ms'; "+migration+" COMMIT", "lock timeout")
+	failed := make(chan string, 1)
+	go func() {
+		failed <- tryQuietly(t.Context(), tool, "BEGIN; SET LOCAL lock_timeout = '60s'; "+migration+" COMMIT")
+	}()
+	pgtest.Eventually(t, 20*time.Second, func() error {
+		return db.QueryRow("SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted AND relation = 'users'::regclass").Scan(new(int))
+	})
+	send(t, app, "COMMIT")
+	if said := <-failed; !strings.Contains(said, "a commit broke the relation") || !strings.Contains(said, "(old-billing)") || !strings.Contains(said, "INSERT INTO users VALUES (500") {
+		t.Errorf("after the race it says %q", said)
+	}
+	if _, err := tool.PgConn().Exec(t.Context(), "ROLLBACK").ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	is(t, db, "SELECT id, full_name FROM users WHERE id = 500", "(500,forgot)")
+
+	// Mended, verified again, and asked again.
+	db.Exec("UPDATE users SET display_name = 'Forgot' WHERE id = 500; UPDATE users SET full_name = 'ann may', display_name = 'Ann May' WHERE id > 100 AND id < 107")
+	db.Exec("UPDATE pgbackfill.drift SET at = at - interval '1 hour', xid = '3'")
+	must(t, db.DSN(), dir, "verify", "users.yaml")
+	ready(t, db, dir)
+	if said := try(t, tool, inBlock(migration)); said != "" {
+		t.Fatalf("it is ready, and the migration fails: %s", said)
+	}
+	is(t, db, "SELECT count(*) FROM pg_trigger WHERE tgrelid = 'users'::regclass", "(0)")
+	db.Exec("INSERT INTO users VALUES (600, 'New')")
+	is(t, db, "SELECT asserted_at IS NOT NULL FROM pgbackfill.gates ORDER BY id DESC LIMIT 1", "(t)")
+}
+
+// tryQuietly is try in a goroutine.
+func tryQuietly(ctx context.Context, conn *pgx.Conn, sql string) string {
+	_, err := conn.PgConn().Exec(ctx, sql).ReadAll()
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// What happens after the gate has said ready makes the migration fail, whatever it is; so does a verdict that was changed by
+// accident.
+//
+// Made to fail: each line of require_ready left out lets its case through.
+func TestAssertReadyAfterTheGate(t *testing.T) {
+	t.Parallel()
+	db, dir := pgtest.New(t), t.TempDir()
+	proven(t, db, dir)
+	ready(t, db, dir)
+	conn := pgtest.Connect(t, db.DSN())
+	const assert = " SELECT pgbackfill.assert_ready('users'); ROLLBACK"
+	for _, c := range []struct{ since, says string }{
+		{"", ""},
+		{"UPDATE users SET full_name = 'x y', display_name = 'X Y' WHERE id = 1; SET CONSTRAINTS ALL IMMEDIATE;", ""},
+		{"UPDATE users SET full_name = 'x y' WHERE id = 1; SET CONSTRAINTS ALL IMMEDIATE;", "a commit broke the relation"},
+		{"ALTER TABLE users DISABLE TRIGGER pgbackfill_tripwire_update_users;", "is switched off, gone, or not the one"},
+		{"ALTER TABLE users DISABLE TRIGGER ALL; ALTER TABLE users ENABLE ALWAYS TRIGGER pgbackfill_tripwire_update_users; ALTER TABLE users ENABLE ALWAYS TRIGGER pgbackfill_tripwire_insert_users;", "not the one that was there"},
+		{"ALTER FUNCTION pgbackfill.tripwire_users() SET work_mem = '1MB';", "is switched off, gone, or not the one"},
+		{"UPDATE pgbackfill.gates SET report_max_age = '1 year';", "changed since"},
+		{"UPDATE pgbackfill.gates SET began_at = began_at - interval '2 hours', digest = '';", "changed since"},
+		{"UPDATE pgbackfill.verifications SET voided_at = now();", "voided by a repair"},
+		{"UPDATE pgbackfill.verifications SET finished_at = now() - interval '2 hours';", "verification 1 is 02:00:00"},
+		{"UPDATE pgbackfill.quarantine SET resolved_at = NULL; INSERT INTO pgbackfill.quarantine (run_id, segment, seq, key, rows, step, sqlstate, message, detail) VALUES (1, 1, 1, '{7}', 1, 'update', '22012', 'x', '');", "quarantine"},
+		{"UPDATE pgbackfill.runs SET state = 'undone';", "run 1 is not its newest any more, or not finished"},
+		{"DELETE FROM pgbackfill.chunks WHERE ctid IN (SELECT ctid FROM pgbackfill.chunks LIMIT 1);", "chunks were written since"},
+	} {
+		said := try(t, conn, "BEGIN; "+c.since+assert)
+		if (said == "") != (c.says == "") || !strings.Contains(said, c.says) {
+			t.Errorf("after %s it says %q, want %q", c.since, said, c.says)
+		}
+	}
+	mustExit(t, 6, db.DSN(), dir, "gate", "users.yaml") // no backup is attested
+	if said := try(t, conn, "BEGIN; UPDATE pgbackfill.gates SET verdict = 'ready', conditions = '[]';"+assert); !strings.Contains(said, "changed since") {
+		t.Errorf("a verdict that was changed by hand: %q", said)
+	}
+	if _, err := conn.Exec(t.Context(), "SELECT pgbackfill.assert_ready('another')"); err == nil || !strings.Contains(err.Error(), "outside of a transaction block") {
+		t.Errorf("alone, as a driver sends it: %v", err)
+	}
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var server *pgconn.PgError
+	if _, err = tx.Exec(t.Context(), "SELECT pgbackfill.assert_ready($1)", "another"); !errors.As(err, &server) || server.Code != "55000" || server.Hint == "" {
+		t.Errorf("of a job that there is not: %v", err)
+	}
+	_ = tx.Rollback(t.Context()) // it has failed already
+}
+
+// The two ways in which a migration tool that backfills by itself (pgroll) loses data: a backfill that is killed half-way and
+// completed all the same, and a trigger that fails and whose error is swallowed. Both are refused, and the column stays.
+//
+// Made to fail: with coverage taken from the run's state of a run that somebody set to finished; without the tripwire.
+func TestWhatLosesDataIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(t *testing.T, db *pgtest.DB, dir string){
+		"killed half-way": func(t *testing.T, db *pgtest.DB, dir string) {
+			t.Helper()
+			write(t, dir, "users.yaml", contractJob)
+			mustExit(t, 130, db.DSN(), dir, "run", "--yes", "--chunk-rows", "10", "--max-chunks", "2", "users.yaml")
+			db.Exec("UPDATE pgbackfill.runs SET state = 'finished', finished_at = now()") // somebody calls it done
+			mustExit(t, 3, db.DSN(), dir, "verify", "users.yaml")
+			says(t, mustExit(t, 6, db.DSN(), dir, "gate", "users.yaml"), "fail coverage", "is committed through {20}", "fail verified", "40 wrong rows")
+		},
+		"a trigger that fails": func(t *testing.T, db *pgtest.DB, dir string) {
+			t.Helper()
+			db.Exec("CREATE FUNCTION shown(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN initcap($1); END'")
+			write(t, dir, "users.yaml", strings.NewReplacer("initcap(", "public.shown(", "by: application", "by: trigger").Replace(contractJob))
+			must(t, db.DSN(), dir, "run", "--yes", "users.yaml")
+			db.Exec("CREATE OR REPLACE FUNCTION shown(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN 1 / 0; END'")
+			db.Exec("INSERT INTO users (id, full_name) VALUES (200, 'swallowed')")
+			db.Exec("CREATE OR REPLACE FUNCTION shown(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN initcap($1); END'")
+			is(t, db, "SELECT id, display_name FROM users WHERE id = 200", "(200,)")
+			mustExit(t, 3, db.DSN(), dir, "verify", "users.yaml")
+			says(t, mustExit(t, 6, db.DSN(), dir, "gate", "users.yaml"), "fail verified", "1 wrong rows", "fail soak", "division by zero")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, dir := pgtest.New(t), t.TempDir()
+			db.Exec(`CREATE TABLE users (id int PRIMARY KEY, full_name text, display_name text);
+				INSERT INTO users SELECT g, 'user ' || g FROM generate_series(1, 60) AS g; ANALYZE users`)
+			lose(t, db, dir)
+			conn := pgtest.Connect(t, db.DSN())
+			if said := try(t, conn, "BEGIN; "+migration+" COMMIT"); !strings.Contains(said, "its gate refused") {
+				t.Errorf("the migration says %q", said)
+			}
+			is(t, db, "SELECT count(*) > 59 FROM users WHERE full_name IS NOT NULL", "(t)")
+		})
+	}
+}
