@@ -2,8 +2,6 @@
 # the versions pinned in tools/go.mod, and the tests find, or obtain, PostgreSQL themselves.
 
 GO ?= go
-# Tests that take minutes rather than seconds ask for this variable; `make long` sets it.
-LONG = PGBACKFILL_TEST_LONG=1
 # The race detector needs cgo, and so a C compiler that works.
 RACE := $(shell [ "$$($(GO) env CGO_ENABLED)" = 1 ] && \
 	printf 'int main(void){return 0;}' | $$($(GO) env CC) -x c -o /dev/null - >/dev/null 2>&1 && echo -race)
@@ -22,7 +20,7 @@ test: ## all tests but the long ones, with the race detector where there is a C 
 	$(GO) test $(RACE) -timeout 20m ./...
 
 long: ## all tests, also those that take minutes
-	$(LONG) $(GO) test $(RACE) -count=1 -timeout 120m ./...
+	$(GO) test $(RACE) -tags long -count=1 -timeout 120m ./...
 
 tools: ## the migration tools on both sides of a backfill, each itself; installs them with mvn, npm, pip and go
 	PGBACKFILL_TEST_TOOLS=1 $(GO) test -count=1 -timeout 20m ./examples/migrations

@@ -31,6 +31,10 @@ const (
 	// to diaryMost: a gate that shuts every second for a night leaves a few dozen entries.
 	diaryFirst = time.Minute
 	diaryMost  = time.Hour
+	// diaryLeast is for how long the gate must be shut to be worth an entry of its own; what is shorter is counted.
+	diaryLeast = time.Second
+	// diaryNotices is how many notices of an hour are written down at once.
+	diaryNotices = 10
 	// diaryKept is how many entries wait where the database cannot be written to.
 	diaryKept = 32
 	// diaryPatience bounds the writing of an entry.
@@ -53,8 +57,11 @@ type diary struct {
 	// closings, yields and notices are told of without repeating themselves.
 	closings, yields, notices repeated
 	told                      bool // of the closing at hand
-	heard                     []string
-	entries                   []entry
+	// free counts the notices of late that were written down at once, the latest of them at noticedAt.
+	free      int
+	noticedAt time.Time
+	heard     []string
+	entries   []entry
 }
 
 // repeated is what may happen again and again: after an entry it is counted for a while.
@@ -81,18 +88,17 @@ func (d *diary) shut(reasons []Reason, now time.Time) (same bool) {
 			d.waited[name] = w
 		}
 	}
-	d.reasons = reasons
+	defer func() { d.reasons = reasons }()
 	switch {
 	case len(before) == 0 && len(after) > 0:
 		d.since, d.told = now, false
-		d.turn(now)
 	case len(before) > 0 && len(after) == 0:
 		took := now.Sub(d.since)
 		if d.told {
 			d.entries = append(d.entries, entry{"goes on", "after " + human.Duration(took) + " of " + strings.Join(before, ", ")})
 			d.closings.quiet = now.Add(d.closings.window)
 		} else {
-			d.closings.times, d.closings.took, d.closings.last = d.closings.times+1, d.closings.took+took, strings.Join(before, ", ")
+			d.closings.times, d.closings.took, d.closings.last = d.closings.times+1, d.closings.took+took, joinReasons(d.reasons)
 		}
 	}
 	return len(after) > 0 && slices.Equal(before, after)
@@ -124,13 +130,13 @@ func signalsOf(reasons []Reason) []string {
 	return slices.Compact(names)
 }
 
-// turn writes down what is due: a closing that has not been told, and what was only counted. The caller holds mu.
+// turn writes down what is due: a closing that lasts and has not been told, and what was only counted. The caller holds mu.
 func (d *diary) turn(now time.Time) {
 	if !now.Before(d.closings.quiet) {
 		if text := d.closings.due(now); text != "" {
 			d.entries = append(d.entries, entry{"throttled", text})
 		}
-		if len(d.reasons) > 0 && !d.told {
+		if len(d.reasons) > 0 && !d.told && now.Sub(d.since) >= diaryLeast {
 			d.told = true
 			d.entries = append(d.entries, entry{"throttled", joinReasons(d.reasons)})
 		}
@@ -162,9 +168,9 @@ func (r *repeated) due(now time.Time) string {
 
 // counted is what is to be said of what was counted. What follows is counted for twice as long.
 func (r *repeated) counted(now time.Time) string {
-	text := fmt.Sprintf("%s more, the last time: %s", human.Plural(int64(r.times), "time"), r.last)
+	text := fmt.Sprintf("%s, the last time: %s", human.Plural(int64(r.times), "time"), r.last)
 	if r.took > 0 {
-		text = fmt.Sprintf("%s more, %s in all, the last time: %s", human.Plural(int64(r.times), "time"), human.Duration(r.took), r.last)
+		text = fmt.Sprintf("%s, %s in all, the last time: %s", human.Plural(int64(r.times), "time"), human.Duration(r.took), r.last)
 	}
 	r.window = min(max(2*r.window, diaryFirst), diaryMost)
 	r.times, r.took, r.quiet = 0, 0, now.Add(r.window)
@@ -186,12 +192,29 @@ func (d *diary) happened(r *repeated, what, text string, now time.Time) {
 
 // noticed takes what a throttle tells of its signals, as that a standby is forgotten.
 func (d *diary) noticed(text string, now time.Time) {
-	d.happened(&d.notices, "standby", text, now)
+	if !d.oneMore(text, now) {
+		d.happened(&d.notices, "standby", text, now)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.heard = append(d.heard, text); len(d.heard) > diaryKept {
 		d.heard = d.heard[1:]
 	}
+}
+
+// oneMore writes a notice down at once, unless there were many of late: a standby that comes and goes.
+func (d *diary) oneMore(text string, now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now.Sub(d.noticedAt) > diaryMost {
+		d.free = 0
+	}
+	if d.free == diaryNotices {
+		return false
+	}
+	d.free, d.noticedAt = d.free+1, now
+	d.entries = append(d.entries, entry{"standby", text})
+	return true
 }
 
 // take is what is to be written down now; what could not be is given back.

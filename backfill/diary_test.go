@@ -62,10 +62,10 @@ func TestDiaryCoalesces(t *testing.T) {
 	told := int64(1)
 	for _, line := range said {
 		var more int64
-		switch n, _ := fmt.Sscanf(line, "throttled: %d times more", &more); {
+		switch n, _ := fmt.Sscanf(line, "throttled: %d times,", &more); {
 		case n == 1:
 			told += more
-		case strings.HasPrefix(line, "throttled: 1 time more"), strings.HasPrefix(line, "throttled: replica_lag"):
+		case strings.HasPrefix(line, "throttled: 1 time,"), strings.HasPrefix(line, "throttled: replica_lag"):
 			told++
 		}
 	}
@@ -100,8 +100,8 @@ func TestDiaryKeeps(t *testing.T) {
 		said = append(said, e.what+": "+e.reason)
 	}
 	want := []string{
-		"gave way: pid 0", "gave way: 59 times more, the last time: pid 59", "standby: standby eu-2 is forgotten: gone for 1m00s",
-		"gave way: 40 times more, the last time: pid 99",
+		"gave way: pid 0", "gave way: 59 times, the last time: pid 59", "standby: standby eu-2 is forgotten: gone for 1m00s",
+		"gave way: 40 times, the last time: pid 99",
 	}
 	if diff := cmp.Diff(want, said); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

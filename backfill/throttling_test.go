@@ -3,6 +3,7 @@ package backfill_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -95,6 +96,12 @@ func TestTasksWaitForTheThrottle(t *testing.T) {
 		}
 	}})
 	until(w, "the wait", func(e backfill.Waiting) bool { return e.Reason == lag.Text })
+	pgtest.Eventually(t, ended/2, func() error {
+		if pgtest.One[int](db, "SELECT count(*) FROM pgbackfill.events WHERE what = 'throttled'") == 0 {
+			return errors.New("it is not in the record yet")
+		}
+		return nil
+	})
 	v.set(backfill.Reason{Signal: lag.Signal, Text: "replica_lag 13s > 10s (standby eu-2)"})
 	until(w, "newer numbers", func(e backfill.Waiting) bool { return e.Still && strings.Contains(e.Reason, "13s") })
 	if n := len(of[backfill.TaskStarted](w)); n > 0 {

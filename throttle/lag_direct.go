@@ -30,6 +30,8 @@ type direct struct {
 	Standby
 	limits func() Limits
 	clock  *walClock
+	// flushed is the same of what the primary had on its disk.
+	flushed *walClock
 	// primary tells the server that is written to from others; nil is not known.
 	primary *atomic.Pointer[string]
 	// oldest is how old the newest sample of the primary may be.
@@ -128,7 +130,7 @@ func (s *direct) ask(ctx context.Context, l LagLimits) (directLook, error) {
 		if !known && l.Max <= 0 {
 			return directLook{says: &Reading{Says: "unknown", Shut: true, Detail: "standby " + s.Name + " is behind since before the primary was first looked at"}}, nil
 		}
-		return s.saw(l, replayed, behind, now), nil
+		return s.saw(l, replayed, behind, max(behind-heartbeatEvery, 0), min(behind, heartbeatEvery), now), nil
 	}
 	rows, err := s.Query.Query(ctx, pgsql.StandbyPosition())
 	if err != nil {
@@ -152,16 +154,20 @@ func (s *direct) ask(ctx context.Context, l LagLimits) (directLook, error) {
 		return directLook{says: &Reading{Says: "unknown", Shut: true, Detail: fmt.Sprintf("standby %s is %s behind since before it was first looked at",
 			s.Name, size(float64(newest.pos-replayed), 1))}}, nil
 	}
-	return s.saw(l, replayed, behind, now), nil
+	queue, _ := s.flushed.behind(replayed, now)
+	return s.saw(l, replayed, behind, queue, 0, now), nil
 }
 
+// heartbeatEvery is about how often a heartbeat is written: by so much the lag may be overstated.
+const heartbeatEvery = time.Second
+
 // saw takes what a standby has replayed, 0 is not known, and says how much it is behind.
-func (s *direct) saw(l LagLimits, replayed position, behind time.Duration, now time.Time) directLook {
+func (s *direct) saw(l LagLimits, replayed position, behind, queue, blur time.Duration, now time.Time) directLook {
 	look := directLook{behind: behind}
 	if newest, ok := s.clock.newest(); ok && replayed > 0 && newest.pos > replayed {
 		look.bytes = int64(newest.pos - replayed)
 	}
-	p := Pressure{Lag: behind, MaxLag: max(l.Max, 0), Bytes: look.bytes, MaxBytes: max(l.MaxBytes, 0)}
+	p := Pressure{Lag: behind, MaxLag: max(l.Max, 0), Bytes: look.bytes, MaxBytes: max(l.MaxBytes, 0), Queue: queue, Blur: blur}
 	if !s.moved.IsZero() && s.replayed > 0 && replayed >= s.replayed {
 		p.Replayed, p.Since = int64(replayed-s.replayed), now.Sub(s.moved)
 	}

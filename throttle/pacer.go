@@ -15,23 +15,34 @@ const (
 	// pacerSlow is the part of a limit from which on the pace drops, and pacerLeast what is left of it at the limit.
 	pacerSlow  = 0.5
 	pacerLeast = 0.05
-	// pacerBehind is the part of a limit from which on a standby has so much to replay that the speed at which it does
-	// is its own, and not that of who writes.
-	pacerBehind = 0.2
+	// pacerTarget is the part of a limit that a standby which cannot keep up is held at, and pacerSteep how quickly the pace
+	// drops beyond it: what is under way then takes four times as long where the standby becomes four times slower, which
+	// must fit below the limit.
+	pacerTarget = 0.1
+	pacerSteep  = 3
+	pacerMost   = 1.2
+	// pacerWay is how much a standby that keeps up may be behind: the way there and back, and what it does until it says so.
+	// From pacerBusy on it has had something to replay for long enough that the speed at which it does is its own, and not
+	// that of who writes.
+	pacerWay  = 300 * time.Millisecond
+	pacerBusy = 600 * time.Millisecond
 	// pacerStart is what a standby is first taken to replay, in bytes a second for each second of the limit. While it keeps
 	// up it is taken to replay twice as much after a second, as TCP begins; but no more than pacerAhead times what it
 	// does replay, so that what was never tried is not let through at once.
 	pacerStart = 100 << 10
 	pacerGrow  = 2
 	pacerAhead = 4
+	// Once it has been seen what a standby can replay, that grows by pacerProbe a second while it keeps up, and each second
+	// by twice as much as in the one before, up to pacerGrow.
+	pacerProbe = 1.1
 	// pacerFloor is the part of pacerStart that is always tried, while the gate is open.
 	pacerFloor = 0.125
 	// pacerFlow is over what time the speed of a standby that keeps up is taken.
 	pacerFlow = 2 * time.Second
 	// pacerGuess is what a row is taken to make of the log before one was written, in bytes.
 	pacerGuess = 1000
-	// pacerSmooth is the weight of the newest look in what a standby replays that is behind.
-	pacerSmooth = 0.3
+	// pacerMemory is over what time the speed of a standby is taken that is behind.
+	pacerMemory = 400 * time.Millisecond
 	// pacerKeeps is what is left of what earlier chunks wrote, and of their rows, after each further one: bytes a row are
 	// those of some ten chunks, in which a large one counts for what it is.
 	pacerKeeps = 0.9
@@ -45,6 +56,11 @@ type Pressure struct {
 	// Lag and Bytes are those of the worst standby; MaxLag and MaxBytes their limits, 0 where there is none.
 	Lag, MaxLag     time.Duration
 	Bytes, MaxBytes int64
+	// Queue is for how long it has had something to replay without a break: Lag without what the primary had not on its
+	// disk yet, since only that is sent.
+	Queue time.Duration
+	// Blur is by how much it may be behind besides Queue, where that is measured so coarsely, as by a heartbeat.
+	Blur time.Duration
 	// Replayed is how much it has replayed since the look before, which was Since ago; 0 where that is not known.
 	Replayed int64
 	Since    time.Duration
@@ -119,6 +135,7 @@ type Pacer struct {
 	// bytes and rows are what chunks wrote of late; none is not learned yet.
 	bytes, rows float64
 	capacity    float64 // bytes a second that the worst standby is taken to replay; 0 is unknown, and no bound
+	growth      float64 // by what part capacity grows in a second, while the standby keeps up
 	flow        float64 // bytes a second that it has replayed of late
 	chunk       float64 // bytes that one chunk may make; 0 is no bound
 }
@@ -155,8 +172,8 @@ func (p *Pacer) Saw(now Pressure) {
 		p.rate.SetRate(0)
 		return
 	}
+	p.learn(now)
 	used := now.used()
-	p.learn(now, used)
 	slower := 1.0
 	if used > pacerSlow {
 		slower = max(1-(used-pacerSlow)/(1-pacerSlow), pacerLeast)
@@ -169,7 +186,7 @@ func (p *Pacer) Saw(now Pressure) {
 	if p.capacity > 0 && now.MaxLag > 0 {
 		budget = min(budget, pacerBudget*p.capacity*now.MaxLag.Seconds())
 		// Under what it replays by as much as it is behind, so that it catches up.
-		rate = min(rate, p.capacity*max(1+pacerBehind-2*used, pacerLeast))
+		rate = min(rate, p.capacity*min(max(1+pacerSteep*(now.target()-p.behind(now)), pacerLeast), pacerMost))
 	}
 	if math.IsInf(rate, 1) {
 		p.rate.SetRate(0)
@@ -179,25 +196,44 @@ func (p *Pacer) Saw(now Pressure) {
 	p.rate.SetRate(max(rate, 1))
 }
 
-// learn is what the worst standby can replay. What it does replay is that only while it has more to do.
-func (p *Pacer) learn(now Pressure, used float64) {
+// busy reports whether the standby has had something to replay for so long that the speed at which it does is its own.
+func (p Pressure) busy() bool { return p.Since > 0 && p.Queue >= max(pacerBusy, p.Since) }
+
+// target is the part of the limit at which the standby is held.
+func (p Pressure) target() float64 { return max(pacerTarget, pacerWay.Seconds()/p.MaxLag.Seconds()) }
+
+// behind is how much of the limit the standby is behind by what it was sent. What is written now will be behind by all that
+// is before it, at the speed at which that is replayed now.
+func (p *Pacer) behind(now Pressure) float64 {
+	queue := (now.Queue + now.Blur).Seconds()
+	if now.busy() {
+		queue = max(queue, float64(now.Bytes)/p.capacity)
+	}
+	return queue / now.MaxLag.Seconds()
+}
+
+// learn is what the worst standby can replay.
+func (p *Pacer) learn(now Pressure) {
 	if now.MaxLag <= 0 {
 		p.capacity = 0
 		return
 	}
 	start := pacerStart * now.MaxLag.Seconds()
 	if p.capacity == 0 {
-		p.capacity, p.flow = start, 0
+		p.capacity, p.flow, p.growth = start, 0, pacerGrow-1
 	}
 	if now.Since <= 0 {
 		return
 	}
-	speed := float64(now.Replayed) / now.Since.Seconds()
-	p.flow += (1 - math.Exp(-now.Since.Seconds()/pacerFlow.Seconds())) * (speed - p.flow)
-	if used >= pacerBehind {
-		p.capacity += pacerSmooth * (speed - p.capacity)
-	} else {
-		p.capacity = min(p.capacity*math.Pow(pacerGrow, now.Since.Seconds()), max(pacerAhead*p.flow, start))
+	since := now.Since.Seconds()
+	speed := float64(now.Replayed) / since
+	p.flow += (1 - math.Exp(-since/pacerFlow.Seconds())) * (speed - p.flow)
+	if now.busy() {
+		p.capacity += (1 - math.Exp(-since/pacerMemory.Seconds())) * (speed - p.capacity)
+		p.growth = pacerProbe - 1
+	} else if p.behind(now) < now.target() {
+		p.capacity = min(p.capacity*math.Pow(1+p.growth, since), max(pacerAhead*p.flow, start))
+		p.growth = min(p.growth*math.Pow(2, since), pacerGrow-1)
 	}
 	p.capacity = max(p.capacity, pacerFloor*start)
 }

@@ -27,6 +27,8 @@ type replicas struct {
 	query  Querier
 	limits func() Limits
 	clock  *walClock
+	// flushed is the same of what the primary had on its disk: only that is sent to standbys.
+	flushed *walClock
 	// replyMax is for how long a standby may say nothing.
 	replyMax time.Duration
 	// pressed is told how far behind the replicas are, after every look.
@@ -60,7 +62,7 @@ type auroraReader struct {
 }
 
 func newReplicas(query Querier, limits func() Limits, clock *walClock, replies time.Duration, tell func(string), pressed func(Pressure)) *replicas {
-	return &replicas{query: query, limits: limits, clock: clock, replyMax: replies, pressed: pressed, members: members{tell: tell}}
+	return &replicas{query: query, limits: limits, clock: clock, flushed: &walClock{}, replyMax: replies, pressed: pressed, members: members{tell: tell}}
 }
 
 // look reads the standbys, unless that was done a moment ago. The caller holds mu.
@@ -141,6 +143,7 @@ func (r *replicas) pressure(now time.Time) Pressure {
 	for _, m := range r.counted() {
 		p := Pressure{MaxLag: max(l.Max, 0), MaxBytes: max(l.MaxBytes, 0), Replayed: int64(m.advanced), Since: m.apart}
 		p.Lag, _ = r.clock.behind(m.replayed, now)
+		p.Queue, _ = r.flushed.behind(m.replayed, now)
 		if m.replayed < r.pos {
 			p.Bytes = int64(r.pos - m.replayed)
 		}
@@ -177,6 +180,7 @@ func (r *replicas) lookAtStandbys(ctx context.Context, begin time.Time) error {
 	}
 	if began := text(first[2]); began != r.began {
 		r.clock.reset()
+		r.flushed.reset()
 		if r.began != "" {
 			r.members.promoted(text(first[3]))
 		}
@@ -185,6 +189,13 @@ func (r *replicas) lookAtStandbys(ctx context.Context, begin time.Time) error {
 	}
 	r.role, r.pos = text(first[4]), pos
 	r.clock.saw(begin, pos)
+	onDisk := pos
+	if v := cell(rows, 0, 14); v != nil {
+		if onDisk, err = place(v); err != nil {
+			return err
+		}
+	}
+	r.flushed.saw(begin, onDisk)
 	seen, err := r.sightings(rows)
 	if err != nil {
 		return err

@@ -130,7 +130,7 @@ func (t *Throttle) signals() []Signal {
 		poll = DefaultPoll
 	}
 	for i, s := range t.o.Standbys {
-		d := &direct{Standby: s, limits: t.Limits, clock: clock, primary: &lag.server, oldest: staleAfter * poll, tell: tell, pressed: t.worst.from(i + 1)}
+		d := &direct{Standby: s, limits: t.Limits, clock: clock, flushed: lag.flushed, primary: &lag.server, oldest: staleAfter * poll, tell: tell, pressed: t.worst.from(i + 1)}
 		t.direct = append(t.direct, d)
 		list = append(list, directTime{d}, directBytes{d})
 	}

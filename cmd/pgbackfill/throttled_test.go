@@ -144,7 +144,8 @@ func TestChunkGivesWayToTheApplication(t *testing.T) {
 	if code := p.wait(t, time.Minute); code != 0 {
 		t.Fatalf("exit code %d; it said:\n%s", code, p.out)
 	}
-	says(t, p.out.String(), "gave way")
+	says(t, p.out.String(), "gave way", "chunks gave way to others that waited for them")
+	says(t, must(t, db.DSN(), dir, "status", "slowly"), "gave way: ", "which waited ")
 	if wrong := pgtest.All[string](db, "SELECT id || ' is ' || n FROM numbers WHERE n <> CASE id WHEN 1 THEN 11 ELSE 1 END"); len(wrong) > 0 {
 		t.Errorf("not each row exactly once: %v", wrong)
 	}

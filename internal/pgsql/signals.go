@@ -9,7 +9,8 @@ var BeginSignal = Statement{Name: "begin", SQL: "BEGIN ISOLATION LEVEL READ COMM
 // Replicas is the primary's position and one row for each receiver of its log, or a single row without one (pid NULL):
 // whether the server is a standby itself, its position, when it was started, its cluster_name, the role and whether it may
 // see all; then pid, name, address, state, what is replayed, the replay_lag column, when the receiver last replied, by its
-// own clock, and whether it is a logical one. A role that may not see all finds NULL for state in the rows of others.
+// own clock, and whether it is a logical one; last, up to where the primary's log is on its disk, which is what it sends. A
+// role that may not see all finds NULL for state in the rows of others.
 func Replicas() Statement {
 	return Statement{Name: "replicas", SQL: `SELECT pg_catalog.pg_is_in_recovery(),
        CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), '0/0') END,
@@ -22,7 +23,8 @@ func Replicas() Statement {
        EXTRACT(epoch FROM r.replay_lag),
        EXTRACT(epoch FROM r.reply_time),
        EXISTS (SELECT FROM pg_catalog.pg_replication_slots AS s
-               WHERE s.active_pid OPERATOR(pg_catalog.=) r.pid AND s.slot_type OPERATOR(pg_catalog.=) 'logical')
+               WHERE s.active_pid OPERATOR(pg_catalog.=) r.pid AND s.slot_type OPERATOR(pg_catalog.=) 'logical'),
+       CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_flush_lsn(), '0/0') END
 FROM (SELECT) AS primary_server LEFT JOIN pg_catalog.pg_stat_replication AS r ON true
 ORDER BY r.application_name, r.client_addr, r.pid`}
 }

@@ -12,7 +12,8 @@ SELECT pg_catalog.pg_is_in_recovery(),
        EXTRACT(epoch FROM r.replay_lag),
        EXTRACT(epoch FROM r.reply_time),
        EXISTS (SELECT FROM pg_catalog.pg_replication_slots AS s
-               WHERE s.active_pid OPERATOR(pg_catalog.=) r.pid AND s.slot_type OPERATOR(pg_catalog.=) 'logical')
+               WHERE s.active_pid OPERATOR(pg_catalog.=) r.pid AND s.slot_type OPERATOR(pg_catalog.=) 'logical'),
+       CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_flush_lsn(), '0/0') END
 FROM (SELECT) AS primary_server LEFT JOIN pg_catalog.pg_stat_replication AS r ON true
 ORDER BY r.application_name, r.client_addr, r.pid;
 -- aurora
