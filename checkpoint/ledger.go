@@ -103,3 +103,20 @@ func watermark(s backfill.SegmentState) backfill.Key {
 	}
 	return s.Watermark
 }
+
+// LedgerRows counts the rows in the ledger of a run, fences among them: where there are as many as a verification saw
+// before it began, no chunk has come since.
+func (s *Store) LedgerRows(ctx context.Context, run backfill.RunID) (int64, error) {
+	var n int64
+	if err := s.once(ctx, settings, step{Statement: pgsql.LedgerRows(run), read: one(&n)}); err != nil {
+		return 0, fmt.Errorf("reading the ledger of run %d: %w", run, translate(err))
+	}
+	return n, nil
+}
+
+// LedgerRowsOn is [Store.LedgerRows] on a connection: to a standby, which shows what it has replayed.
+func LedgerRowsOn(ctx context.Context, conn *pgx.Conn, run backfill.RunID) (int64, error) {
+	var n int64
+	err := send(ctx, conn, step{Statement: pgsql.LedgerRows(run), read: one(&n)})
+	return n, err
+}

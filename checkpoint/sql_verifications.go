@@ -9,9 +9,9 @@ const insertVerification = `WITH left_alone AS (
    WHERE job = $1::text AND state = 'reading' AND heartbeat_at < clock_timestamp() - interval '10 seconds')
 INSERT INTO pgbackfill.verifications
   (job, run_id, spec_hash, checks_hash, table_oid, table_name, started_at, snapshot, ledger_rows, rows_expected,
-   server, in_recovery, lsn, role, tool_version, who, process)
+   server, in_recovery, lsn, role, tool_version, who, process, sample_fraction)
 VALUES ($1::text, $2::bigint, $3::text, $4::text, $5::oid, $6::text, $7::timestamptz, $8::pg_snapshot, $9::bigint, $10::bigint,
-        $11::text, $12::boolean, $13::pg_lsn, $14::text, $15::text, $16::text, $17::text)
+        $11::text, $12::boolean, $13::pg_lsn, $14::text, $15::text, $16::text, $17::text, $18::double precision)
 RETURNING id`
 
 // interrupted is the newest verification of job $1 that asks the same ($2) of the same run ($3), to which nothing was added
@@ -55,7 +55,7 @@ const endVerification = `UPDATE pgbackfill.verifications
    SET state = 'ended', finished_at = clock_timestamp(), heartbeat_at = clock_timestamp(), verdict = $2::text,
        residual = $3::text[], incomplete = $4::text[], ranges = $5::bigint, rows_checked = $6::bigint,
        ranges_skipped = $7::bigint, skipped = $8::jsonb, checks = $9::jsonb, mismatches = $10::bigint, classes = $11::jsonb,
-       blinded = $13::text[] <> '{}', blinded_by = $13::text[]
+       blinded = $13::text[] <> '{}', blinded_by = $13::text[], sample_bound = $14::jsonb
  WHERE id = $1::bigint AND state <> 'ended' AND process = $12::text
 RETURNING id`
 

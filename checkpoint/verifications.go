@@ -126,11 +126,15 @@ func (r Verifications) insert(b verify.Beginning) pgsql.Statement {
 		}
 		return pgsql.Text(text)
 	}
+	var fraction []byte
+	if b.Sample > 0 {
+		fraction = floatParam(b.Sample)
+	}
 	return pgsql.Statement{Name: "verification", SQL: insertVerification, Args: [][]byte{
 		pgsql.Text(b.Job), orNull(int64(b.Run)), pgsql.Text(b.SpecHash), pgsql.Text(b.ChecksHash), pgsql.Int(int64(b.TableOID)), pgsql.Text(b.Table),
 		timeParam(b.From.At), optional(b.From.Snapshot), ledgerRows(b), pgsql.Int(b.RowsExpected),
 		pgsql.Text(b.From.Server), strconv.AppendBool(nil, b.From.InRecovery), optional(b.From.LSN), pgsql.Text(b.From.Role),
-		pgsql.Text(r.store.version), pgsql.Text(r.store.who), pgsql.Text(r.store.process),
+		pgsql.Text(r.store.version), pgsql.Text(r.store.who), pgsql.Text(r.store.process), fraction,
 	}}
 }
 
@@ -180,8 +184,11 @@ func (r Verifications) End(ctx context.Context, v verify.Verdict, rows []verify.
 	for i, m := range rows {
 		list[i] = mismatchRow{i + 1, m}
 	}
-	var texts [4][]byte
-	for i, what := range []any{skipped, checks, v.Classes(), list} {
+	var texts [5][]byte
+	for i, what := range []any{skipped, checks, v.Classes(), list, v.Sample} {
+		if what == (*verify.Sampled)(nil) {
+			continue
+		}
 		var err error
 		if texts[i], err = jsonParam(what); err != nil {
 			return err
@@ -191,7 +198,7 @@ func (r Verifications) End(ctx context.Context, v verify.Verdict, rows []verify.
 	steps := []step{{Statement: pgsql.Statement{Name: "verdict", SQL: endVerification, Args: [][]byte{
 		pgsql.Int(v.ID), pgsql.Text(string(v.Result)), pgsql.TextArray(orEmpty(v.Residual)), pgsql.TextArray(orEmpty(v.Incomplete)),
 		pgsql.Int(v.Ranges), pgsql.Int(v.Rows()), pgsql.Int(v.UnverifiableRanges), texts[0], texts[1], pgsql.Int(v.Mismatches()), texts[2], pgsql.Text(r.store.process),
-		pgsql.TextArray(orEmpty(v.Blinded)),
+		pgsql.TextArray(orEmpty(v.Blinded)), texts[4],
 	}}, read: one(&ended)}, {Statement: pgsql.Statement{Name: "segments", SQL: removeProgress, Args: [][]byte{pgsql.Int(v.ID)}}}}
 	if len(rows) > 0 {
 		steps = append(steps, step{Statement: pgsql.Statement{Name: "mismatches", SQL: insertMismatches, Args: [][]byte{
@@ -350,14 +357,4 @@ type RecordedMismatch struct {
 	verify.Mismatch
 	// Hashed is set where Expected and Actual are hashes of values.
 	Hashed bool `json:"hashed"`
-}
-
-// LedgerRows counts the rows in the ledger of a run, fences among them: where there are as many as a verification saw
-// before it began, no chunk has come since.
-func (s *Store) LedgerRows(ctx context.Context, run backfill.RunID) (int64, error) {
-	var n int64
-	if err := s.once(ctx, settings, step{Statement: pgsql.LedgerRows(run), read: one(&n)}); err != nil {
-		return 0, fmt.Errorf("reading the ledger of run %d: %w", run, translate(err))
-	}
-	return n, nil
 }

@@ -207,3 +207,22 @@ func namesServer(dsn string) bool {
 	}
 	return hostKeyword.MatchString(dsn)
 }
+
+// StandbyConnector makes connections to one standby: that of the configuration's with this name, or the one that on, a
+// connection string, names. origin is where it was said, as "--on-standby". Nothing of a connection string is shown.
+func StandbyConnector(c Config, on, origin string) (backfill.Connect, error) {
+	for _, s := range c.standbys {
+		if s.name == on {
+			cc, err := s.connection(c.variable, c.asked.Over(c.base).ConnectTimeout)
+			if err != nil {
+				return nil, err
+			}
+			return Dial(cc), nil
+		}
+	}
+	cc, err := standby{name: "given", dsn: on, place: origin}.connection(c.variable, c.asked.Over(c.base).ConnectTimeout)
+	if err != nil {
+		return nil, err
+	}
+	return Dial(cc), nil
+}

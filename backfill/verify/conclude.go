@@ -31,6 +31,10 @@ func (v *verification) verdict() Verdict {
 			out.Residual = append(out.Residual, c.Name+": "+c.Residual)
 		}
 	}
+	if v.sample != nil {
+		out.Sample = sampled(v.Sample, out.Mismatches())
+		out.Incomplete = append(out.Incomplete, out.Sample.String())
+	}
 	out.Blinded = v.blinded
 	for _, what := range v.blinded {
 		out.Incomplete = append(out.Incomplete, fmt.Sprintf("role %s may not see all: %s; %s", v.Plan.Server.Role, what, seeing))

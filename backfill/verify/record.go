@@ -44,6 +44,8 @@ type Beginning struct {
 	Segments []Progress
 	// Again begins anew, also where there is one to go on with.
 	Again bool
+	// Sample is the part of the rows that is looked at; 0 is all.
+	Sample float64
 }
 
 // Begun is a verification that has begun.
@@ -128,7 +130,7 @@ func (v *verification) begin(ctx context.Context) ([]piece, error) {
 	}
 	b := Beginning{
 		Job: v.Plan.Job.Name, SpecHash: v.Plan.Job.Hash(), Run: v.run(), TableOID: v.Plan.Table.OID,
-		Table: v.Plan.Table.Schema + "." + v.Plan.Table.Name, From: v.from, RowsExpected: v.Plan.EstimatedRows, Again: v.Again,
+		Table: v.Plan.Table.Schema + "." + v.Plan.Table.Name, From: v.from, RowsExpected: v.Plan.EstimatedRows, Again: v.Again, Sample: v.Sample,
 	}
 	var err error
 	if b.ChecksHash, err = v.hash(); err != nil {
@@ -177,10 +179,11 @@ func (v *verification) hash() (string, error) {
 		Fingerprint            map[string]string
 		Key                    []pgsql.KeyColumn
 		Standby                bool
+		Server                 string
 		Checks                 []check
 	}{
 		Spec: v.Plan.Job.Hash(), SearchPath: v.Plan.SearchPath, Role: v.from.Role, Run: v.run(), Fingerprint: v.Plan.Fingerprint,
-		Key: v.Plan.Key, Standby: v.from.InRecovery,
+		Key: v.Plan.Key, Standby: v.from.InRecovery, Server: v.from.Server,
 	}
 	for _, c := range v.checks {
 		what.Checks = append(what.Checks, check{c.Name, string(c.Kind), c.Residual, c.history != nil})

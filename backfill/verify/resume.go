@@ -113,8 +113,8 @@ func (r *CheckResult) add(c counts, ranges int64) {
 }
 
 // resumable reports whether it can be gone on with where it is interrupted: not where it reads as of one moment, which is
-// over then.
-func (v *verification) resumable() bool { return v.Plan.Heap == nil }
+// over then, and not where it is of a sample, which is drawn anew.
+func (v *verification) resumable() bool { return v.Plan.Heap == nil && v.sample == nil }
 
 // saves writes down once a second how far the pieces were read, until it is told to stop; then once more. Where that
 // fails nothing is lost but the time to read again.

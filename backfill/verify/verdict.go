@@ -42,6 +42,8 @@ type Verdict struct {
 	Incomplete []string `json:"incomplete,omitempty"`
 	// Blinded says what the role may not see: columns, tables, or rows that a policy hides. The verdict is incomplete then.
 	Blinded []string `json:"blinded,omitempty"`
+	// Sample is what a sample of the rows says of all of them; nil is where all were read.
+	Sample *Sampled `json:"sample,omitempty"`
 	// Run is the newest run of the job; nil where none is known.
 	Run *Run `json:"run,omitempty"`
 	// Notes are worth knowing, and change nothing.

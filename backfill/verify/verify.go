@@ -51,6 +51,8 @@ type Options struct {
 	NotRecorded string
 	// Again begins anew where a verification of the same was interrupted.
 	Again bool
+	// Sample is the part of the rows that is looked at, from 0 to 1; 0 is all. See [Sampled].
+	Sample float64
 }
 
 // Verify reads every row and says what it came to. The error is of what kept it from reading at all: a check that
@@ -78,7 +80,10 @@ func Verify(ctx context.Context, o Options) (Verdict, error) {
 		}
 		v.checks = append(v.checks, &checking{Check: c, no: len(v.checks) + 1, proof: p, result: CheckResult{Name: c.Name, Kind: c.Kind}})
 	}
-	err := v.prepare(ctx)
+	err := v.drawSample()
+	if err == nil {
+		err = v.prepare(ctx)
+	}
 	if err == nil {
 		err = v.look(ctx)
 	}
@@ -120,6 +125,8 @@ type verification struct {
 	unread       int64
 	// blinded says what the role may not see.
 	blinded []string
+	// sample is which rows are looked at; nil is all.
+	sample *pgsql.Sample
 }
 
 // checking is a check at work.

@@ -157,7 +157,7 @@ func (w *worker) read(ctx context.Context, p piece, now part, divisible bool) (c
 	var c counts
 	var samples []Mismatch
 	err := w.session.job(ctx, p.finding(), func(r *reading) error {
-		in := pgsql.Part{Range: rng, Reading: true}
+		in := pgsql.Part{Range: rng, Reading: true, Sample: w.sample}
 		r.divisible = divisible
 		var err error
 		if c, err = p.count(ctx, r, in); err != nil || c.mismatches() == 0 {

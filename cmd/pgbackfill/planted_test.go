@@ -95,8 +95,13 @@ func writing(t *testing.T, db *pgtest.DB, rows int, seed uint64) (stop func() in
 	var wait sync.WaitGroup
 	written := make([]int, 2)
 	for i := range written {
-		conn, random := db.Conn(), rand.New(rand.NewPCG(seed, uint64(i)))
+		conn, err := pgx.Connect(ctx, db.DSN())
+		if err != nil {
+			t.Fatal(err)
+		}
+		random := rand.New(rand.NewPCG(seed, uint64(i)))
 		wait.Go(func() {
+			defer conn.Close(context.Background())
 			for ctx.Err() == nil {
 				id := 1000 + random.IntN(rows)
 				sql := fmt.Sprintf("SELECT app(%d, 'Value %d')", id, random.IntN(1e6))
@@ -203,12 +208,13 @@ func TestNoFalseMismatches(t *testing.T) {
 		t.Fatal(err)
 	}
 	connect := func(ctx context.Context) (*pgx.Conn, error) { return pgx.Connect(ctx, db.DSN()) }
+	looking := db.Conn()
 	for seed := range seeds {
 		random := rand.New(rand.NewPCG(uint64(seed), 7))
 		pace := backfill.Pace{Workers: 1 + random.IntN(3), ChunkRows: 20 + random.IntN(400), LockTimeout: time.Second, StatementTimeout: time.Minute, IdleTimeout: time.Minute}
 		stop := writing(t, db, rows, uint64(seed))
 		var planner backfill.Planner
-		plan, err := planner.Survey(t.Context(), db.Conn(), list[0], pace)
+		plan, err := planner.Survey(t.Context(), looking, list[0], pace)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,6 +27,13 @@ type verifyOptions struct {
 	values  bool
 	samples int
 	again   bool
+	// standby is the one to be read, by its name or a connection string; "" is where the job is run.
+	standby string
+	// sample is the part of the rows that is looked at; "" is all.
+	sample string
+	// continuous goes over it again and again, each time when every has passed.
+	continuous bool
+	every      time.Duration
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -45,6 +53,10 @@ A check that says recompute: true runs the job's program again, which must be al
 Interrupted or killed, it goes on where it was when the same command is given again, as long as nothing was added to
 the run; a part of the table in which something was wrong is read again.
 
+With --on-standby it reads a standby, once that shows the last chunk of the run. With --sample it looks at some of the rows,
+drawn by their keys, and says with what confidence at most how many of all are wrong; that is incomplete (exit code 4), as
+not all was read. With --continuous it begins again each time, until it is stopped.
+
 It only reads, in short transactions, and may be used at any time, by a role that may only read.
 Rows that are wrong are named by their keys; their values are shown with --show-values.`,
 		Args: args(1, 1, "one job file"),
@@ -59,30 +71,45 @@ Rows that are wrong are named by their keys; their values are shown with --show-
 					return err
 				}
 			}
+			pass := func() (error, error) { return a.verifyAll(c.Context(), list, checks, o) }
 			var worst error
-			for i, job := range list {
-				verdict, err := a.verifyJob(c.Context(), job, checks[i], o)
-				if err != nil {
-					return err
-				}
-				if err := a.writeVerdict(verdict); err != nil {
-					return err
-				}
-				if verdict.Result == verify.Mismatched || worst == nil {
-					worst = verdict.Err()
-				}
+			if o.continuous {
+				worst, err = a.verifyAgain(c.Context(), o.every, pass)
+			} else {
+				worst, err = pass()
 			}
-			if worst != nil {
-				return errors.Join(worst, errSaid)
+			if err != nil || worst == nil {
+				return err
 			}
-			return nil
+			return errors.Join(worst, errSaid)
 		},
 	}
 	configs.RunFlags(c.Flags())
 	_ = c.Flags().MarkHidden("accept") // there are no findings here; that the flag is there is certain
 	c.Flags().BoolVar(&o.values, "show-values", false, "show what wrong rows hold and should hold; it may be secret")
 	c.Flags().IntVar(&o.samples, "samples", 10, "how many wrong rows of a check are named; all are counted")
+	c.Flags().StringVar(&o.standby, "on-standby", "", "read this standby: its name in the configuration, or a connection string; what is recorded goes to the primary")
+	c.Flags().StringVar(&o.sample, "sample", "", "look at a part of the rows only, as 5%, and say what that means for all")
+	c.Flags().BoolVar(&o.continuous, "continuous", false, "go over it again and again until stopped, each time a verification of its own")
+	c.Flags().DurationVar(&o.every, "every", time.Hour, "with --continuous: how long to wait after each time")
 	return a.jsonFlag(a.measured(c))
+}
+
+// verifyAll verifies jobs in order and prints what each came to; it returns the gravest verdict.
+func (a *app) verifyAll(ctx context.Context, list []backfill.Job, checks [][]verify.Check, o verifyOptions) (worst, err error) {
+	for i, job := range list {
+		verdict, err := a.verifyJob(ctx, job, checks[i], o)
+		if err != nil {
+			return nil, err
+		}
+		if err := a.writeVerdict(verdict); err != nil {
+			return nil, err
+		}
+		if verdict.Result == verify.Mismatched || worst == nil {
+			worst = verdict.Err()
+		}
+	}
+	return worst, nil
 }
 
 // checksOf are the checks of a job. A program that one of them runs again must be allowed.
@@ -167,7 +194,15 @@ func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.C
 	defer limit.showing(ctx, observe)()
 	options := verify.Options{
 		Plan: s.plan, Checks: checks, Connect: s.connect, Run: s.run, Throttle: limit, Observer: observe,
-		Programs: a.programs(), Target: a.cfg.Asked().ChunkTarget, Samples: o.samples, ShowValues: o.values, Again: o.again,
+		Programs: a.programs(), Target: a.cfg.Asked().ChunkTarget, Samples: o.samples, ShowValues: o.values, Again: o.again || o.continuous,
+	}
+	if options.Sample, err = fraction(o.sample); err != nil {
+		return verify.Verdict{}, err
+	}
+	if o.standby != "" {
+		if options.Connect, err = a.onStandby(ctx, o.standby, s); err != nil {
+			return verify.Verdict{}, err
+		}
 	}
 	store, err := a.open(ctx, s.connect)
 	switch {

@@ -42,6 +42,8 @@ type Part struct {
 	Out *Out
 	// Reading is set where nothing is changed and so nothing locked: a verification.
 	Reading bool
+	// Sample limits a verification to some of the rows; nil is all.
+	Sample *Sample
 }
 
 // Members are the rows of a chunk by name: those that were in scope when they were locked, for all of its steps.
@@ -163,6 +165,9 @@ func (f *filling) scope() string {
 	var parts []string
 	if f.part.Sweep != 0 && !f.part.All {
 		parts = append(parts, f.written())
+	}
+	if f.part.Sample != nil {
+		parts = append(parts, f.part.Sample.where(f.b, f.Key))
 	}
 	if where := f.where(); where != "" {
 		parts = append(parts, where)

@@ -153,6 +153,7 @@ func TestShapes(t *testing.T) {
 		"history_gone_keys":      one2(historic.GoneKeys(part(two), historic.History, 10)),
 		"history_read":           one2(written.Select(part(two))),
 		"history_straight":       one2(mapped.Straight().Proof(pgsql.Part{Range: two, Out: &pgsql.Out{Names: []string{"id", `Co"de`, "ssn_encrypted", "tags"}, Types: []string{"bigint", "character(5)", "bytea", "text[]"}, Values: [][]*string{{&five}, {&five}, {&five}, {nil}}}})),
+		"proof_sample":           one2(scoped.Proof(pgsql.Part{Range: one, Reading: true, Sample: &pgsql.Sample{Seed: -7, Parts: 50_000}})),
 		"traces":                 one1(pgsql.Traces{Walk: walk(id, code), Run: 7, Keyed: true, Set: set[:2]}.Statement(two, [][]*string{{&five, &five}, {&five, nil}})),
 		"versions":               one1(walk(id, code).Versions([][]*string{{&five}, {&five}})),
 		"version":                one1(walk(id).Version(pgsql.Range{At: []string{"5"}}, true)),

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pgbackfill/pgbackfill/internal/localpg"
+	"github.com/pgbackfill/pgbackfill/internal/pgtest"
+)
+
+// verifiesOnTheStandby reads a standby, once the ledger's last row is visible there, and records it on the primary. It is a
+// part of [TestReplicaThatStopsReplayingStopsTheRun] for the sake of the servers.
+//
+// ⚑ The position in the log that a chunk's row has lies before its commit: a standby that has replayed as far need not show it.
+//
+// Made to fail: with caughtUp left out, the standby that stands still is read, and says that the rows are wrong.
+func verifiesOnTheStandby(t *testing.T, primary, standby *localpg.Cluster, replay func(word string)) {
+	db, dir := pgtest.NewOn(t, primary), t.TempDir()
+	db.Exec("CREATE TABLE things (id int PRIMARY KEY, v text, c text); INSERT INTO things SELECT g, 'v' || g FROM generate_series(1, 500) AS g; ANALYZE things")
+	job := write(t, dir, "job.yaml", "name: there\ntable: things\nupdate: {set: {c: upper(t.v)}}\n")
+	if out := mustExit(t, exitInput, db.DSN(), dir, "verify", "--on-standby", db.DSN(), job); !strings.Contains(out, "the server is no standby") {
+		t.Errorf("of the primary it says: %s", out)
+	}
+	mustExit(t, exitMismatch, db.DSN(), dir, "verify", "--on-standby", standby.DSN(db.Name()), job) // no run is known: it shows what was written
+	must(t, db.DSN(), dir, "run", "--yes", job)
+	replay("pause")
+	db.Exec(`INSERT INTO pgbackfill.chunks (run_id, segment, seq, fence, after, through, follows, rows_seen, rows_changed, unmatched, multiple,
+			total_seen, total_changed, total_unmatched, total_multiple, total_duration, started_at, duration, attempt, worker)
+		SELECT run_id, segment, seq + 1, 'split', through, through, true, 0, '{}', 0, 0, 0, 0, 0, 0, '0', now(), '0', 1, 'test'
+		FROM pgbackfill.chunks ORDER BY segment DESC, seq DESC LIMIT 1`)
+	p := start(t, db.DSN(), dir, "verify", "--set", "lag.max=1h", "--on-standby", standby.DSN(db.Name()), job)
+	pgtest.Eventually(t, time.Minute, func() error {
+		if p.ended() {
+			t.Fatalf("it read a standby that stands still:\n%s", p.out)
+		}
+		if !strings.Contains(p.out.String(), "waiting for the standby to show the last chunk of run 1") {
+			return errNotYet
+		}
+		return nil
+	})
+	replay("resume")
+	if code := p.wait(t, time.Minute); code != 0 || !strings.Contains(p.out.String(), "proven: 500 rows") {
+		t.Errorf("exit code %d:\n%s", code, p.out)
+	}
+	if got := pgtest.One[string](db, `SELECT format('%s %s %s %s', state, in_recovery, snapshot IS NULL, ledger_rows = (SELECT count(*) FROM pgbackfill.chunks))
+		FROM pgbackfill.verifications ORDER BY id DESC LIMIT 1`); got != "ended t t t" {
+		t.Errorf("it is recorded as %s", got)
+	}
+}
+
+// With --continuous each time is a verification of its own, until somebody stops it; the exit code is that of the gravest
+// verdict it has given.
+//
+// Made to fail: with worst set by each pass, the exit code is 0, as the last one is proven.
+func TestVerifyAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	db, dir := pgtest.New(t), t.TempDir()
+	db.Exec("CREATE TABLE things (id int PRIMARY KEY, v text, c text); INSERT INTO things SELECT g, 'v' || g FROM generate_series(1, 100) AS g; ANALYZE things")
+	job := write(t, dir, "job.yaml", "name: again\ntable: things\nupdate: {set: {c: upper(t.v)}}\n")
+	must(t, db.DSN(), dir, "run", "--yes", job)
+	db.Exec("UPDATE things SET c = 'x' WHERE id = 7")
+	p := start(t, db.DSN(), dir, "verify", "--continuous", "--every", "50ms", job)
+	until := func(verdict string) {
+		pgtest.Eventually(t, time.Minute, func() error {
+			if p.ended() {
+				t.Fatalf("it ended:\n%s", p.out)
+			}
+			if pgtest.One[int](db, "SELECT count(*) FROM pgbackfill.verifications WHERE verdict = $1", verdict) < 2 {
+				return errNotYet
+			}
+			return nil
+		})
+	}
+	until("mismatched")
+	db.Exec("UPDATE things SET c = 'V7' WHERE id = 7")
+	until("proven")
+	p.signal(t, syscall.SIGINT)
+	if code := p.wait(t, 20*time.Second); code != exitMismatch {
+		t.Errorf("exit code %d:\n%s", code, p.out)
+	}
+	for _, bad := range []string{"0%", "100%", "much"} {
+		if out := mustExit(t, exitInput, db.DSN(), dir, "verify", "--sample", bad, job); !strings.Contains(out, "a part of the rows, as 5%") {
+			t.Errorf("--sample %s: %s", bad, out)
+		}
+	}
+	if out := mustExit(t, exitIncomplete, db.DSN(), dir, "verify", "--sample", "20%", job); !strings.Contains(out, "with 95% confidence at most 13 rows of all are wrong") {
+		t.Errorf("of a sample it says: %s", out)
+	}
+	if got := pgtest.One[string](db, "SELECT format('%s %s %s', verdict, sample_fraction, sample_bound ->> 'at_most') FROM pgbackfill.verifications ORDER BY id DESC LIMIT 1"); got != "incomplete 0.2 13" {
+		t.Errorf("it is recorded as %s", got)
+	}
+}
