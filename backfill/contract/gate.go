@@ -94,6 +94,8 @@ type gate struct {
 	snapshot   string
 	began      string
 	watched    bool
+	// verification and ledgerRows are what the verdict rests on, as they were before anything was looked at.
+	verification, ledgerRows string
 	// undropped says what of the job's drops cannot be asked about.
 	undropped []string
 	// until is when the first waiver ends that was needed.
@@ -123,6 +125,11 @@ func (g *gate) begin(ctx context.Context) error {
 		g.about.Table, g.searchPath = uint32(table), run[0][5]
 		g.result.Run = g.about.Run
 	}
+	rests, err := g.ask(ctx, pgsql.GateRests(g.Job.Name, g.about.Run))
+	if err != nil {
+		return err
+	}
+	g.verification, g.ledgerRows = rests[0][0], rests[0][1]
 	for _, d := range g.terms.Drops {
 		found, err := g.ask(ctx, pgsql.GateColumn(d.Table.Schema, d.Table.Name, d.Column, g.about.Table))
 		if err != nil {
@@ -191,7 +198,7 @@ func (g *gate) store(ctx context.Context) error {
 	}
 	statement := pgsql.GateStore(pgsql.GateResult{
 		GateAbout: g.about, Ready: g.result.Verdict == Ready, Conditions: string(text), Watched: g.watched, WaivedUntil: g.until,
-		Snapshot: g.snapshot, Began: g.began, Who: g.Who, Tool: g.Tool,
+		Snapshot: g.snapshot, Began: g.began, Who: g.Who, Tool: g.Tool, Verification: g.verification, LedgerRows: g.ledgerRows,
 	})
 	rows, err := g.writeRows(ctx, statement)
 	if err == nil && len(rows) == 1 {

@@ -105,8 +105,8 @@ BEGIN
     UNION ALL SELECT 7, format('verification %s was voided by a repair', v.id) FROM pgbackfill.verifications AS v WHERE v.id = g.verification_id AND v.voided_at IS NOT NULL
     UNION ALL SELECT 8, format('verification %s is %s old, and may be %s', v.id, date_trunc('second', clock_timestamp() - v.finished_at), oldest) FROM pgbackfill.verifications AS v
       WHERE v.id = g.verification_id AND v.finished_at < clock_timestamp() - oldest
-    UNION ALL SELECT 9, format('verification %s, begun after it, is %s', v.id, COALESCE(v.verdict, v.state)) FROM pgbackfill.verifications AS v
-      WHERE v.job = require_ready.job AND v.id > g.verification_id AND v.state = 'ended' AND v.verdict <> 'proven'
+    UNION ALL SELECT 9, format('verification %s, ended after it began, is %s', v.id, COALESCE(v.verdict, v.state)) FROM pgbackfill.verifications AS v
+      WHERE v.job = require_ready.job AND (v.id > COALESCE(g.verification_id, 0) OR v.finished_at > g.began_at) AND v.state = 'ended' AND v.verdict <> 'proven'
     UNION ALL SELECT 10, 'rows were taken out of quarantine since' WHERE EXISTS (SELECT FROM pgbackfill.quarantine AS q WHERE q.run_id = g.run_id AND (q.resolved_at IS NULL OR q.resolved_at > g.began_at))
     UNION ALL SELECT 11, format('a commit broke the relation at %s: %s of %s by %s (%s): %s', d.at, d.operation, d.key, d.role, d.application, left(d.query, 300))
       FROM pgbackfill.drift AS d WHERE d.job = require_ready.job AND NOT pg_visible_in_snapshot(d.xid, g.snapshot)

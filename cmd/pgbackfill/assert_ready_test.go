@@ -10,7 +10,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/pgbackfill/pgbackfill/backfill/contract"
 	"github.com/pgbackfill/pgbackfill/internal/pgtest"
+	"github.com/pgbackfill/pgbackfill/jobs"
 )
 
 // ready has the gate of a proven job say so, without counters of statements.
@@ -154,6 +156,48 @@ func TestAssertReadyAfterTheGate(t *testing.T) {
 		t.Errorf("of a job that there is not: %v", err)
 	}
 	_ = tx.Rollback(t.Context()) // it has failed already
+}
+
+// What comes while the gate looks is not what it looked at: a verification that ends with wrong rows, or a chunk, between one
+// condition and the verdict makes the migration fail.
+//
+// Made to fail: with the verification and the ledger taken as they were when the verdict was written down, it passed.
+func TestAssertReadyAfterARaceWithTheGate(t *testing.T) {
+	t.Parallel()
+	db, dir := pgtest.New(t), t.TempDir()
+	proven(t, db, dir)
+	ready(t, db, dir) // and waives what it takes
+	list, err := jobs.ReadFile(dir + "/users.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ meanwhile, after, says string }{
+		{
+			`INSERT INTO pgbackfill.verifications (job, run_id, spec_hash, checks_hash, table_oid, table_name, state, verdict, started_at, finished_at, rows_expected, mismatches, server, in_recovery, role, tool_version, who, process)
+			 SELECT job, run_id, spec_hash, checks_hash, table_oid, table_name, state, 'mismatched', started_at, clock_timestamp(), rows_expected, 1, server, in_recovery, role, tool_version, who, process FROM pgbackfill.verifications`,
+			"DELETE FROM pgbackfill.verifications WHERE verdict = 'mismatched'", "ended after it began, is mismatched",
+		},
+		{
+			"INSERT INTO pgbackfill.chunks SELECT (c).* FROM (SELECT jsonb_populate_record(c, jsonb_build_object('seq', c.seq + 1000)) AS c FROM pgbackfill.chunks AS c LIMIT 1) AS another",
+			"DELETE FROM pgbackfill.chunks WHERE seq > 1000", "chunks were written since",
+		},
+	} {
+		conn := pgtest.Connect(t, db.DSN())
+		r, err := contract.Gate(t.Context(), contract.Options{
+			Job: list[0], Conn: conn, BackupAt: time.Now().Add(-time.Hour), Who: "ann@test", Tool: "test",
+			Triggers: func(ctx context.Context) (contract.Triggers, error) {
+				db.Exec(c.meanwhile)
+				return triggersOf(ctx, conn, list[0])
+			},
+		})
+		if err != nil || r.Verdict != contract.Ready {
+			t.Fatalf("%v; the gate says %s: %+v", err, r.Verdict, notPassed(r))
+		}
+		if said := try(t, conn, "BEGIN; SELECT pgbackfill.assert_ready('users'); ROLLBACK"); !strings.Contains(said, c.says) {
+			t.Errorf("it says %q, want %q", said, c.says)
+		}
+		db.Exec(c.after)
+	}
 }
 
 // The two ways in which a migration tool that backfills by itself (pgroll) loses data: a backfill that is killed half-way and

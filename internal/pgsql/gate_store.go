@@ -66,6 +66,13 @@ func GateWaive(job, condition, why string, until time.Time, who string) Statemen
 // GateMoment is what everything after it is after: a snapshot and the time.
 var GateMoment = Statement{Name: "moment", SQL: "SELECT pg_current_snapshot()::text, extract(epoch FROM clock_timestamp())"}
 
+// GateRests is what a verdict rests on, before anything is looked at: the newest verification of a job that has ended, and
+// how many rows the ledger of its run has. What comes while the conditions are looked at is after it too.
+func GateRests[T ~int64](job string, run T) Statement {
+	return Statement{Name: "rests", SQL: `SELECT COALESCE((SELECT v.id FROM pgbackfill.verifications AS v WHERE v.job = $1::text AND v.state = 'ended' ORDER BY v.id DESC LIMIT 1)::text, ''),
+       (SELECT count(*) FROM pgbackfill.chunks AS c WHERE c.run_id = $2::bigint)::text`, Args: [][]byte{Text(job), Int(run)}}
+}
+
 // GateResult is what a gate came to, for [GateStore].
 type GateResult struct {
 	GateAbout
@@ -75,7 +82,9 @@ type GateResult struct {
 	WaivedUntil time.Time
 	Snapshot    string
 	Began       string
-	Who, Tool   string
+	// Verification is "" where none has ended; it and LedgerRows are of [GateRests].
+	Verification, LedgerRows string
+	Who, Tool                string
 }
 
 // GateStore writes down what a gate came to, with its digest.
@@ -84,9 +93,12 @@ func GateStore(r GateResult) Statement {
 	if r.Ready {
 		verdict = "ready"
 	}
-	var waived, run []byte
+	var waived, run, verification []byte
 	if !r.WaivedUntil.IsZero() {
 		waived = seconds(float64(r.WaivedUntil.UnixMilli()) / 1000)
+	}
+	if r.Verification != "" {
+		verification = Text(r.Verification)
 	}
 	if r.Run != 0 {
 		run = Int(r.Run)
@@ -94,8 +106,7 @@ func GateStore(r GateResult) Statement {
 	dropped := r.dropped()
 	return Statement{Name: "gate", SQL: `WITH made AS (
   SELECT 0::bigint AS id, $1::text AS job, $2::bigint AS run_id, $3::text AS spec_hash, $4::oid AS table_oid, $5::oid[] AS relations, $6::text[] AS columns, $7::text AS verdict, $8::jsonb AS conditions,
-         (SELECT v.id FROM pgbackfill.verifications AS v WHERE v.job = $1::text AND v.state = 'ended' ORDER BY v.id DESC LIMIT 1) AS verification_id,
-         (SELECT count(*) FROM pgbackfill.chunks AS c WHERE c.run_id = $2::bigint) AS ledger_rows,
+         $16::bigint AS verification_id, $17::bigint AS ledger_rows,
          $9::boolean AS watched, to_timestamp($10::float8) AS waived_until, make_interval(secs => $11::float8) AS report_max_age, $12::pg_snapshot AS snapshot, to_timestamp($13::float8) AS began_at
 )
 INSERT INTO pgbackfill.gates (job, run_id, spec_hash, table_oid, relations, columns, verdict, conditions, verification_id, ledger_rows, watched, waived_until, report_max_age, snapshot, began_at, who, tool_version, digest)
@@ -105,6 +116,6 @@ SELECT m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verd
   FROM made AS m RETURNING id`,
 		Args: [][]byte{
 			Text(r.Job), run, Text(r.SpecHash), Int(int64(r.Table)), dropped[0], dropped[1], Text(verdict), Text(r.Conditions), strconv.AppendBool(nil, r.Watched),
-			waived, seconds(r.MaxAge), Text(r.Snapshot), Text(r.Began), Text(r.Who), Text(r.Tool),
+			waived, seconds(r.MaxAge), Text(r.Snapshot), Text(r.Began), Text(r.Who), Text(r.Tool), verification, Text(r.LedgerRows),
 		}}
 }

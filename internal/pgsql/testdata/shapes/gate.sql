@@ -337,8 +337,7 @@ INSERT INTO pgbackfill.waivers (job, condition, why, until, who) VALUES ($1::tex
 -- gate
 WITH made AS (
   SELECT 0::bigint AS id, $1::text AS job, $2::bigint AS run_id, $3::text AS spec_hash, $4::oid AS table_oid, $5::oid[] AS relations, $6::text[] AS columns, $7::text AS verdict, $8::jsonb AS conditions,
-         (SELECT v.id FROM pgbackfill.verifications AS v WHERE v.job = $1::text AND v.state = 'ended' ORDER BY v.id DESC LIMIT 1) AS verification_id,
-         (SELECT count(*) FROM pgbackfill.chunks AS c WHERE c.run_id = $2::bigint) AS ledger_rows,
+         $16::bigint AS verification_id, $17::bigint AS ledger_rows,
          $9::boolean AS watched, to_timestamp($10::float8) AS waived_until, make_interval(secs => $11::float8) AS report_max_age, $12::pg_snapshot AS snapshot, to_timestamp($13::float8) AS began_at
 )
 INSERT INTO pgbackfill.gates (job, run_id, spec_hash, table_oid, relations, columns, verdict, conditions, verification_id, ledger_rows, watched, waived_until, report_max_age, snapshot, began_at, who, tool_version, digest)
@@ -361,3 +360,5 @@ SELECT m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verd
 -- $13 = "0"
 -- $14 = "ann"
 -- $15 = "dev"
+-- $16 = ""
+-- $17 = ""
