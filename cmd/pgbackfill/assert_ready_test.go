@@ -118,6 +118,10 @@ func TestAssertReadyAfterTheGate(t *testing.T) {
 	db, dir := pgtest.New(t), t.TempDir()
 	proven(t, db, dir)
 	ready(t, db, dir)
+	page := must(t, db.DSN(), dir, "report", "users")
+	if !strings.HasPrefix(page, "**proven**: ") || !strings.Contains(page, "the gate was ready at") || !strings.Contains(page, "| way-back | pass |") || !strings.Contains(page, "waived by") {
+		t.Errorf("the report says\n%s", page)
+	}
 	conn := pgtest.Connect(t, db.DSN())
 	const assert = " SELECT pgbackfill.assert_ready('users'); ROLLBACK"
 	for _, c := range []struct{ since, says string }{
@@ -141,6 +145,9 @@ func TestAssertReadyAfterTheGate(t *testing.T) {
 		}
 	}
 	mustExit(t, 6, db.DSN(), dir, "gate", "users.yaml") // no backup is attested
+	if page := must(t, db.DSN(), dir, "report", "users"); !strings.HasPrefix(page, "**refused**: ") {
+		t.Errorf("the report says\n%s", page)
+	}
 	if said := try(t, conn, "BEGIN; UPDATE pgbackfill.gates SET verdict = 'ready', conditions = '[]';"+assert); !strings.Contains(said, "changed since") {
 		t.Errorf("a verdict that was changed by hand: %q", said)
 	}

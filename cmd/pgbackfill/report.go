@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/backfill/contract"
 	"github.com/pgbackfill/pgbackfill/checkpoint"
 	"github.com/pgbackfill/pgbackfill/internal/human"
 	"github.com/pgbackfill/pgbackfill/internal/report"
@@ -155,6 +157,16 @@ func (a *app) assemble(ctx context.Context, s *checkpoint.Store, job string) (re
 	if err := verificationPart(ctx, s, info, spec.Table, &r); err != nil {
 		return r, err
 	}
+	if r.Gate, err = gatePart(ctx, s, info); err != nil {
+		return r, err
+	}
+	err = a.connected(ctx, func(conn *pgx.Conn) (err error) {
+		r.DualWrite, err = dualWritePart(ctx, conn, spec)
+		return err
+	})
+	if err != nil {
+		return r, err
+	}
 	ledger, err := s.LedgerRows(ctx, info.ID)
 	if err != nil {
 		return r, err
@@ -172,7 +184,7 @@ func verdictOf(r report.Report, ledger int64) report.Verdict {
 	if v != nil && v.Verdict == "mismatched" {
 		return said(report.Mismatched, "%s not as they should be (verification %d)", human.Plural(v.Mismatches, "row"), v.ID)
 	}
-	if r.Gate != nil && r.Gate.Verdict != "pass" && r.Gate.Verdict != "passed" {
+	if r.Gate != nil && r.Gate.Verdict != string(contract.Ready) {
 		return said(report.Refused, "the gate refused at %s; see which of its conditions did not pass", r.Gate.At.UTC().Format(timeShown))
 	}
 	switch {
@@ -194,8 +206,13 @@ func verdictOf(r report.Report, ledger int64) report.Verdict {
 		return said(report.Unproven, "rows were changed after verification %d had begun", v.ID)
 	}
 	text := fmt.Sprintf("%s read, every one as it should be (verification %d)", human.Plural(v.Checked, "row"), v.ID)
-	if r.Gate == nil {
+	switch g := r.Gate; {
+	case g == nil:
 		text += "; the gate was not asked yet"
+	case g.Asserted != nil:
+		text += "; the contract migration ran at " + g.Asserted.Format(timeShown)
+	default:
+		text += "; the gate was ready at " + g.At.Format(timeShown)
 	}
 	return said(report.Proven, "%s", text)
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/backfill/verify"
 	"github.com/pgbackfill/pgbackfill/checkpoint"
@@ -81,6 +83,52 @@ func eventsPart(list []checkpoint.EventRow) []report.Event {
 		events = append(events, report.Event{At: e.At.UTC(), Who: e.Who, What: e.What, Text: strings.Join(words, ", ")})
 	}
 	return events
+}
+
+// gatePart is what the gate said, where it was asked about this very run and job.
+func gatePart(ctx context.Context, s *checkpoint.Store, info checkpoint.RunInfo) (*report.Gate, error) {
+	g, found, err := s.NewestGate(ctx, info.Job)
+	if err != nil || !found || g.SpecHash != info.SpecHash || g.Run == nil || *g.Run != int64(info.ID) {
+		return nil, err
+	}
+	p := &report.Gate{Verdict: string(g.Verdict), At: g.At.UTC(), By: g.Who, Asserted: utc(g.AssertedAt)}
+	for _, c := range g.Conditions {
+		one := report.Condition{ID: c.ID, Title: c.Title, Status: string(c.Status), Evidence: strings.Join(c.Evidence, "; "), SQL: strings.Join(c.SQL, ";\n\n")}
+		if w := c.Waiver; w != nil {
+			one.Waiver = fmt.Sprintf("waived by %s until %s: %s", w.Who, w.Until.UTC().Format(time.DateTime+" UTC"), w.Why)
+		}
+		p.Conditions = append(p.Conditions, one)
+	}
+	return p, nil
+}
+
+// dualWritePart is what keeps the application's writes right; nil where nothing of it was ever installed.
+func dualWritePart(ctx context.Context, conn *pgx.Conn, spec backfill.Job) (*report.DualWrite, error) {
+	p := &report.DualWrite{By: "application"}
+	w, err := checkpoint.ReadTripwire(ctx, conn, spec.Name)
+	if err != nil {
+		return nil, err
+	}
+	var triggers []checkpoint.DualWriteTrigger
+	if spec.ByTrigger() {
+		p.By = "trigger"
+		d, err := checkpoint.ReadDualWrite(ctx, conn, spec.Name)
+		if err != nil {
+			return nil, err
+		}
+		triggers = d.Triggers
+	}
+	for _, t := range append(triggers, w.Triggers...) {
+		p.Triggers = append(p.Triggers, report.Trigger{Table: t.Table, Name: t.Trigger, State: t.State})
+	}
+	p.Writes, p.DriftAll, p.Since = w.Writes, w.Recorded, utc(w.InstalledAt)
+	for _, d := range w.Latest {
+		p.Drift = append(p.Drift, report.DriftEntry{At: d.At.UTC(), Key: strings.Join(d.Key, ", "), Application: d.Application, User: d.Role, Query: d.Query})
+	}
+	if len(p.Triggers) == 0 && p.DriftAll == 0 {
+		return nil, nil
+	}
+	return p, nil
 }
 
 // waitsPart are the times in which something kept a process, or people kept all of them, from writing: from the events

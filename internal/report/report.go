@@ -196,6 +196,7 @@ type Gate struct {
 	Verdict    string      `json:"verdict"`
 	At         time.Time   `json:"at"`
 	By         string      `json:"by"`
+	Asserted   *time.Time  `json:"asserted_at,omitempty" jsonschema:"description=When a migration relied on it."`
 	Conditions []Condition `json:"conditions"`
 }
 

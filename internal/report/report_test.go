@@ -41,7 +41,7 @@ func proven() Report {
 			ID: 3, Verdict: "proven", Started: finished, Finished: &made, By: "ann@host", Tool: "v1.2.3", Server: "10.1.2.3:5432/app", Role: "verifier", LSN: "1/2A3B4000",
 			Ranges: 64, Expected: 1_000_000, Checked: 1_000_004, Checks: []Check{{Name: "derived", Kind: "same_row", Ranges: 64, Rows: 1_000_004}},
 		},
-		Gate: &Gate{Verdict: "pass", At: made, By: "ann@host", Conditions: []Condition{
+		Gate: &Gate{Verdict: "ready", At: made, By: "ann@host", Conditions: []Condition{
 			{ID: "coverage", Title: "every segment's chunks cover the walk", Status: "pass", Evidence: "16 of 16 segments, no gap", SQL: "SELECT count(*) FROM pgbackfill.segments"},
 			{ID: "backup", Title: "a way back", Status: "waived", Evidence: "no backup is named", Waiver: "waived by ann until 2026-12-01: nightly dump"},
 		}},
