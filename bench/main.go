@@ -5,6 +5,7 @@
 //	go run ./bench             the ways compared, interleaved, in rounds
 //	go run ./bench -start      how soon the first chunk is committed on a large table, and on a long ledger
 //	go run ./bench -foreground what an application notices: pgbench's transactions meanwhile
+//	go run ./bench -tripwire   what the tripwire costs the application's transactions
 //	go run ./bench -smoke      any of them, small: shows that the benchmark works, measures nothing
 //
 // It fails where a way does not leave the same data as the others.
@@ -43,6 +44,7 @@ type options struct {
 	rows, repeat  int
 	start, smoke  bool
 	foreground    bool
+	tripwire      bool
 	ledgerRows    int
 	seed          int64
 	sharedBuffers string
@@ -67,6 +69,7 @@ func parse(args []string, progress io.Writer) (options, error) {
 	f.IntVar(&o.repeat, "repeat", 3, "rounds; each measures every way once, in another order")
 	f.BoolVar(&o.start, "start", false, "measure how soon the first chunk is committed, instead of the whole run")
 	f.BoolVar(&o.foreground, "foreground", false, "measure what an application notices meanwhile, instead: the latency of pgbench's transactions")
+	f.BoolVar(&o.tripwire, "tripwire", false, "measure what a tripwire costs the application's transactions, instead")
 	f.BoolVar(&o.smoke, "smoke", false, "20 000 rows, one round: shows that the benchmark works")
 	f.IntVar(&o.ledgerRows, "ledger", 1_000_000, "with -start: ledger rows to resume from")
 	f.Int64Var(&o.seed, "seed", 1, "seed of the table's contents")
@@ -91,6 +94,8 @@ func parse(args []string, progress io.Writer) (options, error) {
 			o.rows = 10_000_000
 		case o.foreground:
 			o.rows = 2_000_000
+		case o.tripwire:
+			o.rows = 100_000
 		}
 	}
 	if f.NArg() > 0 || o.rows < 1000 || o.repeat < 1 || o.start && (o.ledgerRows < 1 || o.ledgerRows > o.rows/2) {
@@ -108,6 +113,9 @@ func measure(ctx context.Context, o options, out, progress io.Writer) error {
 		return err
 	}
 	defer b.close()
+	if o.tripwire {
+		return b.tripwire(ctx, out)
+	}
 	r := report{Machine: describe(ctx, b), Command: o.command, Rows: o.rows, Seed: o.seed, Rounds: o.repeat}
 	switch {
 	case o.start:

@@ -16,5 +16,6 @@ BEGIN
   END LOOP;
 END
 $$;
+DROP FUNCTION pgbackfill.note_statement();
 DROP TABLE pgbackfill.drift;
 DROP TABLE pgbackfill.tripwires;

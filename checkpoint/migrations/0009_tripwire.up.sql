@@ -29,6 +29,23 @@ COMMENT ON COLUMN pgbackfill.tripwires.definition IS 'What the server said of th
 COMMENT ON COLUMN pgbackfill.tripwires.triggers IS 'The triggers of each table, partitions included, with the oid and xmin they had: another one means that a trigger was switched off, changed or made anew meanwhile.';
 COMMENT ON COLUMN pgbackfill.tripwires.xid IS 'The transaction that made it: what a snapshot sees it in was written under it.';
 
+-- Called by the triggers of tripwires as whoever writes. It has no settings of its own, which would cost more than all it does.
+CREATE FUNCTION pgbackfill.note_statement() RETURNS boolean
+LANGUAGE plpgsql
+AS $$
+BEGIN
+  IF pg_catalog.current_setting('pgbackfill.noted_at', true) OPERATOR(pg_catalog.=) pg_catalog.statement_timestamp()::pg_catalog.text THEN
+    RETURN true; -- this one is noted, for another of its rows
+  END IF;
+  PERFORM pg_catalog.set_config('pgbackfill.noted_at', pg_catalog.statement_timestamp()::pg_catalog.text, true),
+          pg_catalog.set_config('pgbackfill.noted', pg_catalog."left"(pg_catalog.concat(pg_catalog.current_setting('pgbackfill.noted', true),
+            pg_catalog."left"(pg_catalog.current_query(), 1000), ';' OPERATOR(pg_catalog.||) pg_catalog.chr(10)), 4000), true);
+  RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION pgbackfill.note_statement() IS 'pgbackfill: keeps the statement that writes what is watched for the end of its transaction. It is always true.';
+
 CREATE TABLE pgbackfill.drift (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     job         text NOT NULL,

@@ -41,11 +41,13 @@ func TripwireTriggers(job string) (insert, update string) {
 	return named("pgbackfill_tripwire_insert_", job), named("pgbackfill_tripwire_update_", job)
 }
 
-// noted is always true, and keeps the application's statement for the end of its transaction: there only COMMIT would be
-// left to be seen. It is kept once a statement and not for each of its rows, which may be many.
-const noted = `CASE WHEN pg_catalog.current_setting('pgbackfill.noted_at', true) OPERATOR(pg_catalog.=) pg_catalog.statement_timestamp()::pg_catalog.text THEN true
-       ELSE pg_catalog.set_config('pgbackfill.noted_at', pg_catalog.statement_timestamp()::pg_catalog.text, true) IS NOT NULL
-            AND pg_catalog.set_config('pgbackfill.noted', pg_catalog."left"(pg_catalog.concat(pg_catalog.current_setting('pgbackfill.noted', true), pg_catalog."left"(pg_catalog.current_query(), 1000), ';' OPERATOR(pg_catalog.||) pg_catalog.chr(10)), 4000), true) IS NOT NULL END`
+// byOthers is true of what is not written in a chunk's transaction: that is verified afterwards, whoever wrote it there. The
+// server reads a WHEN anew for each statement, so that it is kept short: noted is a function, which is always true and keeps the
+// application's statement for the end of its transaction, where only COMMIT would be left to be seen.
+const (
+	byOthers = "(pg_catalog.current_setting('" + RunSetting + "', true) OPERATOR(pg_catalog.<>) '') IS NOT TRUE"
+	noted    = "pgbackfill.note_statement()"
+)
 
 // Install are the statements that make the tripwire, in one transaction; with again they replace an older one, which needs
 // the stronger lock. None of them waits for a lock after the first ones.
@@ -81,9 +83,9 @@ func (w Tripwire) Install(again []string) ([]Statement, error) {
 	add("function", "REVOKE ALL ON FUNCTION %s() FROM PUBLIC", name)
 	add("function", "COMMENT ON FUNCTION %s() IS %s", name, about)
 	for _, table := range w.Values.Tables() {
-		const form = "CREATE CONSTRAINT TRIGGER %s AFTER %s ON %s DEFERRABLE INITIALLY DEFERRED\nFOR EACH ROW WHEN (CASE WHEN %s\n  THEN %s\n  ELSE false END)\nEXECUTE FUNCTION %s()"
-		add("trigger", form, Ident(insert), "INSERT", table, ofOthers, noted, name)
-		add("trigger", form, Ident(update), "UPDATE", table, "("+ofOthers+")\n  AND "+w.Values.changed("OLD", "*<>", "NEW", w.Watched), noted, name)
+		const form = "CREATE CONSTRAINT TRIGGER %s AFTER %s ON %s DEFERRABLE INITIALLY DEFERRED\nFOR EACH ROW WHEN (CASE WHEN %s THEN %s ELSE false END)\nEXECUTE FUNCTION %s()"
+		add("trigger", form, Ident(insert), "INSERT", table, byOthers, noted, name)
+		add("trigger", form, Ident(update), "UPDATE", table, byOthers+"\n  AND "+w.Values.changed("OLD", "*<>", "NEW", w.Watched), noted, name)
 		for _, trigger := range []string{insert, update} {
 			add("trigger", "ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, Ident(trigger))
 			add("trigger", "COMMENT ON TRIGGER %s ON %s IS %s", Ident(trigger), table, about)

@@ -68,20 +68,12 @@ REVOKE ALL ON FUNCTION "pgbackfill"."tripwire_long-long-long-long-long-long-long
 COMMENT ON FUNCTION "pgbackfill"."tripwire_long-long-long-long-long-long-long-long-long-_07146060"() IS 'pgbackfill: the tripwire of job long-long-long-long-long-long-long-long-long-long-long-long-. Remove it with: pgbackfill tripwire remove';
 -- trigger
 CREATE CONSTRAINT TRIGGER "pgbackfill_tripwire_insert_long-long-long-long-long-lo_07146060" AFTER INSERT ON "public"."users" DEFERRABLE INITIALLY DEFERRED
-FOR EACH ROW WHEN (CASE WHEN COALESCE(pg_catalog.current_setting('pgbackfill.run', true), '') OPERATOR(pg_catalog.=) '' OR pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 0
-  THEN CASE WHEN pg_catalog.current_setting('pgbackfill.noted_at', true) OPERATOR(pg_catalog.=) pg_catalog.statement_timestamp()::pg_catalog.text THEN true
-       ELSE pg_catalog.set_config('pgbackfill.noted_at', pg_catalog.statement_timestamp()::pg_catalog.text, true) IS NOT NULL
-            AND pg_catalog.set_config('pgbackfill.noted', pg_catalog."left"(pg_catalog.concat(pg_catalog.current_setting('pgbackfill.noted', true), pg_catalog."left"(pg_catalog.current_query(), 1000), ';' OPERATOR(pg_catalog.||) pg_catalog.chr(10)), 4000), true) IS NOT NULL END
-  ELSE false END)
+FOR EACH ROW WHEN (CASE WHEN (pg_catalog.current_setting('pgbackfill.run', true) OPERATOR(pg_catalog.<>) '') IS NOT TRUE THEN pgbackfill.note_statement() ELSE false END)
 EXECUTE FUNCTION "pgbackfill"."tripwire_long-long-long-long-long-long-long-long-long-_07146060"();
 -- trigger
 CREATE CONSTRAINT TRIGGER "pgbackfill_tripwire_update_long-long-long-long-long-lo_07146060" AFTER UPDATE ON "public"."users" DEFERRABLE INITIALLY DEFERRED
-FOR EACH ROW WHEN (CASE WHEN (COALESCE(pg_catalog.current_setting('pgbackfill.run', true), '') OPERATOR(pg_catalog.=) '' OR pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 0)
-  AND ROW(OLD."id", OLD."Co""de", OLD."display_name", OLD."price", OLD."seen")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."id", NEW."Co""de", NEW."display_name", NEW."price", NEW."seen")::pg_catalog.record
-  THEN CASE WHEN pg_catalog.current_setting('pgbackfill.noted_at', true) OPERATOR(pg_catalog.=) pg_catalog.statement_timestamp()::pg_catalog.text THEN true
-       ELSE pg_catalog.set_config('pgbackfill.noted_at', pg_catalog.statement_timestamp()::pg_catalog.text, true) IS NOT NULL
-            AND pg_catalog.set_config('pgbackfill.noted', pg_catalog."left"(pg_catalog.concat(pg_catalog.current_setting('pgbackfill.noted', true), pg_catalog."left"(pg_catalog.current_query(), 1000), ';' OPERATOR(pg_catalog.||) pg_catalog.chr(10)), 4000), true) IS NOT NULL END
-  ELSE false END)
+FOR EACH ROW WHEN (CASE WHEN (pg_catalog.current_setting('pgbackfill.run', true) OPERATOR(pg_catalog.<>) '') IS NOT TRUE
+  AND ROW(OLD."id", OLD."Co""de", OLD."display_name", OLD."price", OLD."seen")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."id", NEW."Co""de", NEW."display_name", NEW."price", NEW."seen")::pg_catalog.record THEN pgbackfill.note_statement() ELSE false END)
 EXECUTE FUNCTION "pgbackfill"."tripwire_long-long-long-long-long-long-long-long-long-_07146060"();
 -- trigger
 ALTER TABLE "public"."users" ENABLE ALWAYS TRIGGER "pgbackfill_tripwire_insert_long-long-long-long-long-lo_07146060";

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// tripwireJob is the benchmark's job with a tripwire.
+const tripwireJob = jobFile + "dual_write: {by: application}\n"
+
+// writing is a kind of transaction of an application: the body of a loop over i, with how many rows it writes.
+type writing struct {
+	name, sql string
+	rows      int
+}
+
+// writings write both columns, as an application that knows of the new one does, but for the last.
+var writings = []writing{
+	{"insert of one row", "INSERT INTO users (id, full_name, display_name) VALUES (%d + i, 'ann lee', 'Ann Lee')", 1},
+	{"insert of 100 rows", "INSERT INTO users (id, full_name, display_name) SELECT %d + 100 * i + n, 'ann lee', 'Ann Lee' FROM generate_series(1, 100) AS n", 100},
+	{"update of both columns", "UPDATE users SET full_name = 'bo ' || chr(97 + i %% 26), display_name = 'Bo ' || chr(65 + i %% 26) WHERE id = 1 + i + %d * 0", 1},
+	{"update of another column", "UPDATE users SET email = 'x' || i WHERE id = 1 + i + %d * 0", 1},
+}
+
+// transactions is how many each measurement makes.
+const transactions = 5000
+
+// tripwire measures what the tripwire costs the application: transactions of one connection, without a network between and
+// without waiting for the disk, so that nothing hides it.
+func (b *workshop) tripwire(ctx context.Context, out io.Writer) error {
+	job := filepath.Join(b.dir, "tripwire.yaml")
+	if err := os.WriteFile(job, []byte(tripwireJob), 0o600); err != nil {
+		return err
+	}
+	if err := b.createTable(ctx, "users"); err != nil {
+		return err
+	}
+	if err := b.exec(ctx, "UPDATE users SET display_name = initcap(full_name)", "VACUUM FULL users", "ANALYZE users", "SET synchronous_commit = off"); err != nil {
+		return err
+	}
+	taken := map[string]map[bool][]float64{}
+	next := 1_000_000_000
+	for round := range b.repeat {
+		for _, wired := range []bool{round%2 == 0, round%2 != 0} {
+			command := "remove"
+			if wired {
+				command = "install"
+			}
+			if _, err := b.call(ctx, exitDone, "tripwire", command, job); err != nil && wired {
+				return err
+			}
+			for _, w := range writings {
+				next += 1_000_000
+				seconds, err := b.write(ctx, w, next)
+				if err != nil {
+					return err
+				}
+				if taken[w.name] == nil {
+					taken[w.name] = map[bool][]float64{}
+				}
+				taken[w.name][wired] = append(taken[w.name][wired], seconds*1e6/transactions/float64(w.rows))
+			}
+		}
+		fmt.Fprintf(b.progress, "round %d of %d\n", round+1, b.repeat)
+	}
+	var drift int64
+	if err := b.conn.QueryRow(ctx, "SELECT count(*) FROM pgbackfill.drift").Scan(&drift); err != nil {
+		return err
+	}
+	if drift > 0 {
+		return fmt.Errorf("%w: %d commits tripped the wire, and both columns were written", errData, drift)
+	}
+	fmt.Fprintf(out, "\n| µs a row, of a transaction | without | with a tripwire | more |\n|---|---|---|---|\n")
+	for _, w := range writings {
+		without, with := median(taken[w.name][false]), median(taken[w.name][true])
+		fmt.Fprintf(out, "| %s | %.1f | %.1f | %.1f |\n", w.name, without, with, with-without)
+	}
+	return nil
+}
+
+// write makes transactions of one kind and returns how long they took.
+func (b *workshop) write(ctx context.Context, w writing, from int) (float64, error) {
+	loop := fmt.Sprintf("DO $$ BEGIN FOR i IN 0 .. %d LOOP "+w.sql+"; COMMIT; END LOOP; END $$", transactions-1, from)
+	if err := b.exec(ctx, "CHECKPOINT"); err != nil {
+		return 0, err
+	}
+	started := time.Now()
+	err := b.exec(ctx, loop)
+	return time.Since(started).Seconds(), err
+}
