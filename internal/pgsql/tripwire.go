@@ -83,7 +83,7 @@ func (w Tripwire) Install(again []string) ([]Statement, error) {
 	add("function", "REVOKE ALL ON FUNCTION %s() FROM PUBLIC", name)
 	add("function", "COMMENT ON FUNCTION %s() IS %s", name, about)
 	for _, table := range w.Values.Tables() {
-		const form = "CREATE CONSTRAINT TRIGGER %s AFTER %s ON %s DEFERRABLE INITIALLY DEFERRED\nFOR EACH ROW WHEN (CASE WHEN %s THEN %s ELSE false END)\nEXECUTE FUNCTION %s()"
+		const form = "CREATE CONSTRAINT TRIGGER %s AFTER %s ON %s DEFERRABLE INITIALLY DEFERRED\nFOR EACH ROW WHEN (%s\n  AND %s)\nEXECUTE FUNCTION %s()"
 		add("trigger", form, Ident(insert), "INSERT", table, byOthers, noted, name)
 		add("trigger", form, Ident(update), "UPDATE", table, byOthers+"\n  AND "+w.Values.changed("OLD", "*<>", "NEW", w.Watched), noted, name)
 		for _, trigger := range []string{insert, update} {
