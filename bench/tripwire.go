@@ -23,8 +23,8 @@ type writing struct {
 var writings = []writing{
 	{"insert of one row", "INSERT INTO users (id, full_name, display_name) VALUES (%d + i, 'ann lee', 'Ann Lee')", 1},
 	{"insert of 100 rows", "INSERT INTO users (id, full_name, display_name) SELECT %d + 100 * i + n, 'ann lee', 'Ann Lee' FROM generate_series(1, 100) AS n", 100},
-	{"update of both columns", "UPDATE users SET full_name = 'bo ' || chr(97 + i %% 26), display_name = 'Bo ' || chr(65 + i %% 26) WHERE id = 1 + i + %d * 0", 1},
-	{"update of another column", "UPDATE users SET email = 'x' || i WHERE id = 1 + i + %d * 0", 1},
+	{"update of both columns", "UPDATE users SET full_name = 'bo ' || chr(97 + (i + %[1]d) %% 26), display_name = 'Bo ' || chr(65 + (i + %[1]d) %% 26) WHERE id = 1 + i", 1},
+	{"update of another column", "UPDATE users SET email = 'x' || %d + i WHERE id = 1 + i", 1},
 }
 
 // transactions is how many each measurement makes.
