@@ -7,10 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
@@ -18,6 +20,9 @@ import (
 	"github.com/pgbackfill/pgbackfill/internal/human"
 	"github.com/pgbackfill/pgbackfill/internal/localpg"
 )
+
+// demoSoak is for how long the demo waits for its dual writes to have been seen.
+const demoSoak = 30 * time.Second
 
 // demoRows is how many rows the demo's table has.
 const demoRows = 1_000_000
@@ -28,7 +33,20 @@ table: public.users
 update:
   set:
     display_name: initcap(t.full_name)
+undo:
+  set:
+    display_name: null
+contract:
+  drops: [users.full_name]
+  soak: 3s          # in earnest: 24h
+  min_writes: 100
 `
+
+// demoMigration is the contract migration, as any tool would send it.
+const demoMigration = `BEGIN;
+SELECT pgbackfill.assert_ready('users-display-name');
+ALTER TABLE users DROP COLUMN full_name;
+COMMIT`
 
 const demoTable = `CREATE TABLE users (
   id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -76,7 +94,7 @@ func (d *demo) play(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(d.dir)
-	for _, chapter := range []func(context.Context) error{d.servers, d.expand, d.application, d.plan, d.runAndKill, d.resume, d.truth} {
+	for _, chapter := range []func(context.Context) error{d.servers, d.expand, d.application, d.plan, d.runAndKill, d.resume, d.tooEarly, d.verify, d.gate, d.truth, d.contract} {
 		if err := chapter(ctx); err != nil {
 			if d.traffic != nil {
 				d.traffic.stop()
@@ -217,6 +235,89 @@ func (d *demo) truth(ctx context.Context) error {
 		}
 	}
 	d.say("killed in the middle, resumed, and not a value lost.")
+	return nil
+}
+
+// tooEarly tries the contract migration while nothing is proven.
+func (d *demo) tooEarly(ctx context.Context) error {
+	d.chapter("Contract, too early: the migration that drops the old column is refused")
+	fmt.Fprintln(d.out, indent(demoMigration, "     "))
+	err := d.migrate(ctx)
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) || refused.Code != "55000" {
+		return fmt.Errorf("the migration should have been refused, and was not: %w", err)
+	}
+	d.say("ERROR:  %s", refused.Message)
+	d.say("HINT:   %s", refused.Hint)
+	return nil
+}
+
+func (d *demo) migrate(ctx context.Context) error {
+	return d.onPrimary(ctx, func(conn *pgx.Conn) error {
+		_, err := conn.PgConn().Exec(ctx, demoMigration).ReadAll()
+		return err
+	})
+}
+
+// verify reads every row again, while the application writes.
+func (d *demo) verify(ctx context.Context) error {
+	d.chapter("Verify: every row is read again, while the application writes")
+	return d.shown(ctx, "verify", "users.yaml")
+}
+
+// gate asks whether the old column may be dropped.
+func (d *demo) gate(ctx context.Context) error {
+	d.chapter("The gate: is it safe to drop the old column?")
+	args := []string{
+		"gate", "users.yaml", "--backup-at", time.Now().Add(-time.Minute).UTC().Format(time.RFC3339),
+		"--waive", "statements", "--why", "nobody counts statements on this server", "--until", time.Now().Add(24 * time.Hour).Format(time.DateOnly),
+	}
+	for until := time.Now().Add(demoSoak); ; { // the dual writes have to be seen for a while
+		err := d.command(ctx, args...).Run()
+		if err == nil || time.Now().After(until) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+	return d.shown(ctx, args...)
+}
+
+// shown carries out a command of this program and shows what it says.
+func (d *demo) shown(ctx context.Context, args ...string) error {
+	var line []string
+	for _, a := range args {
+		if strings.Contains(a, " ") {
+			a = "'" + a + "'"
+		}
+		line = append(line, a)
+	}
+	d.say("$ pgbackfill %s", strings.Join(line, " "))
+	c := d.command(ctx, args...)
+	c.Stdout, c.Stderr = indented{d.out}, indented{d.out}
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("pgbackfill %s: %w", args[0], err)
+	}
+	return nil
+}
+
+// contract runs the migration that was refused before.
+func (d *demo) contract(ctx context.Context) error {
+	d.chapter("Contract: the application names the old column no more, and the same migration succeeds")
+	if err := d.migrate(ctx); err != nil {
+		return fmt.Errorf("the contract migration: %w", err)
+	}
+	var columns string
+	err := d.onPrimary(ctx, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, "SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'users'::regclass AND attnum > 0 AND NOT attisdropped").Scan(&columns)
+	})
+	if err != nil {
+		return err
+	}
+	d.say("users has %s: full_name is gone, and the engine's triggers with it", columns)
 	fmt.Fprintf(d.out, "\n   next, on a database of your own: pgbackfill init TABLE -f job.yaml; pgbackfill plan job.yaml  [%s in all]\n", human.Duration(time.Since(d.began)))
 	return nil
 }
