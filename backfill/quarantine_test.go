@@ -41,7 +41,7 @@ func retry(t testing.TB, db *pgtest.DB, w *worked, plan *backfill.Plan, p part) 
 		p.connect = dialing(db.DSN())
 	}
 	return backfill.RetryQuarantined(t.Context(), backfill.Options{
-		Run: w.run.ID(), Plan: plan, Process: "retry", Connect: p.connect, Tasks: w.run, Throttle: rate, Programs: programs.Runner{}, Observer: p.observer,
+		Run: w.run.ID(), Plan: plan, Process: "retry", Connect: p.connect, Tasks: w.run, Throttle: rate, Programs: programs.Runner{}, Observer: p.observer, Blocked: p.blocked,
 	}, w.run)
 }
 

@@ -248,3 +248,34 @@ func TestUndoGivesWay(t *testing.T) {
 		t.Errorf("%d times in the record", n)
 	}
 }
+
+// A quarantined row that is done after all gives way as well, and is done.
+//
+// Made to fail: without yielded in the retrier's once, the cancelled statement is a row that failed again.
+func TestRetryQuarantinedGivesWay(t *testing.T) {
+	t.Parallel()
+	db := installed(t, numbered(20), "ALTER TABLE numbers ADD d int NOT NULL DEFAULT 1; UPDATE numbers SET d = 0 WHERE id = 7")
+	job := counts("numbers")
+	job.UpdateStep().Set[0].Value.SQL = "t.n + 1 / d"
+	plan := planned(t, db, job, whole)
+	w := join(t, db, plan, part{})
+	w.finished()
+	db.Exec(`CREATE SEQUENCE tries; UPDATE numbers SET d = 1;
+		CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF nextval('tries') = 1 THEN PERFORM pg_sleep(20); END IF; RETURN NEW; END $$;
+		CREATE TRIGGER slow BEFORE UPDATE ON numbers FOR EACH ROW EXECUTE FUNCTION slow()`)
+	observer, gave := yieldsTo()
+	blocked := make(chan backfill.Blocked)
+	done := make(chan error, 1)
+	var got backfill.Retried
+	go func() {
+		var err error
+		got, err = retry(t, db, w, plan, part{observer: observer, blocked: blocked})
+		done <- err
+	}()
+	segment := pgtest.One[int](db, "SELECT segment FROM pgbackfill.quarantine")
+	insist(t, fmt.Sprintf("pgbackfill test-numbers %d", segment), blocked, gave)
+	if err := <-done; err != nil || got.Done != 1 || got.Failed+got.Left != 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	onceEach(t, db, "numbers")
+}
