@@ -192,3 +192,26 @@ func explainServer(cc *pgx.ConnConfig, e *pgconn.PgError) (found, remedy string)
 	}
 	return fmt.Sprintf("the server answers: %s (SQLSTATE %s)", e.Message, e.Code), "look into the server's log"
 }
+
+// DatabaseConnector makes connections to another database, which a job calls by name. The text is a connection string, or
+// env: and the name of an environment variable that holds one; origin is where it was said. It need not be a primary, and
+// nothing of it is shown.
+func DatabaseConnector(c Config, name, text, origin string) (backfill.Connect, error) {
+	if variable, ok := strings.CutPrefix(text, "env:"); ok {
+		text, origin = c.variable(variable), origin+" ("+variable+")"
+	}
+	if !namesServer(text) {
+		return nil, &backfill.Error{
+			Place: origin, Found: "database " + name + ": its connection string names no server", Expected: "postgres://user@host:5432/database, host=… user=… dbname=…, service=… or env:VARIABLE",
+			Kind: backfill.ErrInput,
+		}
+	}
+	cc, err := connection(NewDSN(text, origin), c.asked.Over(c.base).ConnectTimeout)
+	if err != nil {
+		return nil, err
+	}
+	if !strings.Contains(text, "target_session_attrs") { // what PGTARGETSESSIONATTRS says is about the primary
+		cc.ValidateConnect = nil
+	}
+	return Dial(cc), nil
+}

@@ -26,6 +26,8 @@ type counts struct {
 	// since are those among different that others have changed since the run, unjudged rows that it wrote and that
 	// others have taken out of scope.
 	since, unjudged int64
+	// hot are rows that did not stand still while they were compared with another database.
+	hot int64
 }
 
 func (c counts) mismatches() int64 { return c.missing + c.extra + c.different }
@@ -50,6 +52,8 @@ func proofOf(o Options, c Check) (proof, error) {
 	switch c.Kind {
 	case KindRecompute:
 		return newRecomputeProof(o, c.history)
+	case KindDistant:
+		return newDistantProof(o, c, scope)
 	case KindNone:
 		return &noneProof{query: pgsql.Query{Scope: scope, SQL: c.spec.None.SQL}, walk: scope.Walk}, nil
 	case KindBags:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,7 +43,7 @@ type tally struct {
 
 // list are the counts in an order that stays, for writing them down.
 func (t *tally) list() []*int64 {
-	return []*int64{&t.ranges, &t.rows, &t.expected, &t.actual, &t.unmatched, &t.multiple, &t.since, &t.unjudged}
+	return []*int64{&t.ranges, &t.rows, &t.expected, &t.actual, &t.unmatched, &t.multiple, &t.since, &t.unjudged, &t.hot}
 }
 
 // add takes in what a part came to.
@@ -55,8 +56,9 @@ func (t *tally) add(c counts, now part) {
 	t.multiple += c.multiple
 	t.since += c.since
 	t.unjudged += c.unjudged
+	t.hot += c.hot
 	t.watermark, t.done, t.unsaved = now.rng.Through, now.last, true
-	t.spoiled = t.spoiled || c.mismatches() > 0
+	t.spoiled = t.spoiled || c.mismatches() > 0 || c.hot > 0
 }
 
 // progress is a piece as it is written down.
@@ -110,11 +112,14 @@ func (r *CheckResult) add(c counts, ranges int64) {
 	r.Different += c.different
 	r.Since += c.since
 	r.Unjudged += c.unjudged
+	r.Hot += c.hot
 }
 
 // resumable reports whether it can be gone on with where it is interrupted: not where it reads as of one moment, which is
-// over then, and not where it is of a sample, which is drawn anew.
-func (v *verification) resumable() bool { return v.Plan.Heap == nil && v.sample == nil }
+// over then, not where it is of a sample, which is drawn anew, and not where another database is asked, which may be another one.
+func (v *verification) resumable() bool {
+	return v.Plan.Heap == nil && v.sample == nil && !slices.ContainsFunc(v.checks, func(c *checking) bool { return c.Kind == KindDistant })
+}
 
 // saves writes down once a second how far the pieces were read, until it is told to stop; then once more. Where that
 // fails nothing is lost but the time to read again.

@@ -24,6 +24,8 @@ type session struct {
 	// id is the worker's, and computers are what it has that runs transforms again.
 	id        int
 	computers map[*backfill.Recompute]*backfill.Recomputer
+	// others are the sessions that stand beside it: in other databases, and "" one here.
+	others map[string]*session
 }
 
 func newSession(o Options) *session {
@@ -140,7 +142,22 @@ func (s *session) computer(r *backfill.Recompute) *backfill.Recomputer {
 	return s.computers[r]
 }
 
+// other is a session of the same settings over other connections.
+func (s *session) other(name string, connect backfill.Connect, o Options) *session {
+	if s.others[name] == nil {
+		if s.others == nil {
+			s.others = map[string]*session{}
+		}
+		o.Connect = connect
+		s.others[name] = newSession(o)
+	}
+	return s.others[name]
+}
+
 func (s *session) close(ctx context.Context) {
+	for _, o := range s.others {
+		o.close(ctx)
+	}
 	for _, c := range s.computers {
 		c.Close()
 	}
@@ -156,6 +173,8 @@ type reading struct {
 	// divisible is set where fewer rows could be read at a time, and computed is what a transform made of those that were.
 	divisible bool
 	computed  *backfill.Recomputed
+	// distant are the rows that a comparison with another database found to be wrong.
+	distant []Mismatch
 }
 
 // ask returns the rows of the answer in PostgreSQL's text form; nil is NULL. The statement is parsed where it stands,

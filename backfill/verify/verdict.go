@@ -106,6 +106,8 @@ type CheckResult struct {
 	// there (undo: capture) and the proof is over that.
 	Since    int64 `json:"changed_since,omitempty"`
 	Unjudged int64 `json:"unjudged,omitempty"`
+	// Hot counts rows that differ from another database's and did not stand still when they were looked at again: they are not judged.
+	Hot int64 `json:"hot,omitempty"`
 	// Samples are some of the mismatches: the first ones of the first ranges.
 	Samples []Mismatch `json:"samples,omitempty"`
 }

@@ -51,6 +51,10 @@ type Options struct {
 	NotRecorded string
 	// Again begins anew where a verification of the same was interrupted.
 	Again bool
+	// Databases are those that a check may name with in:, and Still is how long a row must stand still here and there for a
+	// difference to count: longer than one lags behind the other. The default is two seconds.
+	Databases map[string]backfill.Connect
+	Still     time.Duration
 	// Sample is the part of the rows that is looked at, from 0 to 1; 0 is all. See [Sampled].
 	Sample float64
 }
@@ -64,6 +68,9 @@ func Verify(ctx context.Context, o Options) (Verdict, error) {
 	}
 	if o.Target == 0 {
 		o.Target = time.Second
+	}
+	if o.Still == 0 {
+		o.Still = still
 	}
 	if o.Observer == nil {
 		o.Observer = func(backfill.Event) {}

@@ -113,6 +113,22 @@ func (a *app) wanted(ctx context.Context, s surveyed) (reached func(context.Cont
 	}, fmt.Sprintf("the last chunk of run %d", s.run.ID), nil
 }
 
+// databases are those that jobs call by name, given as NAME=CONNECTION.
+func (a *app) databases(given []string) (map[string]backfill.Connect, error) {
+	list := map[string]backfill.Connect{}
+	for _, one := range given {
+		name, text, ok := strings.Cut(one, "=")
+		if !ok || name == "" || text == "" || list[name] != nil {
+			return nil, fmt.Errorf("%w: --database; expected NAME=CONNECTION, each name once", errUsage)
+		}
+		var err error
+		if list[name], err = configs.DatabaseConnector(a.cfg, name, text, "--database "+name); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
 // fraction reads the part of the rows that a sample is: 5%, 0.05.
 func fraction(text string) (float64, error) {
 	if text == "" {

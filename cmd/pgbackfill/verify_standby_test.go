@@ -92,3 +92,37 @@ func TestVerifyAgainAndAgain(t *testing.T) {
 		t.Errorf("it is recorded as %s", got)
 	}
 }
+
+// What a job means by in: NAME is said with --database, also by way of an environment variable; nothing of it is printed.
+//
+// Made to fail: with the map of databases left out of the options, the job is refused.
+func TestVerifyAgainstAnotherDatabase(t *testing.T) {
+	t.Parallel()
+	db, legacy, dir := pgtest.New(t), pgtest.New(t), t.TempDir()
+	for _, one := range []*pgtest.DB{db, legacy} {
+		one.Exec("CREATE TABLE things (id int PRIMARY KEY, v text); INSERT INTO things SELECT g, 'v' || g FROM generate_series(1, 100) AS g; ANALYZE things")
+	}
+	job := write(t, dir, "job.yaml", `name: moved
+table: things
+steps:
+  - name: keep
+    sql: UPDATE things AS x SET v = x.v WHERE {{range x}}
+verify:
+  expected: {in: legacy, sql: "SELECT x.id, x.v FROM things x WHERE {{range x}}"}
+  actual: SELECT x.id, x.v FROM things x WHERE {{range x}}
+`)
+	named := []string{"verify", "--still", "10ms", "--database", "legacy=" + legacy.DSN(), job}
+	if out := must(t, db.DSN(), dir, named...); !strings.Contains(out, "proven: 100 rows") {
+		t.Errorf("it says:\n%s", out)
+	}
+	legacy.Exec("UPDATE things SET v = 'other' WHERE id = 50; DELETE FROM things WHERE id = 60")
+	if out := mustExit(t, exitMismatch, db.DSN(), dir, named...); !strings.Contains(out, "different (50)") || !strings.Contains(out, "extra (60)") {
+		t.Errorf("it says: %s", out)
+	}
+	if out := mustExit(t, exitInput, db.DSN(), dir, "verify", "--database", "legacy=env:NOBODY_SET_THIS", job); !strings.Contains(out, "names no server") {
+		t.Errorf("it says: %s", out)
+	}
+	if out := mustExit(t, exitInput, db.DSN(), dir, "verify", job); !strings.Contains(out, "--database legacy=") {
+		t.Errorf("without a connection it says: %s", out)
+	}
+}
