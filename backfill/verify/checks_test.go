@@ -78,9 +78,9 @@ func TestJobsWithoutACheckAreRefused(t *testing.T) {
 		job  backfill.Job
 		want string
 	}{
-		"steps":            {job("things", commands()), "nothing to verify by"},
-		"not idempotent":   {counting, "not idempotent"},
-		"recompute":        {job("things", commands(), backfill.Check{Recompute: true}), "recompute"},
+		"steps":          {job("things", commands()), "nothing to verify by"},
+		"not idempotent": {counting, "not idempotent"},
+		"recompute":      {job("things", commands(), backfill.Check{Recompute: true}), "recompute"},
 	} {
 		_, err := verify.Checks(c.job)
 		if !errors.Is(err, backfill.ErrInput) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "→") {
