@@ -8,7 +8,6 @@ import (
 
 	"github.com/pgbackfill/pgbackfill/internal/catalog"
 	"github.com/pgbackfill/pgbackfill/internal/pgerr"
-	"github.com/pgbackfill/pgbackfill/internal/pgparse"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
@@ -25,6 +24,8 @@ const (
 	// find room.
 	evenPages  = 100
 	roomWanted = 0.5
+	// roomBetter is the part of the rows by which one way to tell them apart must be better than another, so that a sample's chance decides nothing.
+	roomBetter = 0.05
 	// leastFill is the fillfactor from which on pages have so much room that rows need no other's.
 	leastFill = 67
 )
@@ -87,35 +88,6 @@ func (pl *planning) needsKey() string {
 		return "undo: capture keeps rows in the order of the key"
 	case pl.scope*2 < p.EstimatedRows:
 		return "where leaves less than half of the rows"
-	}
-	if p.Pace.MaxQuarantined > 0 {
-		if why := pl.mayRefuse(); why != "" {
-			return why + ", and only a walk by key sets rows aside that cannot be changed (walk: heap, or max_quarantined: 0, does without)"
-		}
-	}
-	return ""
-}
-
-// mayRefuse says why a row could turn out not to bear its new values; "" is that none can.
-func (pl *planning) mayRefuse() string {
-	p := pl.plan
-	if len(pl.firing()) > 0 {
-		return "a trigger may refuse a row"
-	}
-	for _, k := range p.Table.Constraints {
-		if k.Kind == catalog.Check && (!k.Validated || pl.writes(k.Columns)) || k.Kind == catalog.ForeignKey && pl.writes(k.Columns) {
-			return "constraint " + k.Name + " may refuse a row"
-		}
-	}
-	column := func(name string) string { return typeName(p.Table.Column(name)) }
-	for _, a := range p.Job.Assignments() {
-		c := p.Table.Column(a.Column)
-		n, ok := pgparse.NullsOf(a.Value.SQL, column(a.Column), column)
-		null := slices.ContainsFunc(n.Columns, func(name string) bool { return !p.Table.Column(name).NotNull })
-		proven := n.Calls == 0 || p.nulls[assigned{a.Column, a.Value.SQL}] != nil // nobody's own function is meant
-		if !ok || n.Fails || !proven || c.Typmod != -1 || c.NotNull && null {
-			return "it is not certain that column " + a.Column + " takes every new value"
-		}
 	}
 	return ""
 }
@@ -215,8 +187,8 @@ func (pl *planning) evenStripes(ctx context.Context) (*Striping, string, error) 
 		return nil, "a sample of its pages has no row to be changed", nil
 	}
 	best, most := 0, int64(-1)
-	for i := range candidates {
-		if room := number(row[2+i]); room > most {
+	for i := range candidates { // the first are the cheapest, and a little less room is their price
+		if room := number(row[2+i]); most < 0 || float64(room-most) > roomBetter*float64(scoped) {
 			best, most = i, room
 		}
 	}

@@ -75,12 +75,19 @@ func (pl *planning) byKey(key catalog.Key) {
 	} else {
 		p.WalkReason += "; " + key.NoIndex
 	}
+	p.Key = append(p.Key, keyColumnsOf(key)...)
+}
+
+// keyColumnsOf is a key as statements compare it.
+func keyColumnsOf(key catalog.Key) []pgsql.KeyColumn {
+	var list []pgsql.KeyColumn
 	for _, k := range key.Parts {
-		p.Key = append(p.Key, pgsql.KeyColumn{
+		list = append(list, pgsql.KeyColumn{
 			Name: k.Name, Type: k.Type, Collation: k.Collation, Nullable: k.Nullable,
 			Less: k.Less, LessEqual: k.LessEqual, Equal: k.Equal, GreaterEqual: k.GreaterEqual, Greater: k.Greater,
 		})
 	}
+	return list
 }
 
 // scatters reports whether following a key means jumping about in the table, as statistics know: those of a partitioned table

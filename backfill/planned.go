@@ -105,6 +105,11 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 			return nil, err
 		}
 	}
+	if p.Heap != nil {
+		if err := chunk.planOneByOne(p, []pgsql.Range{ranges[0].rng, closed}, add); err != nil {
+			return nil, err
+		}
+	}
 	if p.Heap != nil && p.Heap.Stripes != nil {
 		if err := chunk.planStripes(p, ranges[0].rng, closed, add); err != nil {
 			return nil, err

@@ -119,9 +119,9 @@ func (w *worker) dataError(chunk Chunk, try *attempts, err error) error {
 	case chunk.Range.Through == nil && !try.segment.Nulls:
 		return w.broken(chunk, try, err, "the next row cannot be found", "look at the table's index on its key: pgbackfill plan shows the statement")
 	case !try.failedTwice(chunk):
-	case w.plan.Heap != nil:
+	case !w.plan.setsAside():
 		return w.broken(chunk, try, err, "a row cannot be changed",
-			"mend the row or the job's expression, then run it again: it goes on at its page; or start over with walk: key: such rows are set aside then, which needs a key that stays")
+			"mend the row or the job's expression, then run it again: it goes on at its page; or give the table a unique key that the job does not write, and start over: such rows are set aside then")
 	case w.mayQuarantine() == 0:
 		return w.broken(chunk, try, err, "a row cannot be changed",
 			"mend the row or the job's expression, then run it again: it goes on at this row; or let such rows be set aside: max_quarantined")
@@ -134,7 +134,7 @@ func (w *worker) dataError(chunk Chunk, try *attempts, err error) error {
 
 // mayQuarantine is how many rows of the run may be aside.
 func (w *worker) mayQuarantine() int {
-	if w.quarantine == nil || w.plan.Heap != nil { // a row's place is no name for it: it moves
+	if w.quarantine == nil || !w.plan.setsAside() {
 		return 0
 	}
 	return max(w.pace().MaxQuarantined, 0)
@@ -159,8 +159,13 @@ func (w *worker) setAside(seg Segment, chunk Chunk, try *attempts) (Chunk, *boun
 	ctx, cancel := w.grace()
 	defer cancel()
 	chunk.Started, chunk.RowsChanged = time.Now(), make([]int64, max(len(w.sql.steps), 1))
-	err := w.alone(ctx, seg, &chunk)
-	if err == nil {
+	var err error
+	if w.plan.Heap != nil {
+		err = w.oneByOne(ctx, seg, &chunk)
+	} else {
+		err = w.alone(ctx, seg, &chunk)
+	}
+	if err == nil && len(chunk.Quarantined) > 0 {
 		err = w.putAside(ctx, &chunk)
 	}
 	if err != nil {
@@ -242,7 +247,7 @@ func (e *engine) mayFinish(ctx context.Context) error {
 
 func (pl *planning) finishWaits() *noticed {
 	job := pl.plan.Job
-	if job.Finish == nil || pl.plan.Heap != nil || pl.plan.Pace.MaxQuarantined <= 0 {
+	if job.Finish == nil || !pl.plan.setsAside() || pl.plan.Pace.MaxQuarantined <= 0 {
 		return nil
 	}
 	return &noticed{

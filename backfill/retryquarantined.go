@@ -52,6 +52,11 @@ type Retried struct {
 // again stays, with its new error. Of the options Run, Plan, Process, Connect, Tasks, Throttle, Programs, Transforms,
 // Observer, Clamp and Abort are used. The error is [ErrInterrupted] where ctx was cancelled.
 func RetryQuarantined(ctx context.Context, o Options, rows Retryable) (Retried, error) {
+	plan, err := o.Plan.byIdentity()
+	if err != nil {
+		return Retried{}, err
+	}
+	o.Plan = plan
 	e, err := newEngine(o)
 	if err != nil {
 		return Retried{}, err

@@ -199,7 +199,7 @@ func (w *worker) look(ctx context.Context, rows int) (*looked, error) {
 	defer rollback(context.WithoutCancel(ctx), w.conn.PgConn())
 	found := &looked{now: answers[6].rows[0][0]}
 	found.blocks, _ = w.pagesIn(answers[4])
-	part := pgsql.Part{Reading: true, All: len(w.plan.Overriding) > 0}
+	part := pgsql.Part{Reading: true, All: len(w.plan.Overriding) > 0, Apart: w.plan.apart(w.run)}
 	switch {
 	case w.owed != nil:
 		part.Since = w.owed.since
@@ -306,6 +306,11 @@ func (w *worker) tell(ctx context.Context, step pgsql.Checkable, part pgsql.Part
 		return err
 	}
 	answers, err := exchange(ctx, w.conn.PgConn(), missed)
+	if pgerr.Class(err) == pgerr.Data { // of a row that somebody wrote since: which one it is, a sweep finds out, and sets it aside
+		found.forget()
+		found.behind.Add(1)
+		return errMissed
+	}
 	if err != nil {
 		return err
 	}
@@ -337,6 +342,13 @@ func (w *worker) tell(ctx context.Context, step pgsql.Checkable, part pgsql.Part
 	return nil
 }
 
+// forget gives up the keys: they will not be all.
+func (l *looked) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.keys = nil
+}
+
 // wantsKeys reports whether the keys of all rows are still looked for.
 func (l *looked) wantsKeys() bool {
 	l.mu.Lock()
@@ -351,7 +363,7 @@ func (s statements) planLook(open, closed pgsql.Range, p *Plan, add func(string,
 		for _, step := range s.steps {
 			for _, since := range []string{"", "1"}[:1+min(len(p.Heap.Identity), 1)] {
 				for _, sweep := range []int64{1, 0} {
-					part := pgsql.Part{Range: r, Sweep: sweep, Reading: true, Since: since, All: len(p.Overriding) > 0}
+					part := pgsql.Part{Range: r, Sweep: sweep, Reading: true, Since: since, All: len(p.Overriding) > 0, Apart: p.apart(s.run)}
 					missed, err := step.(pgsql.Checkable).Missed(part)
 					if err != nil {
 						return err

@@ -72,7 +72,8 @@ func Mendable(info RunInfo, differences []Difference) (mended, grave []Differenc
 	for _, d := range differences {
 		rest, ofTable := strings.CutPrefix(d.What, "table: ")
 		column, ofColumn := strings.CutPrefix(rest, "column ")
-		ofKey := slices.ContainsFunc(info.Walk.Key, func(k pgsql.KeyColumn) bool { return k.Name == column })
+		ofKey := slices.ContainsFunc(info.Walk.Key, func(k pgsql.KeyColumn) bool { return k.Name == column }) ||
+			info.Walk.Heap != nil && slices.Contains(info.Walk.Heap.Identity, column)
 		if ofTable && (ofColumn && !ofKey || strings.HasPrefix(rest, "function ") || strings.HasPrefix(rest, "trigger ")) {
 			mended = append(mended, d)
 			continue

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"strings"
@@ -60,18 +61,22 @@ func TestWhatIsPlannedIsWhatRuns(t *testing.T) {
 			t.Parallel()
 			db, dir := pgtest.NewOn(t, server), t.TempDir()
 			things(db)
-			if strings.Contains(text, "walk: heap") { // where no row is set aside, and a chunk is of whole pages
-				db.Exec("ALTER TABLE things DROP CONSTRAINT never; ALTER TABLE parted DROP CONSTRAINT never")
+			if strings.Contains(text, "walk: heap") { // of which a chunk is whole pages, or a stripe of them
+				db.Exec("ALTER TABLE parted ADD pad text DEFAULT repeat('x', 700)")
 				for _, table := range []string{"parted_1", "parted_2"} {
-					db.Exec("ALTER TABLE " + table + " SET (fillfactor = 10)")
 					db.Exec("VACUUM FULL " + table)
 				}
+			}
+			if strings.Contains(text, "delete: true") { // no row is set aside
+				db.Exec("ALTER TABLE things DROP CONSTRAINT never; ALTER TABLE parted DROP CONSTRAINT never")
 			}
 			job := write(t, dir, "job.yaml", "name: planned\nworkers: 1\nchunk: {rows: 20}\nrate: 800\ntimeouts: {lock: 100ms}\n"+text+"\n")
 			planned := plannedStatements(t, must(t, db.DSN(), dir, "plan", "-o", "json", job))
 			schema := oneLine(must(t, db.DSN(), dir, "schema", "sql"))
 			eventfulRun(t, db, dir, job)
 			sent := sentStatements(t, db)
+			// The run that is begun anew finds other pages, and may tell their rows apart by something else.
+			maps.Copy(planned, plannedStatements(t, must(t, db.DSN(), dir, "plan", "-o", "json", job)))
 			if len(sent) < 20 {
 				t.Errorf("only %d statements of ours were found in the server's log", len(sent))
 			}

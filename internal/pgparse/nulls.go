@@ -16,8 +16,6 @@ type Nulls struct {
 	Functions, Operators, Types []string
 	// Calls is how many functions, operators and casts are evaluated for a row.
 	Calls int
-	// Fails is set where evaluating it may be an error that depends on the row.
-	Fails bool
 }
 
 // NullsOf proves when the expression sql, cast to the type as, is NULL. ok is false where it
@@ -39,7 +37,7 @@ func NullsOf(sql, as string, column func(name string) string) (n Nulls, ok bool)
 	if ok {
 		part, ok = p.cast(part, as)
 	}
-	p.Columns, p.Fails = part.columns, part.fails
+	p.Columns = part.columns
 	return p.Nulls, ok
 }
 

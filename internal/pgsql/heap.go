@@ -69,6 +69,29 @@ func missedKeys(p Part, columns []string) (list, which string) {
 	return "SELECT " + strings.Join(texts(columns), ", "), which
 }
 
+// scopedApart is [filling.scoped] without the rows that the run has set aside: nothing of the job's is evaluated on these, for they may
+// have been set aside because it fails.
+func (f *filling) scopedApart() string {
+	if f.part.Apart == nil {
+		return f.scoped()
+	}
+	rng, written := f.rng(), ""
+	if f.part.Sweep != 0 && !f.part.All {
+		written = f.written() + "\n    AND "
+	}
+	key := fmt.Sprintf(`ARRAY[%s]::pg_catalog.text[] COLLATE "pg_catalog"."C"`, strings.Join(texts(f.part.Apart.Columns), ", "))
+	kept := fmt.Sprintf(`NOT EXISTS (
+           SELECT FROM pgbackfill.quarantine AS q
+           WHERE q.run_id OPERATOR(pg_catalog.=) %s::pg_catalog.int8 AND q.resolved_at IS NULL
+             AND pg_catalog.hash_array_extended(q.key, 0) OPERATOR(pg_catalog.=) pg_catalog.hash_array_extended(%s, 0)
+             AND q.key OPERATOR(pg_catalog.=) %s)`, f.b.Bind("apart", Int(f.part.Apart.Run)), key, key)
+	where := f.where()
+	if where == "" {
+		where = "true"
+	}
+	return fmt.Sprintf("%s\n    AND CASE WHEN %s%s\n             THEN %s ELSE false END", rng, written, kept, where)
+}
+
 // texts are columns of t as text.
 func texts(columns []string) []string {
 	list := make([]string, len(columns))
@@ -91,7 +114,7 @@ func (c Change) missed(p Part, name, list, which string) (Statement, error) {
 	f := c.filling(p)
 	var b strings.Builder
 	told := f.told()
-	fmt.Fprintf(&b, "WITH pgbackfill_scoped AS MATERIALIZED (\n  SELECT t.*,\n         %s\n  FROM %s AS t\n  WHERE %s\n)\n%s\nFROM ", told, c.Table, f.scoped(), list)
+	fmt.Fprintf(&b, "WITH pgbackfill_scoped AS MATERIALIZED (\n  SELECT t.*,\n         %s\n  FROM %s AS t\n  WHERE %s\n)\n%s\nFROM ", told, c.Table, f.scopedApart(), list)
 	if c.WholeRow != nil {
 		b.WriteString(c.wholeRow("pgbackfill_scoped"))
 	} else {
@@ -118,7 +141,7 @@ func (d Delete) MissedKeys(p Part, columns []string) (Statement, error) {
 func (d Delete) missed(p Part, name, list, which string) (Statement, error) {
 	f := d.filling(p)
 	told := f.told()
-	sql := fmt.Sprintf("%s\nFROM (\n  SELECT t.*,\n         %s\n  FROM %s AS t\n  WHERE %s) AS t\nWHERE %s", list, told, d.Table, f.scoped(), which)
+	sql := fmt.Sprintf("%s\nFROM (\n  SELECT t.*,\n         %s\n  FROM %s AS t\n  WHERE %s) AS t\nWHERE %s", list, told, d.Table, f.scopedApart(), which)
 	return Statement{Name: name, SQL: sql, Args: f.b.Args()}, f.err
 }
 
@@ -126,3 +149,10 @@ func (d Delete) missed(p Part, name, list, which string) (Statement, error) {
 func (w Walk) Keep() Statement {
 	return Statement{Name: "keep", SQL: "SELECT FROM " + w.Table + " LIMIT 0"}
 }
+
+// The statements around one row of several that are changed in a transaction: what cannot be changed is as it was.
+var (
+	SaveRow = Statement{Name: "savepoint", SQL: "SAVEPOINT pgbackfill_row"}
+	UndoRow = Statement{Name: "rollback", SQL: "ROLLBACK TO SAVEPOINT pgbackfill_row"}
+	DoneRow = Statement{Name: "release", SQL: "RELEASE SAVEPOINT pgbackfill_row"}
+)

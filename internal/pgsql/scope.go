@@ -34,6 +34,10 @@ type Part struct {
 	// that a sweep passes by.
 	Since string
 	All   bool
+	// Row limits the range to one row; nil is all of them.
+	Row *Row
+	// Apart, for [Checkable], leaves out the rows that a run has set aside; nil is none.
+	Apart *Apart
 	// Returning are columns of the rows that a change has written, as text, which an update that needs no lock of its own answers with.
 	Returning []string
 	// Members fixes the chunk's rows; nil is those that are in scope when a statement looks.
@@ -44,6 +48,18 @@ type Part struct {
 	Reading bool
 	// Sample limits a verification to some of the rows; nil is all.
 	Sample *Sample
+}
+
+// Row is a row by a key that need not be the walked one.
+type Row struct {
+	Key    []KeyColumn
+	Values []string
+}
+
+// Apart are the rows that a run has set aside, by the columns by which it knows them.
+type Apart struct {
+	Run     int64
+	Columns []string
 }
 
 // Members are the rows of a chunk by name: those that were in scope when they were locked, for all of its steps.
@@ -142,6 +158,9 @@ func (f *filling) rng() string {
 	rng := f.part.Range.where(f.b, f.Key, keyColumns(f.Key, "t"))
 	if f.part.Stripe != nil {
 		rng += "\n  AND " + f.part.Stripe.where(f.b)
+	}
+	if row := f.part.Row; row != nil {
+		rng += "\n  AND " + Range{At: row.Values}.where(f.b, row.Key, keyColumns(row.Key, "t"))
 	}
 	return rng
 }
@@ -256,6 +275,17 @@ func (s Scope) Lock(p Part) (Statement, error) {
 	sql := fmt.Sprintf("SELECT pg_catalog.count(*) FROM (\n  SELECT FROM %s AS t\n  WHERE %s\n  ORDER BY %s\n  FOR NO KEY UPDATE OF t) AS locked",
 		s.Table, f.scoped(), OrderBy(s.Key, "t", false))
 	return Statement{Name: "lock", SQL: sql, Args: f.b.Args()}, f.err
+}
+
+// Keys names the rows of a part by a key that need not be the walked one, in scope or not.
+func (s Scope) Keys(p Part, key []KeyColumn) (Statement, error) {
+	f := s.filling(p)
+	names := make([]string, len(key))
+	for i, k := range key {
+		names[i] = k.Name
+	}
+	sql := fmt.Sprintf("SELECT %s\nFROM %s AS t\nWHERE %s\nORDER BY t.ctid", strings.Join(texts(names), ", "), s.Table, f.rng())
+	return Statement{Name: "rows", SQL: sql, Args: f.b.Args()}, f.err
 }
 
 // Take is [Scope.Lock] that also says which rows they are, for [Members]: by their keys, or by ctid where keys are not

@@ -254,8 +254,22 @@ func TestShapes(t *testing.T) {
 			if err != nil {
 				return nil, err
 			}
+			p.Returning, p.Row = nil, &pgsql.Row{Key: []pgsql.KeyColumn{id, code}, Values: []string{"5", "a"}}
+			one, err := c.Statements(p)
+			if err != nil {
+				return nil, err
+			}
+			p.Row, p.Reading, p.Apart = nil, true, &pgsql.Apart{Run: 7, Columns: []string{"id", `Co"de`}}
+			missed, err := c.Missed(p)
+			if err != nil {
+				return nil, err
+			}
+			keys, err := c.Keys(pgsql.Part{Range: p.Range, Stripe: &pgsql.Stripe{Stripes: ways[0]}}, []pgsql.KeyColumn{id, code})
+			if err != nil {
+				return nil, err
+			}
 			even, err := c.Evenness(ways, 2.5)
-			return append(append(list, swept...), even, pgsql.Updates(16384), pgsql.Holding("1234")), err
+			return append(append(append(list, swept...), one...), missed, keys, even, pgsql.Updates(16384), pgsql.Holding("1234")), err
 		},
 		"missed_joined": func() ([]pgsql.Statement, error) {
 			s, err := joined.Missed(part(two))

@@ -65,6 +65,71 @@ RETURNING t."id"::pg_catalog.text, t."Co""de"::pg_catalog.text;
 -- $2 = "(16,0)"
 -- $3 = "7"
 -- $4 = "{}"
+-- update
+UPDATE "public"."users" AS t
+SET "display_name" = (initcap(t.full_name) -- as shown
+)
+WHERE t."ctid" OPERATOR(pg_catalog.>) $1::pg_catalog.tid AND t."ctid" OPERATOR(pg_catalog.<=) $2::pg_catalog.tid
+  AND t."id" OPERATOR(pg_catalog.=) $3::bigint AND t."Co""de" OPERATOR(pg_catalog.=) $4::character(5) COLLATE "pg_catalog"."C"
+  AND (SELECT pg_catalog.set_config('pgbackfill.snapshot', pg_catalog.pg_current_snapshot()::pg_catalog.text, true)) IS NOT NULL
+  AND CASE WHEN CASE WHEN t.xmin OPERATOR(pg_catalog.=) ANY ($6::pg_catalog.xid[]) THEN false
+            ELSE pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) (
+         SELECT CASE WHEN pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8
+                          OPERATOR(pg_catalog.-) r.horizon::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.<) 2000000000
+                     THEN pg_catalog.age(r.horizon::pg_catalog.xid) ELSE 2147483647 END
+         FROM pgbackfill.runs AS r WHERE r.id OPERATOR(pg_catalog.=) $5::pg_catalog.int8) END
+       AND (t.seen > 1
+)
+           THEN t."display_name"::pg_catalog.text COLLATE "pg_catalog"."C" IS DISTINCT FROM CAST((initcap(t.full_name) -- as shown
+) AS character varying)::pg_catalog.text COLLATE "pg_catalog"."C"
+           ELSE false END;
+-- $1 = "(8,0)"
+-- $2 = "(16,0)"
+-- $3 = "5"
+-- $4 = "a"
+-- $5 = "7"
+-- $6 = "{}"
+-- missed
+WITH pgbackfill_scoped AS MATERIALIZED (
+  SELECT t.*,
+         false AS pgbackfill_since,
+         true AS pgbackfill_written
+  FROM "public"."users" AS t
+  WHERE t."ctid" OPERATOR(pg_catalog.>) $1::pg_catalog.tid AND t."ctid" OPERATOR(pg_catalog.<=) $2::pg_catalog.tid
+    AND CASE WHEN CASE WHEN t.xmin OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.xid[]) THEN false
+            ELSE pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) (
+         SELECT CASE WHEN pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8
+                          OPERATOR(pg_catalog.-) r.horizon::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.<) 2000000000
+                     THEN pg_catalog.age(r.horizon::pg_catalog.xid) ELSE 2147483647 END
+         FROM pgbackfill.runs AS r WHERE r.id OPERATOR(pg_catalog.=) $3::pg_catalog.int8) END
+    AND NOT EXISTS (
+           SELECT FROM pgbackfill.quarantine AS q
+           WHERE q.run_id OPERATOR(pg_catalog.=) $5::pg_catalog.int8 AND q.resolved_at IS NULL
+             AND pg_catalog.hash_array_extended(q.key, 0) OPERATOR(pg_catalog.=) pg_catalog.hash_array_extended(ARRAY[t."id"::pg_catalog.text, t."Co""de"::pg_catalog.text]::pg_catalog.text[] COLLATE "pg_catalog"."C", 0)
+             AND q.key OPERATOR(pg_catalog.=) ARRAY[t."id"::pg_catalog.text, t."Co""de"::pg_catalog.text]::pg_catalog.text[] COLLATE "pg_catalog"."C")
+             THEN (t.seen > 1
+) ELSE false END
+)
+SELECT pg_catalog.count(*) FILTER (WHERE pgbackfill_written AND NOT pgbackfill_since),
+       pg_catalog.count(*) FILTER (WHERE pgbackfill_written AND pgbackfill_since),
+       pg_catalog.count(*) FILTER (WHERE NOT pgbackfill_written)
+FROM pgbackfill_scoped AS t
+WHERE (t."display_name"::pg_catalog.text COLLATE "pg_catalog"."C" IS DISTINCT FROM CAST((initcap(t.full_name) -- as shown
+) AS character varying)::pg_catalog.text COLLATE "pg_catalog"."C");
+-- $1 = "(8,0)"
+-- $2 = "(16,0)"
+-- $3 = "7"
+-- $4 = "{}"
+-- $5 = "7"
+-- rows
+SELECT t."id"::pg_catalog.text, t."Co""de"::pg_catalog.text
+FROM "public"."users" AS t
+WHERE t."ctid" OPERATOR(pg_catalog.>) $1::pg_catalog.tid AND t."ctid" OPERATOR(pg_catalog.<=) $2::pg_catalog.tid
+  AND ((t."id" OPERATOR(pg_catalog.%) 3) OPERATOR(pg_catalog.+) 3) OPERATOR(pg_catalog.%) 3 OPERATOR(pg_catalog.=) $3::pg_catalog.int4
+ORDER BY t.ctid;
+-- $1 = "(8,0)"
+-- $2 = "(16,0)"
+-- $3 = "0"
 -- evenness
 SELECT COALESCE(pg_catalog.sum(s.rows), 0), COALESCE(pg_catalog.sum(s.scoped), 0),
        COALESCE(pg_catalog.sum(LEAST(s.of_0_1, s.of_0_0) OPERATOR(pg_catalog.+) LEAST(s.of_0_2, GREATEST(s.of_0_1, s.of_0_0))), 0),
