@@ -27,8 +27,12 @@ func TestGateCoversEveryWalk(t *testing.T) {
 		CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1); CREATE TABLE parts_2 PARTITION OF parts FOR VALUES IN (2);
 		INSERT INTO parts SELECT g, 1 + g % 2, g, NULL, repeat('x', 500) FROM generate_series(1, 2000) AS g; ANALYZE`)
 	for _, c := range []struct{ table, more string }{
-		{"plain", "chunk: {rows: 50}\nworkers: 6\n"}, {"nulls", "key: k\nchunk: {rows: 50}\n"}, {"empty", ""},
-		{"heap", "walk: heap\nchunk: {rows: 100}\nworkers: 4\n"}, {"parts", "walk: heap\nchunk: {rows: 100}\n"}, {"parts", "walk: key\nchunk: {rows: 100}\nworkers: 4\n"},
+		{"plain", "chunk: {rows: 50}\nworkers: 6\n"},
+		{"nulls", "key: k\nchunk: {rows: 50}\n"},
+		{"empty", ""},
+		{"heap", "walk: heap\nchunk: {rows: 100}\nworkers: 4\n"},
+		{"parts", "walk: heap\nchunk: {rows: 100}\n"},
+		{"parts", "walk: key\nchunk: {rows: 100}\nworkers: 4\n"},
 	} {
 		name := strings.NewReplacer("\n", " ", ":", "", "{", "", "}", "").Replace(c.table + " " + c.more)
 		job := "w" + strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), " ", "-")

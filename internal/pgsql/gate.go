@@ -77,7 +77,8 @@ func wide(xid string) string {
 
 // GateCoverage follows the run's segments and the ledger from end to start.
 func GateCoverage(a GateAbout) Statement {
-	return Statement{Name: "coverage", SQL: `WITH r AS (SELECT * FROM pgbackfill.runs WHERE id = $1::bigint),
+	return Statement{
+		Name: "coverage", SQL: `WITH r AS (SELECT * FROM pgbackfill.runs WHERE id = $1::bigint),
 s AS (SELECT * FROM pgbackfill.segments WHERE run_id = $1::bigint),
 c AS (SELECT k.*, lag(k.seq) OVER w AS before, lag(k.through) OVER w AS until, lag(k.fence) OVER w AS closed, lead(k.seq) OVER w AS next
         FROM pgbackfill.chunks AS k WHERE k.run_id = $1::bigint WINDOW w AS (PARTITION BY k.segment ORDER BY k.seq)),
@@ -109,12 +110,14 @@ UNION ALL
 SELECT 'fail', format('%s are quarantined: %s and others', count(*), min(q.key::text)) FROM pgbackfill.quarantine AS q WHERE q.run_id = $1::bigint AND q.resolved_at IS NULL HAVING count(*) > 0
 UNION ALL
 SELECT 'pass', format('run %s: %s chunks in %s segments; rows above the last key are part of the verification', r.id, (SELECT count(*) FROM c WHERE c.fence IS NULL), (SELECT count(*) FROM s)) FROM r`,
-		Args: [][]byte{Int(a.Run)}}
+		Args: [][]byte{Int(a.Run)},
+	}
 }
 
 // GateVerified judges the newest verification that has ended.
 func GateVerified(a GateAbout) Statement {
-	return Statement{Name: "verified", SQL: `WITH v AS (SELECT * FROM pgbackfill.verifications WHERE job = $1::text AND state = 'ended' ORDER BY id DESC LIMIT 1),
+	return Statement{
+		Name: "verified", SQL: `WITH v AS (SELECT * FROM pgbackfill.verifications WHERE job = $1::text AND state = 'ended' ORDER BY id DESC LIMIT 1),
 w AS (SELECT * FROM pgbackfill.tripwires WHERE job = $1::text)
 SELECT 'fail', 'no verification has ended' WHERE NOT EXISTS (SELECT FROM v)
 UNION ALL SELECT 'fail', format('verification %s: %s, %s wrong rows', v.id, v.verdict, v.mismatches) FROM v WHERE v.verdict <> 'proven'
@@ -137,12 +140,14 @@ UNION ALL SELECT 'fail', format('verification %s began before the tripwire on %s
  WHERE NOT pg_visible_in_snapshot(t.xid, v.snapshot)
 UNION ALL SELECT 'fail', format('verification %s began before the tripwire was set', v.id) FROM v, w WHERE v.snapshot IS NULL AND w.installed_at >= v.started_at
 UNION ALL SELECT 'pass', format('verification %s of run %s by %s on %s, %s to %s: %s rows, none wrong', v.id, v.run_id, v.role, v.server, v.started_at, v.finished_at, v.rows_checked) FROM v`,
-		Args: [][]byte{Text(a.Job), Int(a.Run), Text(a.SpecHash), seconds(a.MaxAge), Text(TripwireFunction(a.Job) + "()")}}
+		Args: [][]byte{Text(a.Job), Int(a.Run), Text(a.SpecHash), seconds(a.MaxAge), Text(TripwireFunction(a.Job) + "()")},
+	}
 }
 
 // GateSoak judges what the tripwire has seen.
 func GateSoak(a GateAbout) Statement {
-	return Statement{Name: "soak", SQL: `WITH w AS (SELECT * FROM pgbackfill.tripwires WHERE job = $1::text),
+	return Statement{
+		Name: "soak", SQL: `WITH w AS (SELECT * FROM pgbackfill.tripwires WHERE job = $1::text),
 v AS (SELECT * FROM pgbackfill.verifications WHERE job = $1::text AND state = 'ended' ORDER BY id DESC LIMIT 1),
 since AS (SELECT LEAST(clock_timestamp() - GREATEST(make_interval(secs => $2::float8), interval '` + DriftWindow + `'), (SELECT v.started_at - interval '` + DriftWindow + `' FROM v)) AS at),
 d AS (SELECT d.* FROM pgbackfill.drift AS d, since WHERE d.job = $1::text AND (d.at > since.at OR NOT COALESCE((SELECT pg_visible_in_snapshot(d.xid, v.snapshot) FROM v), true))),
@@ -158,12 +163,14 @@ UNION ALL SELECT 'unknown', 'values come from other tables too, whose changes th
 UNION ALL SELECT 'unknown', 'the scope mentions what is written: the tripwire only sees rows that are left to be filled' FROM w WHERE w.residual
 UNION ALL SELECT 'pass', format('since %s, %s writes seen to be right, no drift within %s', w.installed_at, seen.writes, make_interval(secs => $2::float8)) FROM w, seen
  LIMIT 12`,
-		Args: [][]byte{Text(a.Job), seconds(a.Soak), Int(a.MinWrites), Text(TripwireSequence(a.Job))}}
+		Args: [][]byte{Text(a.Job), seconds(a.Soak), Int(a.MinWrites), Text(TripwireSequence(a.Job))},
+	}
 }
 
 // GateTransactions looks for what was open before the last chunk was committed.
 func GateTransactions(a GateAbout) Statement {
-	return Statement{Name: "old transactions", SQL: `WITH last AS (SELECT max(c.committed_at) AS at, max(c.xid::text::bigint)::text::xid8 AS xid FROM pgbackfill.chunks AS c WHERE c.run_id = $1::bigint)
+	return Statement{
+		Name: "old transactions", SQL: `WITH last AS (SELECT max(c.committed_at) AS at, max(c.xid::text::bigint)::text::xid8 AS xid FROM pgbackfill.chunks AS c WHERE c.run_id = $1::bigint)
 SELECT 'fail', format('process %s of %s (%s) is in a transaction since %s, and the last chunk is of %s', a.pid, a.usename, a.application_name, a.xact_start, last.at)
   FROM pg_stat_activity AS a, last
  WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.xact_start < last.at AND (a.backend_xid IS NOT NULL OR a.backend_xmin IS NOT NULL)
@@ -174,5 +181,6 @@ UNION ALL SELECT 'unknown', format('role %s may not see the transactions of %s o
   FROM pg_stat_activity AS h WHERE h.datname = current_database() AND h.state IS NULL AND h.backend_type IS NULL AND NOT pg_has_role(CURRENT_USER, 'pg_read_all_stats', 'USAGE') HAVING count(*) > 0
 UNION ALL SELECT 'unknown', 'there is no ledger of a last chunk' FROM last WHERE last.at IS NULL AND (SELECT r.estimated_rows FROM pgbackfill.runs AS r WHERE r.id = $1::bigint) > 0
 UNION ALL SELECT 'pass', format('the last chunk is of %s, and nothing that is open is older', last.at) FROM last`,
-		Args: [][]byte{Int(a.Run)}}
+		Args: [][]byte{Int(a.Run)},
+	}
 }

@@ -44,11 +44,13 @@ RETURNING extract(epoch FROM clock_timestamp() - l.since), l.since >= statement_
 // GateMark writes down how often a statement had been called. Its answer is how many seconds ago a look saw it called, NULL where
 // none has. The first look, or the first one after a reset, says nothing of calls.
 func GateMark(job, server, statement, kind string, calls int64, query string, first bool) Statement {
-	return Statement{Name: "statement mark", SQL: `INSERT INTO pgbackfill.statement_marks AS m (job, server, statement, kind, calls, query, changed_at)
+	return Statement{
+		Name: "statement mark", SQL: `INSERT INTO pgbackfill.statement_marks AS m (job, server, statement, kind, calls, query, changed_at)
 VALUES ($1::text, $2::text, $3::text, $4::text, $5::bigint, $6::text, CASE WHEN NOT $7::boolean THEN clock_timestamp() END)
     ON CONFLICT (job, server, statement, kind) DO UPDATE SET calls = EXCLUDED.calls, changed_at = CASE WHEN m.calls = EXCLUDED.calls OR $7::boolean THEN m.changed_at ELSE clock_timestamp() END
 RETURNING extract(epoch FROM clock_timestamp() - m.changed_at)`,
-		Args: [][]byte{Text(job), Text(server), Text(statement), Text(kind), Int(calls), Text(query), strconv.AppendBool(nil, first)}}
+		Args: [][]byte{Text(job), Text(server), Text(statement), Text(kind), Int(calls), Text(query), strconv.AppendBool(nil, first)},
+	}
 }
 
 // GateWaivers reads the waivers of a job that hold, the newest of each condition.
@@ -59,8 +61,10 @@ func GateWaivers(job string) Statement {
 
 // GateWaive writes a waiver down.
 func GateWaive(job, condition, why string, until time.Time, who string) Statement {
-	return Statement{Name: "waive", SQL: `INSERT INTO pgbackfill.waivers (job, condition, why, until, who) VALUES ($1::text, $2::text, $3::text, to_timestamp($4::float8), $5::text)`,
-		Args: [][]byte{Text(job), Text(condition), Text(why), seconds(float64(until.UnixMilli()) / 1000), Text(who)}}
+	return Statement{
+		Name: "waive", SQL: `INSERT INTO pgbackfill.waivers (job, condition, why, until, who) VALUES ($1::text, $2::text, $3::text, to_timestamp($4::float8), $5::text)`,
+		Args: [][]byte{Text(job), Text(condition), Text(why), seconds(float64(until.UnixMilli()) / 1000), Text(who)},
+	}
 }
 
 // GateMoment is what everything after it is after: a snapshot and the time.
@@ -104,7 +108,8 @@ func GateStore(r GateResult) Statement {
 		run = Int(r.Run)
 	}
 	dropped := r.dropped()
-	return Statement{Name: "gate", SQL: `WITH made AS (
+	return Statement{
+		Name: "gate", SQL: `WITH made AS (
   SELECT 0::bigint AS id, $1::text AS job, $2::bigint AS run_id, $3::text AS spec_hash, $4::oid AS table_oid, $5::oid[] AS relations, $6::text[] AS columns, $7::text AS verdict, $8::jsonb AS conditions,
          $16::bigint AS verification_id, $17::bigint AS ledger_rows,
          $9::boolean AS watched, to_timestamp($10::float8) AS waived_until, make_interval(secs => $11::float8) AS report_max_age, $12::pg_snapshot AS snapshot, to_timestamp($13::float8) AS began_at
@@ -117,5 +122,6 @@ SELECT m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verd
 		Args: [][]byte{
 			Text(r.Job), run, Text(r.SpecHash), Int(int64(r.Table)), dropped[0], dropped[1], Text(verdict), Text(r.Conditions), strconv.AppendBool(nil, r.Watched),
 			waived, seconds(r.MaxAge), Text(r.Snapshot), Text(r.Began), Text(r.Who), Text(r.Tool), verification, Text(r.LedgerRows),
-		}}
+		},
+	}
 }
