@@ -21,7 +21,7 @@ func TestHeapWalkSetsRowsAside(t *testing.T) {
 		setup, set, mend string
 		failing          []int
 	}{
-		"cast": {"UPDATE w SET s = 'x' WHERE id IN (7, 8, 2000)", "t.s::int * 2", "UPDATE w SET s = id WHERE s = 'x'", []int{7, 8, 9, 2000}},
+		"cast":  {"UPDATE w SET s = 'x' WHERE id IN (7, 8, 2000)", "t.s::int * 2", "UPDATE w SET s = id WHERE s = 'x'", []int{7, 8, 9, 2000}},
 		"check": {"ALTER TABLE w ADD CHECK (n NOT IN (14, 16, 18, 4000))", "t.x * 2", "ALTER TABLE w DROP CONSTRAINT w_n_check", []int{7, 8, 9, 2000}},
 		"deferred": {"CREATE TABLE o (v int PRIMARY KEY); INSERT INTO o SELECT i * 2 FROM generate_series(0, 3000) AS i WHERE i NOT IN (7, 8, 9, 2000); ALTER TABLE w ADD FOREIGN KEY (n) REFERENCES o DEFERRABLE INITIALLY DEFERRED",
 			"t.x * 2", "INSERT INTO o VALUES (14), (16), (18), (4000)", []int{7, 8, 9, 2000}},
