@@ -40,13 +40,9 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 		}
 		statements = nil
 	}
-	written := w.plan.Table.OID
-	if seg.Leaf != 0 {
-		written = seg.Leaf
-	}
 	if part.Stripe != nil {
 		chunk.stripe = part.Stripe.No + 1
-		statements = append(statements, pgsql.Updates(written))
+		statements = append(statements, w.updates(seg))
 	}
 	var taken []answer
 	if w.sql.fixed {
@@ -56,19 +52,9 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 		}
 		statements = nil
 	}
-	sql := w.sql
-	if seg.Leaf != 0 {
-		sql = w.leaf.sql
-	}
-	work, of, err := sql.changes(part)
+	work, of, err := w.changes(seg, part)
 	if err != nil {
 		return err
-	}
-	if seg.Leaf != 0 {
-		work, of = append(work, pgsql.Leaf(w.plan.Table.OID, seg.Leaf)), append(of, checksLeaf)
-	}
-	if part.Stripe != nil {
-		work, of = append(work, pgsql.Updates(written)), append(of, checksRoom)
 	}
 	answers, err := exchange(ctx, w.conn.PgConn(), append(statements, work...)...)
 	if err != nil {
@@ -89,6 +75,32 @@ func (w *worker) change(ctx context.Context, seg Segment, chunk *Chunk) error {
 		chunk.RowsSeen = number(append(taken, answers...)[2].rows[0][0])
 	}
 	return w.tally(chunk, answers[len(statements):], of)
+}
+
+// changes are the statements of a part's steps, where its rows lie, with what is asked there behind them.
+func (w *worker) changes(seg Segment, part pgsql.Part) (list []pgsql.Statement, of []int, err error) {
+	sql := w.sql
+	if seg.Leaf != 0 {
+		sql = w.leaf.sql
+	}
+	if list, of, err = sql.changes(part); err != nil {
+		return nil, nil, err
+	}
+	if seg.Leaf != 0 {
+		list, of = append(list, pgsql.Leaf(w.plan.Table.OID, seg.Leaf)), append(of, checksLeaf)
+	}
+	if part.Stripe != nil && part.Row == nil {
+		list, of = append(list, w.updates(seg)), append(of, checksRoom)
+	}
+	return list, of, nil
+}
+
+// updates counts what is written where a segment's rows lie.
+func (w *worker) updates(seg Segment) pgsql.Statement {
+	if seg.Leaf != 0 {
+		return pgsql.Updates(seg.Leaf)
+	}
+	return pgsql.Updates(w.plan.Table.OID)
 }
 
 // written limits a part to the rows that somebody else has written since the run began: the walk has seen the others.

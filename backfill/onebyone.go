@@ -67,7 +67,7 @@ func (w *worker) oneByOne(ctx context.Context, seg Segment, chunk *Chunk) error 
 	chunk.RowsSeen, chunk.RowsChanged = w.plan.Heap.of(seg).rowsIn(chunk.Range), make([]int64, max(len(sql.steps), 1))
 	for _, row := range answers[2].rows {
 		part.Row = &pgsql.Row{Key: key, Values: row}
-		if err := w.alterOne(ctx, seg, chunk, sql, part); err != nil {
+		if err := w.alterOne(ctx, seg, chunk, part); err != nil {
 			return err
 		}
 	}
@@ -75,13 +75,10 @@ func (w *worker) oneByOne(ctx context.Context, seg Segment, chunk *Chunk) error 
 }
 
 // alterOne changes one row, or takes down why it cannot be changed.
-func (w *worker) alterOne(ctx context.Context, seg Segment, chunk *Chunk, sql statements, part pgsql.Part) error {
-	work, of, err := sql.changes(part)
+func (w *worker) alterOne(ctx context.Context, seg Segment, chunk *Chunk, part pgsql.Part) error {
+	work, of, err := w.changes(seg, part)
 	if err != nil {
 		return err
-	}
-	if seg.Leaf != 0 {
-		work, of = append(work, pgsql.Leaf(w.plan.Table.OID, seg.Leaf)), append(of, checksLeaf)
 	}
 	one := Chunk{Segment: chunk.Segment, Seq: chunk.Seq, Started: time.Now()}
 	answers, err := exchange(ctx, w.conn.PgConn(), append(append([]pgsql.Statement{pgsql.SaveRow}, work...), pgsql.CheckNow, pgsql.DoneRow)...)
