@@ -272,6 +272,12 @@ func TestRetryQuarantinedGivesWay(t *testing.T) {
 		got, err = retry(t, db, w, plan, part{observer: observer, blocked: blocked})
 		done <- err
 	}()
+	pgtest.Eventually(t, ended/2, func() error {
+		if !pgtest.One[bool](db, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep')") {
+			return errors.New("the row is not at work")
+		}
+		return nil
+	})
 	segment := pgtest.One[int](db, "SELECT segment FROM pgbackfill.quarantine")
 	insist(t, fmt.Sprintf("pgbackfill test-numbers %d", segment), blocked, gave)
 	if err := <-done; err != nil || got.Done != 1 || got.Failed+got.Left != 0 {

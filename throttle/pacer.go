@@ -19,7 +19,7 @@ const (
 	// drops beyond it: what is under way then takes four times as long where the standby becomes four times slower, which
 	// must fit below the limit.
 	pacerTarget = 0.1
-	pacerSteep  = 3
+	pacerSteep  = 6
 	pacerMost   = 1.2
 	// pacerWay is how much a standby that keeps up may be behind: the way there and back, and what it does until it says so.
 	// From pacerBusy on it has had something to replay for long enough that the speed at which it does is its own, and not
