@@ -23,11 +23,17 @@ func TestHeapWalkSetsRowsAside(t *testing.T) {
 	}{
 		"cast":  {"UPDATE w SET s = 'x' WHERE id IN (7, 8, 2000)", "t.s::int * 2", "UPDATE w SET s = id WHERE s = 'x'", []int{7, 8, 9, 2000}},
 		"check": {"ALTER TABLE w ADD CHECK (n NOT IN (14, 16, 18, 4000))", "t.x * 2", "ALTER TABLE w DROP CONSTRAINT w_n_check", []int{7, 8, 9, 2000}},
-		"deferred": {"CREATE TABLE o (v int PRIMARY KEY); INSERT INTO o SELECT i * 2 FROM generate_series(0, 3000) AS i WHERE i NOT IN (7, 8, 9, 2000); ALTER TABLE w ADD FOREIGN KEY (n) REFERENCES o DEFERRABLE INITIALLY DEFERRED",
-			"t.x * 2", "INSERT INTO o VALUES (14), (16), (18), (4000)", []int{7, 8, 9, 2000}},
-		"partitions": {`ALTER TABLE w RENAME TO old; ALTER INDEX w_pkey RENAME TO old_pkey; CREATE TABLE w (LIKE old, PRIMARY KEY (id)) PARTITION BY HASH (id); CREATE TABLE w_a PARTITION OF w FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+		"deferred": {
+			"CREATE TABLE o (v int PRIMARY KEY); INSERT INTO o SELECT i * 2 FROM generate_series(0, 3000) AS i WHERE i NOT IN (7, 8, 9, 2000); ALTER TABLE w ADD FOREIGN KEY (n) REFERENCES o DEFERRABLE INITIALLY DEFERRED",
+			"t.x * 2", "INSERT INTO o VALUES (14), (16), (18), (4000)",
+			[]int{7, 8, 9, 2000},
+		},
+		"partitions": {
+			`ALTER TABLE w RENAME TO old; ALTER INDEX w_pkey RENAME TO old_pkey; CREATE TABLE w (LIKE old, PRIMARY KEY (id)) PARTITION BY HASH (id); CREATE TABLE w_a PARTITION OF w FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 			CREATE TABLE w_b PARTITION OF w FOR VALUES WITH (MODULUS 2, REMAINDER 1); INSERT INTO w SELECT * FROM old; ANALYZE w; UPDATE w SET s = 'x' WHERE id IN (7, 8, 2000)`,
-			"t.s::int * 2", "UPDATE w SET s = id WHERE s = 'x'", []int{7, 8, 9, 2000}},
+			"t.s::int * 2", "UPDATE w SET s = id WHERE s = 'x'",
+			[]int{7, 8, 9, 2000},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -395,3 +396,25 @@ func TestPartitionsWithoutAKeyAreRead(t *testing.T) {
 type wait func(ctx context.Context) error
 
 func (w wait) Wait(ctx context.Context, _ int) error { return w(ctx) }
+
+// paid counts the rows that are waited for.
+type paid struct{ rows atomic.Int64 }
+
+func (p *paid) Wait(_ context.Context, rows int) error {
+	p.rows.Add(int64(rows))
+	return nil
+}
+
+// A rate is one of rows that are read: the last part of a range, which is short, is not paid for as if it were whole.
+//
+// Made to fail: with the size of a part paid for in place of what was in it, 20 000 rows were.
+func TestWhatIsReadIsPaidFor(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	db.Exec("CREATE TABLE things (id int PRIMARY KEY, v text, c text); INSERT INTO things SELECT g, 'v' || g, 'V' || g FROM generate_series(1, 4000) AS g; ANALYZE things")
+	var throttle paid
+	v, err := verified(t, db.DSN(), job("things", updates("c", "upper(t.v)", "t.v")), func(o *verify.Options) { o.Throttle, o.Plan.Pace.ChunkRows = &throttle, 0 })
+	if n := throttle.rows.Load(); err != nil || v.Rows() != 4000 || n < 1 || n > 4000+v.Ranges {
+		t.Errorf("%d rows were read in %d ranges, and %d paid for: %v", v.Rows(), v.Ranges, n, err)
+	}
+}

@@ -33,6 +33,9 @@ type worker struct {
 	*verification
 	id      int
 	session *session
+	// owed are the rows of the part before, which are paid for before the next one is read: how many there are in the last
+	// part of a piece is only known then.
+	owed int
 }
 
 // place is where a worker is in a piece.
@@ -66,7 +69,7 @@ func (w *worker) segment(ctx context.Context, p piece) error {
 		begun := time.Now()
 		now, err := w.next(ctx, p, at)
 		if err == nil && w.Throttle != nil {
-			err = w.Throttle.Wait(ctx, at.rows)
+			err = w.Throttle.Wait(ctx, max(w.owed, 1))
 			begun = time.Now()
 		}
 		var c counts
@@ -82,6 +85,9 @@ func (w *worker) segment(ctx context.Context, p piece) error {
 				return err
 			}
 			continue
+		}
+		if w.owed = at.rows; now.last {
+			w.owed = int(c.rows)
 		}
 		w.went(p, at, now, c, time.Since(begun))
 		if now.last {
