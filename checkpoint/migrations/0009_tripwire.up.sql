@@ -44,6 +44,9 @@ BEGIN
 END
 $$;
 
+-- Whoever writes calls it, also where new functions are for nobody by default.
+GRANT EXECUTE ON FUNCTION pgbackfill.note_statement() TO PUBLIC;
+
 COMMENT ON FUNCTION pgbackfill.note_statement() IS 'pgbackfill: keeps the statement that writes what is watched for the end of its transaction. It is always true.';
 
 CREATE TABLE pgbackfill.drift (

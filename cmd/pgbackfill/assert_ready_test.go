@@ -126,7 +126,7 @@ func TestAssertReadyAfterTheGate(t *testing.T) {
 	const assert = " SELECT pgbackfill.assert_ready('users'); ROLLBACK"
 	for _, c := range []struct{ since, says string }{
 		{"", ""},
-		{"UPDATE users SET full_name = 'x y', display_name = 'X Y' WHERE id = 1; SET CONSTRAINTS ALL IMMEDIATE;", ""},
+		{"UPDATE users SET full_name = 'x y', display_name = 'X Y' WHERE id = 1; SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED;", ""},
 		{"UPDATE users SET full_name = 'x y' WHERE id = 1; SET CONSTRAINTS ALL IMMEDIATE;", "a commit broke the relation"},
 		{"ALTER TABLE users DISABLE TRIGGER pgbackfill_tripwire_update_users;", "is switched off, gone, or not the one"},
 		{"ALTER TABLE users DISABLE TRIGGER ALL; ALTER TABLE users ENABLE ALWAYS TRIGGER pgbackfill_tripwire_update_users; ALTER TABLE users ENABLE ALWAYS TRIGGER pgbackfill_tripwire_insert_users;", "not the one that was there"},
@@ -137,11 +137,28 @@ func TestAssertReadyAfterTheGate(t *testing.T) {
 		{"UPDATE pgbackfill.verifications SET finished_at = now() - interval '2 hours';", "verification 1 is 02:00:00"},
 		{"UPDATE pgbackfill.quarantine SET resolved_at = NULL; INSERT INTO pgbackfill.quarantine (run_id, segment, seq, key, rows, step, sqlstate, message, detail) VALUES (1, 1, 1, '{7}', 1, 'update', '22012', 'x', '');", "quarantine"},
 		{"UPDATE pgbackfill.runs SET state = 'undone';", "run 1 is not its newest any more, or not finished"},
+		{"INSERT INTO pgbackfill.undos (run_id, how, began_by) VALUES (1, 'set', 'ann');", "run 1 is being taken back"},
+		{"ALTER TABLE users RENAME TO people; ALTER TABLE people RENAME TO users;", ""},
+		{"ALTER TABLE users RENAME TO users_old; CREATE TABLE users (LIKE users_old);", "a table, a column, a partition or a trigger was changed or made anew since"},
+		{"ALTER TABLE users RENAME display_name TO name;", "a table, a column, a partition or a trigger was changed or made anew since"},
+		{"CREATE TABLE more () INHERITS (users);", "is switched off, gone, or not the one"},
+		{"CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER nothing BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION nothing();", "a table, a column, a partition or a trigger was changed"},
 		{"DELETE FROM pgbackfill.chunks WHERE ctid IN (SELECT ctid FROM pgbackfill.chunks LIMIT 1);", "chunks were written since"},
 	} {
 		said := try(t, conn, "BEGIN; "+c.since+assert)
 		if (said == "") != (c.says == "") || !strings.Contains(said, c.says) {
 			t.Errorf("after %s it says %q, want %q", c.since, said, c.says)
+		}
+	}
+	// Outside of a transaction, as a driver sends it in the extended protocol, and in a block that holds nothing else.
+	for _, alone := range []string{"SELECT pgbackfill.assert_ready($1)", "DO $$ BEGIN PERFORM pgbackfill.assert_ready('users'); END $$"} {
+		var args []any
+		if strings.Contains(alone, "$1)") {
+			args = append(args, "users")
+		}
+		_, err := conn.Exec(t.Context(), alone, args...)
+		if err == nil || !strings.Contains(err.Error(), "is still there at the end of its transaction") && !strings.Contains(err.Error(), "outside of a transaction block") {
+			t.Errorf("%s: %v", alone, err)
 		}
 	}
 	mustExit(t, 6, db.DSN(), dir, "gate", "users.yaml") // no backup is attested
@@ -163,6 +180,31 @@ func TestAssertReadyAfterTheGate(t *testing.T) {
 		t.Errorf("of a job that there is not: %v", err)
 	}
 	_ = tx.Rollback(t.Context()) // it has failed already
+}
+
+// A waiver for what could not be known does not cover what is known to be wrong later.
+//
+// Made to fail: without unwaivable() the gate is ready with wrong rows.
+func TestWaiverDoesNotCoverWrongRows(t *testing.T) {
+	t.Parallel()
+	db, dir := pgtest.New(t), t.TempDir()
+	proven(t, db, dir)
+	ask := func(code int) string {
+		t.Helper()
+		args := []string{"gate", "users.yaml", "--backup-at", time.Now().Add(-time.Hour).Format(time.RFC3339), "--why", "as agreed", "--until", tomorrow()}
+		for _, id := range []string{"statements", "verified", "soak", "coverage"} {
+			args = append(args, "--waive", id)
+		}
+		return mustExit(t, code, db.DSN(), dir, args...)
+	}
+	ask(0)
+	db.Exec("UPDATE users SET full_name = 'x y' WHERE id = 1") // which the tripwire sees
+	says(t, ask(6), "fail soak", "does not cover what is known to be wrong")
+	db.Exec("UPDATE users SET display_name = 'X Y' WHERE id = 1; DELETE FROM pgbackfill.drift")
+	ask(0)
+	db.Exec("ALTER TABLE users DISABLE TRIGGER ALL; UPDATE users SET display_name = 'wrong' WHERE id = 2")
+	mustExit(t, exitMismatch, db.DSN(), dir, "verify", "users.yaml")
+	says(t, ask(6), "fail verified", "1 wrong rows")
 }
 
 // What comes while the gate looks is not what it looked at: a verification that ends with wrong rows, or a chunk, between one

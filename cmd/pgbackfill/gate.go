@@ -37,7 +37,8 @@ relies on nobody's "done". A condition passes, fails, or is unknown, which never
 
   pgbackfill gate FILE --waive functions --why "read by nobody" --until 2026-12-31
 
-does without a condition until a date; who said so, and why, is recorded and shown.
+does without a condition until a date; who said so, and why, is recorded and shown. Rows that are known to
+be wrong, or not to be done, cannot be waived.
 
 The migration itself begins with  SELECT pgbackfill.assert_ready('JOB');  in its transaction, which
 fails unless a recent gate said ready and nothing has happened since.`,

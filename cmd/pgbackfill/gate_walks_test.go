@@ -82,7 +82,7 @@ func TestContractOfPartitionsByTrigger(t *testing.T) {
 	if said := try(t, pgtest.Connect(t, db.DSN()), "BEGIN; "+migration+" COMMIT"); said != "" {
 		t.Fatalf("it is ready, and the migration fails: %s", said)
 	}
-	is(t, db, "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal", "(0)")
+	is(t, db, "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal AND tgrelid <> 'pgbackfill.gates'::regclass", "(0)")
 	db.Exec("INSERT INTO users (id, p, display_name) VALUES (200, 2, 'New'), (200, 3, 'New')")
 	is(t, db, "SELECT count(*) FROM users WHERE display_name = 'New'", "(2)")
 }

@@ -190,6 +190,8 @@ func verdictOf(r report.Report, ledger int64) report.Verdict {
 	switch {
 	case r.Run.Quarantine > 0:
 		return said(report.Incomplete, "%s could not be changed and wait in quarantine", human.Plural(r.Run.Quarantine, "row"))
+	case r.Run.TakenBack:
+		return said(report.Unproven, "run %d is being taken back", r.Run.ID)
 	case r.Run.State != string(backfill.StateFinished):
 		return said(report.Unproven, "run %d is %s", r.Run.ID, r.Run.State)
 	case v == nil:

@@ -37,7 +37,7 @@ func runPart(info checkpoint.RunInfo) *report.Run {
 		walk += " (" + strings.Join(key, ", ") + ")"
 	}
 	return &report.Run{
-		ID: int64(info.ID), State: string(info.State), Reason: info.Reason, By: info.CreatedBy, Tool: info.ToolVersion,
+		ID: int64(info.ID), State: string(info.State), Reason: info.Reason, TakenBack: info.Undo != nil, By: info.CreatedBy, Tool: info.ToolVersion,
 		Created: info.CreatedAt.UTC(), Started: utc(info.StartedAt), Finished: utc(info.FinishedAt), Walk: walk, Estimated: info.EstimatedRows,
 		Segments: t.Segments, Done: t.SegmentsDone, Chunks: t.Chunks, Seen: t.RowsSeen, Changed: t.RowsChanged, Swept: t.SweepChanged,
 		Unmatched: t.Unmatched, Multiple: t.Multiple, Quarantine: t.Quarantined, Busy: t.Busy.Seconds(),

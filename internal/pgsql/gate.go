@@ -85,6 +85,10 @@ c AS (SELECT k.*, lag(k.seq) OVER w AS before, lag(k.through) OVER w AS until, l
 last AS (SELECT * FROM c WHERE next IS NULL)
 SELECT 'fail', format('run %s is %s', r.id, r.state) FROM r WHERE r.state <> 'finished'
 UNION ALL
+SELECT 'fail', format('run %s is taken back since %s', u.run_id, u.began_at) FROM pgbackfill.undos AS u WHERE u.run_id = $1::bigint
+UNION ALL
+SELECT 'unknown', format('run %s was of another version of the job', r.id) FROM r WHERE r.spec_hash <> $2::text
+UNION ALL
 SELECT 'fail', format('chunk %s of segment %s does not take up where the one before ended', c.seq, c.segment)
   FROM c JOIN s ON s.no = c.segment
  WHERE c.seq <> COALESCE(c.before, 0) + 1 OR c.closed IS NOT NULL OR c.after IS DISTINCT FROM CASE WHEN c.before IS NULL THEN s.after ELSE c.until END AND NOT s.nulls
@@ -110,7 +114,7 @@ UNION ALL
 SELECT 'fail', format('%s are quarantined: %s and others', count(*), min(q.key::text)) FROM pgbackfill.quarantine AS q WHERE q.run_id = $1::bigint AND q.resolved_at IS NULL HAVING count(*) > 0
 UNION ALL
 SELECT 'pass', format('run %s: %s chunks in %s segments; rows above the last key are part of the verification', r.id, (SELECT count(*) FROM c WHERE c.fence IS NULL), (SELECT count(*) FROM s)) FROM r`,
-		Args: [][]byte{Int(a.Run)},
+		Args: [][]byte{Int(a.Run), Text(a.SpecHash)},
 	}
 }
 
@@ -126,6 +130,10 @@ UNION ALL SELECT 'fail', format('verification %s read a sample, %s of the table'
 UNION ALL SELECT 'fail', format('verification %s could not check %s ranges', v.id, v.ranges_skipped) FROM v WHERE v.ranges_skipped > 0
 UNION ALL SELECT 'fail', format('verification %s is of run %s, and the newest is run %s', v.id, COALESCE(v.run_id::text, 'none'), $2::bigint) FROM v WHERE v.run_id IS DISTINCT FROM $2::bigint
 UNION ALL SELECT 'fail', format('verification %s is of another version of the job', v.id) FROM v WHERE v.spec_hash <> $3::text
+UNION ALL SELECT 'fail', format('verification %s read another table than run %s: %s, with the oid %s', v.id, r.id, v.table_name, v.table_oid) FROM v JOIN pgbackfill.runs AS r ON r.id = $2::bigint WHERE v.table_oid <> r.table_oid
+UNION ALL SELECT 'fail', format('verification %s, which ended after verification %s had begun, is %s', o.id, v.id, o.verdict) FROM v JOIN pgbackfill.verifications AS o ON o.job = v.job AND o.id < v.id AND o.finished_at >= v.started_at AND o.verdict = 'mismatched'
+UNION ALL SELECT 'unknown', format('verification %s, check %s: %s rows in scope were met by no row of the join, %s by several, %s are not in scope any more: nobody knows what they should hold', v.id, c->>'name', COALESCE(c->>'unmatched', '0'), COALESCE(c->>'multiple', '0'), COALESCE(c->>'unjudged', '0'))
+  FROM v, jsonb_array_elements(v.checks) AS c WHERE COALESCE((c->>'unmatched')::bigint, 0) + COALESCE((c->>'multiple')::bigint, 0) + COALESCE((c->>'unjudged')::bigint, 0) > 0
 UNION ALL SELECT 'unknown', format('verification %s could not read the ledger: whether it began after the last chunk is not known', v.id) FROM v WHERE v.ledger_rows IS NULL
 UNION ALL SELECT 'fail', format('verification %s began before the last chunk: it saw %s rows of the ledger, and there are %s', v.id, v.ledger_rows, k.n)
   FROM v, LATERAL (SELECT count(*) AS n FROM pgbackfill.chunks WHERE run_id = $2::bigint) AS k WHERE v.ledger_rows <> k.n AND v.run_id = $2::bigint

@@ -70,11 +70,12 @@ func GateWaive(job, condition, why string, until time.Time, who string) Statemen
 // GateMoment is what everything after it is after: a snapshot and the time.
 var GateMoment = Statement{Name: "moment", SQL: "SELECT pg_current_snapshot()::text, extract(epoch FROM clock_timestamp())"}
 
-// GateRests is what a verdict rests on, before anything is looked at: the newest verification of a job that has ended, and
-// how many rows the ledger of its run has. What comes while the conditions are looked at is after it too.
-func GateRests[T ~int64](job string, run T) Statement {
+// GateRests is what a verdict rests on, before anything is looked at: the newest verification of a job that has ended,
+// how many rows the ledger of its run has, and what the tables are. What comes while the conditions are looked at is after it too.
+func GateRests(a GateAbout) Statement {
 	return Statement{Name: "rests", SQL: `SELECT COALESCE((SELECT v.id FROM pgbackfill.verifications AS v WHERE v.job = $1::text AND v.state = 'ended' ORDER BY v.id DESC LIMIT 1)::text, ''),
-       (SELECT count(*) FROM pgbackfill.chunks AS c WHERE c.run_id = $2::bigint)::text`, Args: [][]byte{Text(job), Int(run)}}
+       (SELECT count(*) FROM pgbackfill.chunks AS c WHERE c.run_id = $2::bigint)::text,
+       pgbackfill.gate_shape($3::oid[] || $4::oid)`, Args: [][]byte{Text(a.Job), Int(a.Run), a.dropped()[0], Int(int64(a.Table))}}
 }
 
 // GateResult is what a gate came to, for [GateStore].
@@ -87,8 +88,8 @@ type GateResult struct {
 	Snapshot    string
 	Began       string
 	// Verification is "" where none has ended; it and LedgerRows are of [GateRests].
-	Verification, LedgerRows string
-	Who, Tool                string
+	Verification, LedgerRows, Shape string
+	Who, Tool                       string
 }
 
 // GateStore writes down what a gate came to, with its digest.
@@ -111,17 +112,17 @@ func GateStore(r GateResult) Statement {
 	return Statement{
 		Name: "gate", SQL: `WITH made AS (
   SELECT 0::bigint AS id, $1::text AS job, $2::bigint AS run_id, $3::text AS spec_hash, $4::oid AS table_oid, $5::oid[] AS relations, $6::text[] AS columns, $7::text AS verdict, $8::jsonb AS conditions,
-         $16::bigint AS verification_id, $17::bigint AS ledger_rows,
+         $16::bigint AS verification_id, $17::bigint AS ledger_rows, $18::text AS shape,
          $9::boolean AS watched, to_timestamp($10::float8) AS waived_until, make_interval(secs => $11::float8) AS report_max_age, $12::pg_snapshot AS snapshot, to_timestamp($13::float8) AS began_at
 )
-INSERT INTO pgbackfill.gates (job, run_id, spec_hash, table_oid, relations, columns, verdict, conditions, verification_id, ledger_rows, watched, waived_until, report_max_age, snapshot, began_at, who, tool_version, digest)
-SELECT m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.waived_until, m.report_max_age, m.snapshot, m.began_at, $14::text, $15::text,
-       pgbackfill.gate_digest(ROW(m.id, m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.waived_until,
+INSERT INTO pgbackfill.gates (job, run_id, spec_hash, table_oid, relations, columns, verdict, conditions, verification_id, ledger_rows, watched, shape, waived_until, report_max_age, snapshot, began_at, who, tool_version, digest)
+SELECT m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.shape, m.waived_until, m.report_max_age, m.snapshot, m.began_at, $14::text, $15::text,
+       pgbackfill.gate_digest(ROW(m.id, m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.shape, m.waived_until,
          m.report_max_age, m.snapshot, m.began_at, m.began_at, NULL, '', '', '')::pgbackfill.gates)
   FROM made AS m RETURNING id`,
 		Args: [][]byte{
 			Text(r.Job), run, Text(r.SpecHash), Int(int64(r.Table)), dropped[0], dropped[1], Text(verdict), Text(r.Conditions), strconv.AppendBool(nil, r.Watched),
-			waived, seconds(r.MaxAge), Text(r.Snapshot), Text(r.Began), Text(r.Who), Text(r.Tool), verification, Text(r.LedgerRows),
+			waived, seconds(r.MaxAge), Text(r.Snapshot), Text(r.Began), Text(r.Who), Text(r.Tool), verification, Text(r.LedgerRows), Text(r.Shape),
 		},
 	}
 }

@@ -80,6 +80,7 @@ type Run struct {
 	ID         int64      `json:"id"`
 	State      string     `json:"state"`
 	Reason     string     `json:"reason,omitempty"`
+	TakenBack  bool       `json:"taken_back,omitempty" jsonschema:"description=Whether somebody has begun to take it back."`
 	By         string     `json:"by"`
 	Tool       string     `json:"tool_version"`
 	Created    time.Time  `json:"created_at"`

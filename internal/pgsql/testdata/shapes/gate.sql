@@ -42,6 +42,10 @@ c AS (SELECT k.*, lag(k.seq) OVER w AS before, lag(k.through) OVER w AS until, l
 last AS (SELECT * FROM c WHERE next IS NULL)
 SELECT 'fail', format('run %s is %s', r.id, r.state) FROM r WHERE r.state <> 'finished'
 UNION ALL
+SELECT 'fail', format('run %s is taken back since %s', u.run_id, u.began_at) FROM pgbackfill.undos AS u WHERE u.run_id = $1::bigint
+UNION ALL
+SELECT 'unknown', format('run %s was of another version of the job', r.id) FROM r WHERE r.spec_hash <> $2::text
+UNION ALL
 SELECT 'fail', format('chunk %s of segment %s does not take up where the one before ended', c.seq, c.segment)
   FROM c JOIN s ON s.no = c.segment
  WHERE c.seq <> COALESCE(c.before, 0) + 1 OR c.closed IS NOT NULL OR c.after IS DISTINCT FROM CASE WHEN c.before IS NULL THEN s.after ELSE c.until END AND NOT s.nulls
@@ -68,6 +72,7 @@ SELECT 'fail', format('%s are quarantined: %s and others', count(*), min(q.key::
 UNION ALL
 SELECT 'pass', format('run %s: %s chunks in %s segments; rows above the last key are part of the verification', r.id, (SELECT count(*) FROM c WHERE c.fence IS NULL), (SELECT count(*) FROM s)) FROM r;
 -- $1 = "7"
+-- $2 = "abc"
 -- verified
 WITH v AS (SELECT * FROM pgbackfill.verifications WHERE job = $1::text AND state = 'ended' ORDER BY id DESC LIMIT 1),
 w AS (SELECT * FROM pgbackfill.tripwires WHERE job = $1::text)
@@ -78,6 +83,10 @@ UNION ALL SELECT 'fail', format('verification %s read a sample, %s of the table'
 UNION ALL SELECT 'fail', format('verification %s could not check %s ranges', v.id, v.ranges_skipped) FROM v WHERE v.ranges_skipped > 0
 UNION ALL SELECT 'fail', format('verification %s is of run %s, and the newest is run %s', v.id, COALESCE(v.run_id::text, 'none'), $2::bigint) FROM v WHERE v.run_id IS DISTINCT FROM $2::bigint
 UNION ALL SELECT 'fail', format('verification %s is of another version of the job', v.id) FROM v WHERE v.spec_hash <> $3::text
+UNION ALL SELECT 'fail', format('verification %s read another table than run %s: %s, with the oid %s', v.id, r.id, v.table_name, v.table_oid) FROM v JOIN pgbackfill.runs AS r ON r.id = $2::bigint WHERE v.table_oid <> r.table_oid
+UNION ALL SELECT 'fail', format('verification %s, which ended after verification %s had begun, is %s', o.id, v.id, o.verdict) FROM v JOIN pgbackfill.verifications AS o ON o.job = v.job AND o.id < v.id AND o.finished_at >= v.started_at AND o.verdict = 'mismatched'
+UNION ALL SELECT 'unknown', format('verification %s, check %s: %s rows in scope were met by no row of the join, %s by several, %s are not in scope any more: nobody knows what they should hold', v.id, c->>'name', COALESCE(c->>'unmatched', '0'), COALESCE(c->>'multiple', '0'), COALESCE(c->>'unjudged', '0'))
+  FROM v, jsonb_array_elements(v.checks) AS c WHERE COALESCE((c->>'unmatched')::bigint, 0) + COALESCE((c->>'multiple')::bigint, 0) + COALESCE((c->>'unjudged')::bigint, 0) > 0
 UNION ALL SELECT 'unknown', format('verification %s could not read the ledger: whether it began after the last chunk is not known', v.id) FROM v WHERE v.ledger_rows IS NULL
 UNION ALL SELECT 'fail', format('verification %s began before the last chunk: it saw %s rows of the ledger, and there are %s', v.id, v.ledger_rows, k.n)
   FROM v, LATERAL (SELECT count(*) AS n FROM pgbackfill.chunks WHERE run_id = $2::bigint) AS k WHERE v.ledger_rows <> k.n AND v.run_id = $2::bigint
@@ -337,12 +346,12 @@ INSERT INTO pgbackfill.waivers (job, condition, why, until, who) VALUES ($1::tex
 -- gate
 WITH made AS (
   SELECT 0::bigint AS id, $1::text AS job, $2::bigint AS run_id, $3::text AS spec_hash, $4::oid AS table_oid, $5::oid[] AS relations, $6::text[] AS columns, $7::text AS verdict, $8::jsonb AS conditions,
-         $16::bigint AS verification_id, $17::bigint AS ledger_rows,
+         $16::bigint AS verification_id, $17::bigint AS ledger_rows, $18::text AS shape,
          $9::boolean AS watched, to_timestamp($10::float8) AS waived_until, make_interval(secs => $11::float8) AS report_max_age, $12::pg_snapshot AS snapshot, to_timestamp($13::float8) AS began_at
 )
-INSERT INTO pgbackfill.gates (job, run_id, spec_hash, table_oid, relations, columns, verdict, conditions, verification_id, ledger_rows, watched, waived_until, report_max_age, snapshot, began_at, who, tool_version, digest)
-SELECT m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.waived_until, m.report_max_age, m.snapshot, m.began_at, $14::text, $15::text,
-       pgbackfill.gate_digest(ROW(m.id, m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.waived_until,
+INSERT INTO pgbackfill.gates (job, run_id, spec_hash, table_oid, relations, columns, verdict, conditions, verification_id, ledger_rows, watched, shape, waived_until, report_max_age, snapshot, began_at, who, tool_version, digest)
+SELECT m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.shape, m.waived_until, m.report_max_age, m.snapshot, m.began_at, $14::text, $15::text,
+       pgbackfill.gate_digest(ROW(m.id, m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.shape, m.waived_until,
          m.report_max_age, m.snapshot, m.began_at, m.began_at, NULL, '', '', '')::pgbackfill.gates)
   FROM made AS m RETURNING id;
 -- $1 = "users"
@@ -362,3 +371,4 @@ SELECT m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verd
 -- $15 = "dev"
 -- $16 = ""
 -- $17 = ""
+-- $18 = ""
