@@ -78,22 +78,24 @@ func (a *app) caughtUp(ctx context.Context, conn *pgx.Conn, s surveyed) error {
 	}
 }
 
-// wanted is what a standby must show, as a question to it.
+// wanted is what a standby must show, as a question to it: all that the primary has written by now, so that no verification
+// there is younger than what a tripwire has seen here, and the ledger's last row.
 func (a *app) wanted(ctx context.Context, s surveyed) (reached func(context.Context, *pgx.Conn) (bool, error), what string, err error) {
+	conn, err := s.connect(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var lsn string
+	if err := conn.QueryRow(ctx, "SELECT pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text").Scan(&lsn); err != nil {
+		return nil, "", fmt.Errorf("asking the primary how far it is: %w", err)
+	}
+	written := func(ctx context.Context, conn *pgx.Conn) (there bool, err error) {
+		err = conn.QueryRow(ctx, "SELECT COALESCE(pg_catalog.pg_last_wal_replay_lsn() OPERATOR(pg_catalog.>=) $1::pg_catalog.pg_lsn, false)", lsn).Scan(&there)
+		return there, err
+	}
 	if s.run == nil {
-		conn, err := s.connect(ctx)
-		if err != nil {
-			return nil, "", err
-		}
-		defer conn.Close(context.WithoutCancel(ctx))
-		var lsn string
-		if err := conn.QueryRow(ctx, "SELECT pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text").Scan(&lsn); err != nil {
-			return nil, "", fmt.Errorf("asking the primary how far it is: %w", err)
-		}
-		return func(ctx context.Context, conn *pgx.Conn) (there bool, err error) {
-			err = conn.QueryRow(ctx, "SELECT COALESCE(pg_catalog.pg_last_wal_replay_lsn() >= $1::pg_catalog.pg_lsn, false)", lsn).Scan(&there)
-			return there, err
-		}, "what the primary has written", nil
+		return written, "what the primary has written", nil
 	}
 	var rows int64
 	err = a.stored(ctx, func(store *checkpoint.Store) error {
@@ -109,8 +111,11 @@ func (a *app) wanted(ctx context.Context, s surveyed) (reached func(context.Cont
 		if errors.As(err, &server) && (server.Code == "42P01" || server.Code == "3F000") {
 			return false, nil // not even the schema has come yet
 		}
-		return n >= rows, err
-	}, fmt.Sprintf("the last chunk of run %d", s.run.ID), nil
+		if err != nil || n < rows {
+			return false, err
+		}
+		return written(ctx, conn)
+	}, fmt.Sprintf("the last chunk of run %d, and what the primary has written since", s.run.ID), nil
 }
 
 // databases are those that jobs call by name, given as NAME=CONNECTION.
