@@ -111,6 +111,9 @@ func (w *worker) written(part *pgsql.Part, walkers, pages answer) {
 		return
 	}
 	part.Sweep, part.Walked = int64(w.run), []byte(walkers.rows[0][0])
+	if w.plan.Stirring { // a chunk's transaction has written more than its chunk
+		part.Walked = []byte("{}")
+	}
 }
 
 // walkers asks which transactions walked a range: what they wrote lies there still, but after a walk in physical order.

@@ -24,6 +24,9 @@ type Plan struct {
 	Unique bool `json:"unique"`
 	// Heap describes the pages of a walk in physical order; nil is a walk by key.
 	Heap *HeapWalk `json:"heap,omitempty"`
+	// Stirring is set where a walk in physical order fires triggers of others that are not before each row: what these write is written by the chunk's
+	// own transaction, and may have moved.
+	Stirring bool `json:"stirring,omitempty"`
 	// Overriding are the triggers and rules of others that may change what a walk in physical order writes, or keep it back, where its look
 	// at the end therefore compares the rows too that the walk has seen; none is where nothing may, or the values cannot be told again.
 	Overriding []string `json:"overriding,omitempty"`

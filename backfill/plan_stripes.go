@@ -42,6 +42,12 @@ func (pl *planning) chooseStripes(ctx context.Context) error {
 	if why == "" && chosen {
 		why = pl.needsKey()
 	}
+	if why == "" && chosen {
+		var err error
+		if why, _, err = pl.readLeaves(ctx); err != nil {
+			return err
+		}
+	}
 	if why == "" {
 		var err error
 		if stripes, why, err = pl.evenStripes(ctx); err != nil {
@@ -86,6 +92,10 @@ func (pl *planning) needsKey() string {
 		return "new values come from more than the row, whose order may be that of the key"
 	case p.Job.Undo != nil && p.Job.Undo.Capture:
 		return "undo: capture keeps rows in the order of the key"
+	case len(pl.firing()) > 0:
+		return "trigger " + pl.firing()[0].Name + " fires, and may move rows that the walk has not come to"
+	case slices.ContainsFunc(pl.functions, func(f catalog.Function) bool { return f.Volatility == "volatile" }):
+		return "new values are others each time, and a row that moves ahead of the walk would be given a second one"
 	case pl.scope*2 < p.EstimatedRows:
 		return "where leaves less than half of the rows"
 	}

@@ -30,6 +30,7 @@ var moments = regexp.MustCompile(`(?i)\b(now|transaction_timestamp|statement_tim
 // told again: from the row alone, and the same at any time.
 func (pl *planning) readOverriding(context.Context) error {
 	p := pl.plan
+	p.Stirring = p.Heap != nil && slices.ContainsFunc(pl.firing(), func(t catalog.Trigger) bool { return !t.Before || t.ForEach != "row" })
 	told := !p.LockFirst && !slices.ContainsFunc(pl.functions, func(f catalog.Function) bool {
 		return f.Volatility == "volatile" || !f.BuiltIn && f.Volatility != "immutable"
 	}) &&

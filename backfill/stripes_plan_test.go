@@ -98,7 +98,10 @@ func TestStripesAreChosen(t *testing.T) {
 		}), why: "more than the row"},
 		{name: "index", sql: "CREATE INDEX late ON w (s)", undo: "DROP INDEX late", job: edit(upper, nil), why: "index late"},
 		{name: "a cast", job: edit(map[string]string{"n": "t.name::int"}, nil), heap: true},
-		{name: "trigger", sql: "CREATE TRIGGER later AFTER UPDATE ON w FOR EACH ROW EXECUTE FUNCTION f()", undo: "DROP TRIGGER later ON w", job: edit(upper, nil), heap: true},
+		{name: "trigger", sql: "CREATE TRIGGER later AFTER UPDATE ON w FOR EACH ROW EXECUTE FUNCTION f()", undo: "DROP TRIGGER later ON w", job: edit(upper, nil), why: "trigger later fires"},
+		{name: "a value that is another each time", job: edit(map[string]string{"s": "t.name || random()"}, func(j *backfill.Job) {
+			j.UpdateStep().Set[0].Value.Functions = []string{"random"}
+		}), why: "others each time"},
 		{name: "check", sql: "ALTER TABLE w ADD CONSTRAINT loud CHECK (s = upper(s))", undo: "ALTER TABLE w DROP CONSTRAINT loud", job: edit(upper, nil), heap: true},
 	} {
 		if c.sql != "" {

@@ -162,13 +162,22 @@ func takeBackQuestion(info checkpoint.RunInfo) string {
 // agreedTo refuses an undo that would assign every row that was walked, unless that is accepted. It was, where the
 // run that takes back is there already: the job of that run is held against this one when it is gone on with.
 func (a *app) agreedTo(ctx context.Context, store *checkpoint.Store, info checkpoint.RunInfo, job backfill.Job) error {
-	if !job.WholeWalk() || a.accepts("undo-whole-walk") {
+	whole := job.WholeWalk() || info.Walk.Heap != nil && job.Undo.Where == nil
+	if !whole || a.accepts("undo-whole-walk") {
 		return nil
 	}
 	if info.Undo != nil {
 		_, err := store.Newest(ctx, backfill.UndoName(job.Name, info.ID))
 		if err == nil || !errors.Is(err, backfill.ErrNotFound) {
 			return err
+		}
+	}
+	if info.Walk.Heap != nil && !job.WholeWalk() {
+		return &backfill.Error{
+			Place: job.Origin,
+			Found: fmt.Sprintf("undo.set would assign every row in scope, also those that run %d, which changed %s, never came to: it walked the table in physical order, and there are no ranges of keys to go back over",
+				info.ID, human.Plural(info.Totals.RowsChanged, "row")),
+			Expected: "undo: {set: {…}, where: …}", Remedy: "say which rows are meant, or mean all of them: --accept undo-whole-walk", Kind: backfill.ErrInput,
 		}
 	}
 	return &backfill.Error{
