@@ -16,8 +16,8 @@ help: ## this list
 build: ## build bin/pgbackfill
 	$(GO) build -o bin/pgbackfill ./cmd/pgbackfill
 
-test: ## all tests but the long ones, with the race detector where there is a C compiler
-	$(GO) test $(RACE) -timeout 20m ./...
+test: ## all tests but the long ones, with the race detector where there is a C compiler; `make lint` does the vetting
+	$(GO) test $(RACE) -vet=off -timeout 20m ./...
 
 long: ## all tests, also those that take minutes
 	$(GO) test $(RACE) -tags long -count=1 -timeout 120m ./...
