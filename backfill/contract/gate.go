@@ -113,7 +113,7 @@ func (g *gate) begin(ctx context.Context) error {
 	g.result.Job, g.result.Began = g.Job.Name, at(g.began)
 	g.result.Drops = []string{}
 	g.about = pgsql.GateAbout{
-		Job: g.Job.Name, SpecHash: g.Job.Hash(), MaxAge: g.terms.ReportMaxAge.Seconds(), Soak: g.terms.Soak.Seconds(), MinWrites: g.terms.MinWrites,
+		Job: g.Job.Name, SpecHash: g.Job.Hash(), Asked: g.Job.ChecksHash(), MaxAge: g.terms.ReportMaxAge.Seconds(), Soak: g.terms.Soak.Seconds(), MinWrites: g.terms.MinWrites,
 		Relations: []uint32{}, Columns: []string{},
 	}
 	run, err := g.ask(ctx, pgsql.GateRun(g.Job.Name))

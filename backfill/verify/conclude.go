@@ -27,6 +27,9 @@ func (v *verification) verdict() Verdict {
 		c.result.Classes = c.classes()
 		out.Checks = append(out.Checks, c.result)
 		out.Ranges += c.result.Ranges
+		if c.result.Ranges == 0 && !c.unread { // which leaves nothing to say that it passed
+			out.Incomplete = append(out.Incomplete, c.Name+": no range of it was read")
+		}
 		if n := c.result.Hot; n > 0 {
 			out.Incomplete = append(out.Incomplete, fmt.Sprintf("%s: %s here and in %s did not stand still: not judged", c.Name, human.Plural(n, "row"), c.spec.In))
 		}

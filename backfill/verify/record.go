@@ -33,6 +33,8 @@ type Beginning struct {
 	Job, SpecHash string
 	// ChecksHash tells verifications apart that ask something else, or something else of the table.
 	ChecksHash string
+	// Asked is the hash of the list of checks alone: see [backfill.Job.ChecksHash].
+	Asked string
 	// Run is the newest run of the job; 0 where none is known.
 	Run      backfill.RunID
 	TableOID uint32
@@ -130,7 +132,7 @@ func (v *verification) begin(ctx context.Context) ([]piece, error) {
 	}
 	b := Beginning{
 		Job: v.Plan.Job.Name, SpecHash: v.Plan.Job.Hash(), Run: v.run(), TableOID: v.Plan.Table.OID,
-		Table: v.Plan.Table.Schema + "." + v.Plan.Table.Name, From: v.from, RowsExpected: v.Plan.EstimatedRows, Again: v.Again, Sample: v.Sample,
+		Table: v.Plan.Table.Schema + "." + v.Plan.Table.Name, From: v.from, RowsExpected: v.Plan.EstimatedRows, Again: v.Again, Sample: v.Sample, Asked: v.asked(),
 	}
 	var err error
 	if b.ChecksHash, err = v.hash(); err != nil {
@@ -171,10 +173,11 @@ func (v *verification) again() string {
 func (v *verification) hash() (string, error) {
 	type check struct {
 		Name, Kind, Residual string
-		History              bool
+		History, Unread      bool
 	}
 	what := struct {
 		Spec, SearchPath, Role string
+		Asked                  string
 		Run                    backfill.RunID
 		Fingerprint            map[string]string
 		Key                    []pgsql.KeyColumn
@@ -183,10 +186,10 @@ func (v *verification) hash() (string, error) {
 		Checks                 []check
 	}{
 		Spec: v.Plan.Job.Hash(), SearchPath: v.Plan.SearchPath, Role: v.from.Role, Run: v.run(), Fingerprint: v.Plan.Fingerprint,
-		Key: v.Plan.Key, Standby: v.from.InRecovery, Server: v.from.Server,
+		Asked: v.asked(), Key: v.Plan.Key, Standby: v.from.InRecovery, Server: v.from.Server,
 	}
 	for _, c := range v.checks {
-		what.Checks = append(what.Checks, check{c.Name, string(c.Kind), c.Residual, c.history != nil})
+		what.Checks = append(what.Checks, check{c.Name, string(c.Kind), c.Residual, c.history != nil, c.unread})
 	}
 	text, err := json.Marshal(what)
 	if err != nil {
@@ -194,6 +197,17 @@ func (v *verification) hash() (string, error) {
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:]), nil
+}
+
+// asked is the hash of the list of checks that are asked.
+func (v *verification) asked() string {
+	var job backfill.Job
+	for _, c := range v.checks {
+		if c.Kind != KindDerived {
+			job.Verify = append(job.Verify, c.spec)
+		}
+	}
+	return job.ChecksHash()
 }
 
 // end writes down the verdict, with rows by their values' hashes unless values are asked for.

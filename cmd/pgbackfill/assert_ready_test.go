@@ -133,6 +133,8 @@ func TestAssertReadyAfterTheGate(t *testing.T) {
 		{"ALTER FUNCTION pgbackfill.tripwire_users() SET work_mem = '1MB';", "is switched off, gone, or not the one"},
 		{"UPDATE pgbackfill.gates SET report_max_age = '1 year';", "changed since"},
 		{"UPDATE pgbackfill.gates SET began_at = began_at - interval '2 hours', digest = '';", "changed since"},
+		{"UPDATE pgbackfill.gates SET asked = '';", "changed since"},
+		{"UPDATE pgbackfill.verifications SET asked = '';", "verification 1 asked other checks than those of its gate"},
 		{"UPDATE pgbackfill.verifications SET voided_at = now();", "voided by a repair"},
 		{"UPDATE pgbackfill.verifications SET finished_at = now() - interval '2 hours';", "verification 1 is 02:00:00"},
 		{"UPDATE pgbackfill.quarantine SET resolved_at = NULL; INSERT INTO pgbackfill.quarantine (run_id, segment, seq, key, rows, step, sqlstate, message, detail) VALUES (1, 1, 1, '{7}', 1, 'update', '22012', 'x', '');", "quarantine"},

@@ -148,6 +148,11 @@ var gateCases = []gateCase{
 	{id: "verified", want: contract.Fail, breaks: "UPDATE pgbackfill.verifications SET finished_at = finished_at - interval '2 hours'", mends: "UPDATE pgbackfill.verifications SET finished_at = finished_at + interval '2 hours'", says: "it may be 01:00:00 old"},
 	{id: "verified", want: contract.Fail, breaks: "UPDATE pgbackfill.verifications SET snapshot = '10:10:'", mends: "UPDATE pgbackfill.verifications SET snapshot = pg_current_snapshot()", says: "before the tripwire on"},
 	{id: "verified", want: contract.Unknown, breaks: "UPDATE pgbackfill.verifications SET residual = '{only what is left}'", mends: "UPDATE pgbackfill.verifications SET residual = '{}'", says: "only what is left"},
+	{id: "verified", want: contract.Fail, with: func(o *contract.Options) {
+		o.Job.Verify = []backfill.Check{{Name: "more", None: &backfill.Expr{SQL: "SELECT u.id FROM users u WHERE {{range u}} AND u.display_name IS NULL"}}}
+	}, says: "asked other checks than the job does: it asked derived"},
+	{id: "verified", want: contract.Fail, breaks: "UPDATE pgbackfill.verifications SET checks = jsonb_set(checks, '{0,ranges}', '0')", mends: "UPDATE pgbackfill.verifications SET checks = jsonb_set(checks, '{0,ranges}', '1')", says: "check derived: no range of it was read"},
+	{id: "verified", want: contract.Unknown, breaks: "INSERT INTO pgbackfill.verifications OVERRIDING SYSTEM VALUE SELECT (o).* FROM (SELECT jsonb_populate_record(v, jsonb_build_object('id', -1, 'asked', 'x', 'verdict', 'mismatched', 'mismatches', 3, 'finished_at', v.started_at - interval '1 hour')) AS o FROM pgbackfill.verifications AS v) AS others", mends: "DELETE FROM pgbackfill.verifications WHERE id = -1", says: "which asked other checks (derived), found 3 wrong rows, and these were not asked again since"},
 	{id: "soak", want: contract.Fail, breaks: broken, mends: "UPDATE users SET display_name = 'Forgot' WHERE id = 200; DELETE FROM users WHERE id = 200; TRUNCATE pgbackfill.drift", says: "INSERT INTO users VALUES (200"},
 	{id: "soak", want: contract.Fail, with: terms(func(c *backfill.Contract) { c.MinWrites = 1000 }), says: "were seen to be right, of 1000"},
 	{id: "soak", want: contract.Unknown, breaks: "UPDATE pgbackfill.tripwires SET elsewhere = true", mends: "UPDATE pgbackfill.tripwires SET elsewhere = false", says: "other tables too"},
@@ -202,7 +207,8 @@ var gateCases = []gateCase{
 // A database in which everything is as it should be passes every condition. Each condition is turned to fail alone, with its
 // evidence and what was asked, and to unknown, which refuses as well; what turned it is taken back each time, and all pass again.
 //
-// Made to fail: each condition's question answered with nothing (its cases pass), and unknown counted as pass.
+// Made to fail: each condition's question answered with nothing (its cases pass), and unknown counted as pass; without the list
+// of checks in the question, one that was weakened and verified again is ready.
 func TestGateConditions(t *testing.T) {
 	t.Parallel()
 	g := newGatekeeping(t)

@@ -12,6 +12,8 @@ import (
 // GateAbout is what the conditions are asked about.
 type GateAbout struct {
 	Job, SpecHash string
+	// Asked is the hash of the checks that the job asks for.
+	Asked string
 	// Run is the newest run of the job and Table its table.
 	Run   int64
 	Table uint32
@@ -130,6 +132,11 @@ UNION ALL SELECT 'fail', format('verification %s read a sample, %s of the table'
 UNION ALL SELECT 'fail', format('verification %s could not check %s ranges', v.id, v.ranges_skipped) FROM v WHERE v.ranges_skipped > 0
 UNION ALL SELECT 'fail', format('verification %s is of run %s, and the newest is run %s', v.id, COALESCE(v.run_id::text, 'none'), $2::bigint) FROM v WHERE v.run_id IS DISTINCT FROM $2::bigint
 UNION ALL SELECT 'fail', format('verification %s is of another version of the job', v.id) FROM v WHERE v.spec_hash <> $3::text
+UNION ALL SELECT 'fail', format('verification %s asked other checks than the job does: it asked %s', v.id, COALESCE((SELECT string_agg(c->>'name', ', ') FROM jsonb_array_elements(v.checks) AS c), 'none')) FROM v WHERE v.asked <> $6::text
+UNION ALL SELECT 'fail', format('verification %s, check %s: no range of it was read', v.id, c->>'name') FROM v, jsonb_array_elements(v.checks) AS c WHERE COALESCE((c->>'ranges')::bigint, 0) = 0
+UNION ALL SELECT 'unknown', format('verification %s, which asked other checks (%s), found %s wrong rows, and these were not asked again since', o.id, (SELECT string_agg(c->>'name', ', ') FROM jsonb_array_elements(o.checks) AS c), o.mismatches)
+  FROM (SELECT DISTINCT ON (n.asked) n.* FROM pgbackfill.verifications AS n WHERE n.job = $1::text AND n.state = 'ended' AND n.run_id = $2::bigint AND n.spec_hash = $3::text ORDER BY n.asked, n.id DESC) AS o
+ WHERE o.asked <> $6::text AND o.verdict = 'mismatched'
 UNION ALL SELECT 'fail', format('verification %s read another table than run %s: %s, with the oid %s', v.id, r.id, v.table_name, v.table_oid) FROM v JOIN pgbackfill.runs AS r ON r.id = $2::bigint WHERE v.table_oid <> r.table_oid
 UNION ALL SELECT 'fail', format('run %s of job %s has changed rows of the table since verification %s began, which a tripwire leaves alone', o.id, o.job, v.id)
   FROM v JOIN pgbackfill.runs AS o ON o.table_oid = v.table_oid AND o.job <> v.job
@@ -150,8 +157,8 @@ UNION ALL SELECT 'fail', format('verification %s began before the tripwire on %s
            UNION ALL SELECT p.oid::regprocedure::text, ` + wide("p.xmin") + ` FROM pg_proc AS p WHERE p.oid = to_regprocedure($5::text)) AS t
  WHERE NOT pg_visible_in_snapshot(t.xid, v.snapshot)
 UNION ALL SELECT 'fail', format('verification %s began before the tripwire was set', v.id) FROM v, w WHERE v.snapshot IS NULL AND w.installed_at >= v.started_at
-UNION ALL SELECT 'pass', format('verification %s of run %s by %s on %s, %s to %s: %s rows, none wrong', v.id, v.run_id, v.role, v.server, v.started_at, v.finished_at, v.rows_checked) FROM v`,
-		Args: [][]byte{Text(a.Job), Int(a.Run), Text(a.SpecHash), seconds(a.MaxAge), Text(TripwireFunction(a.Job) + "()")},
+UNION ALL SELECT 'pass', format('verification %s of run %s by %s on %s, %s to %s: %s rows, none wrong, by %s', v.id, v.run_id, v.role, v.server, v.started_at, v.finished_at, v.rows_checked, (SELECT string_agg(c->>'name', ', ') FROM jsonb_array_elements(v.checks) AS c)) FROM v`,
+		Args: [][]byte{Text(a.Job), Int(a.Run), Text(a.SpecHash), seconds(a.MaxAge), Text(TripwireFunction(a.Job) + "()"), Text(a.Asked)},
 	}
 }
 

@@ -113,16 +113,17 @@ func GateStore(r GateResult) Statement {
 		Name: "gate", SQL: `WITH made AS (
   SELECT 0::bigint AS id, $1::text AS job, $2::bigint AS run_id, $3::text AS spec_hash, $4::oid AS table_oid, $5::oid[] AS relations, $6::text[] AS columns, $7::text AS verdict, $8::jsonb AS conditions,
          $16::bigint AS verification_id, $17::bigint AS ledger_rows, $18::text AS shape,
-         $9::boolean AS watched, to_timestamp($10::float8) AS waived_until, make_interval(secs => $11::float8) AS report_max_age, $12::pg_snapshot AS snapshot, to_timestamp($13::float8) AS began_at
+         $9::boolean AS watched, to_timestamp($10::float8) AS waived_until, make_interval(secs => $11::float8) AS report_max_age, $12::pg_snapshot AS snapshot, to_timestamp($13::float8) AS began_at,
+         $19::text AS asked
 )
-INSERT INTO pgbackfill.gates (job, run_id, spec_hash, table_oid, relations, columns, verdict, conditions, verification_id, ledger_rows, watched, shape, waived_until, report_max_age, snapshot, began_at, who, tool_version, digest)
-SELECT m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.shape, m.waived_until, m.report_max_age, m.snapshot, m.began_at, $14::text, $15::text,
+INSERT INTO pgbackfill.gates (job, run_id, spec_hash, table_oid, relations, columns, verdict, conditions, verification_id, ledger_rows, watched, shape, waived_until, report_max_age, snapshot, began_at, who, tool_version, asked, digest)
+SELECT m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.shape, m.waived_until, m.report_max_age, m.snapshot, m.began_at, $14::text, $15::text, m.asked,
        pgbackfill.gate_digest(ROW(m.id, m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.shape, m.waived_until,
-         m.report_max_age, m.snapshot, m.began_at, m.began_at, NULL, '', '', '')::pgbackfill.gates)
+         m.report_max_age, m.snapshot, m.began_at, m.began_at, NULL, '', '', '', m.asked)::pgbackfill.gates)
   FROM made AS m RETURNING id`,
 		Args: [][]byte{
 			Text(r.Job), run, Text(r.SpecHash), Int(int64(r.Table)), dropped[0], dropped[1], Text(verdict), Text(r.Conditions), strconv.AppendBool(nil, r.Watched),
-			waived, seconds(r.MaxAge), Text(r.Snapshot), Text(r.Began), Text(r.Who), Text(r.Tool), verification, Text(r.LedgerRows), Text(r.Shape),
+			waived, seconds(r.MaxAge), Text(r.Snapshot), Text(r.Began), Text(r.Who), Text(r.Tool), verification, Text(r.LedgerRows), Text(r.Shape), Text(r.Asked),
 		},
 	}
 }

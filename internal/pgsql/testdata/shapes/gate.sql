@@ -83,6 +83,11 @@ UNION ALL SELECT 'fail', format('verification %s read a sample, %s of the table'
 UNION ALL SELECT 'fail', format('verification %s could not check %s ranges', v.id, v.ranges_skipped) FROM v WHERE v.ranges_skipped > 0
 UNION ALL SELECT 'fail', format('verification %s is of run %s, and the newest is run %s', v.id, COALESCE(v.run_id::text, 'none'), $2::bigint) FROM v WHERE v.run_id IS DISTINCT FROM $2::bigint
 UNION ALL SELECT 'fail', format('verification %s is of another version of the job', v.id) FROM v WHERE v.spec_hash <> $3::text
+UNION ALL SELECT 'fail', format('verification %s asked other checks than the job does: it asked %s', v.id, COALESCE((SELECT string_agg(c->>'name', ', ') FROM jsonb_array_elements(v.checks) AS c), 'none')) FROM v WHERE v.asked <> $6::text
+UNION ALL SELECT 'fail', format('verification %s, check %s: no range of it was read', v.id, c->>'name') FROM v, jsonb_array_elements(v.checks) AS c WHERE COALESCE((c->>'ranges')::bigint, 0) = 0
+UNION ALL SELECT 'unknown', format('verification %s, which asked other checks (%s), found %s wrong rows, and these were not asked again since', o.id, (SELECT string_agg(c->>'name', ', ') FROM jsonb_array_elements(o.checks) AS c), o.mismatches)
+  FROM (SELECT DISTINCT ON (n.asked) n.* FROM pgbackfill.verifications AS n WHERE n.job = $1::text AND n.state = 'ended' AND n.run_id = $2::bigint AND n.spec_hash = $3::text ORDER BY n.asked, n.id DESC) AS o
+ WHERE o.asked <> $6::text AND o.verdict = 'mismatched'
 UNION ALL SELECT 'fail', format('verification %s read another table than run %s: %s, with the oid %s', v.id, r.id, v.table_name, v.table_oid) FROM v JOIN pgbackfill.runs AS r ON r.id = $2::bigint WHERE v.table_oid <> r.table_oid
 UNION ALL SELECT 'fail', format('run %s of job %s has changed rows of the table since verification %s began, which a tripwire leaves alone', o.id, o.job, v.id)
   FROM v JOIN pgbackfill.runs AS o ON o.table_oid = v.table_oid AND o.job <> v.job
@@ -105,12 +110,13 @@ UNION ALL SELECT 'fail', format('verification %s began before the tripwire on %s
                 FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS now) AS x) FROM pg_proc AS p WHERE p.oid = to_regprocedure($5::text)) AS t
  WHERE NOT pg_visible_in_snapshot(t.xid, v.snapshot)
 UNION ALL SELECT 'fail', format('verification %s began before the tripwire was set', v.id) FROM v, w WHERE v.snapshot IS NULL AND w.installed_at >= v.started_at
-UNION ALL SELECT 'pass', format('verification %s of run %s by %s on %s, %s to %s: %s rows, none wrong', v.id, v.run_id, v.role, v.server, v.started_at, v.finished_at, v.rows_checked) FROM v;
+UNION ALL SELECT 'pass', format('verification %s of run %s by %s on %s, %s to %s: %s rows, none wrong, by %s', v.id, v.run_id, v.role, v.server, v.started_at, v.finished_at, v.rows_checked, (SELECT string_agg(c->>'name', ', ') FROM jsonb_array_elements(v.checks) AS c)) FROM v;
 -- $1 = "users"
 -- $2 = "7"
 -- $3 = "abc"
 -- $4 = "3600"
 -- $5 = "\"pgbackfill\".\"tripwire_users\"()"
+-- $6 = ""
 -- soak
 WITH w AS (SELECT * FROM pgbackfill.tripwires WHERE job = $1::text),
 v AS (SELECT * FROM pgbackfill.verifications WHERE job = $1::text AND state = 'ended' ORDER BY id DESC LIMIT 1),
@@ -350,12 +356,13 @@ INSERT INTO pgbackfill.waivers (job, condition, why, until, who) VALUES ($1::tex
 WITH made AS (
   SELECT 0::bigint AS id, $1::text AS job, $2::bigint AS run_id, $3::text AS spec_hash, $4::oid AS table_oid, $5::oid[] AS relations, $6::text[] AS columns, $7::text AS verdict, $8::jsonb AS conditions,
          $16::bigint AS verification_id, $17::bigint AS ledger_rows, $18::text AS shape,
-         $9::boolean AS watched, to_timestamp($10::float8) AS waived_until, make_interval(secs => $11::float8) AS report_max_age, $12::pg_snapshot AS snapshot, to_timestamp($13::float8) AS began_at
+         $9::boolean AS watched, to_timestamp($10::float8) AS waived_until, make_interval(secs => $11::float8) AS report_max_age, $12::pg_snapshot AS snapshot, to_timestamp($13::float8) AS began_at,
+         $19::text AS asked
 )
-INSERT INTO pgbackfill.gates (job, run_id, spec_hash, table_oid, relations, columns, verdict, conditions, verification_id, ledger_rows, watched, shape, waived_until, report_max_age, snapshot, began_at, who, tool_version, digest)
-SELECT m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.shape, m.waived_until, m.report_max_age, m.snapshot, m.began_at, $14::text, $15::text,
+INSERT INTO pgbackfill.gates (job, run_id, spec_hash, table_oid, relations, columns, verdict, conditions, verification_id, ledger_rows, watched, shape, waived_until, report_max_age, snapshot, began_at, who, tool_version, asked, digest)
+SELECT m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.shape, m.waived_until, m.report_max_age, m.snapshot, m.began_at, $14::text, $15::text, m.asked,
        pgbackfill.gate_digest(ROW(m.id, m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.shape, m.waived_until,
-         m.report_max_age, m.snapshot, m.began_at, m.began_at, NULL, '', '', '')::pgbackfill.gates)
+         m.report_max_age, m.snapshot, m.began_at, m.began_at, NULL, '', '', '', m.asked)::pgbackfill.gates)
   FROM made AS m RETURNING id;
 -- $1 = "users"
 -- $2 = "7"
@@ -375,3 +382,4 @@ SELECT m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verd
 -- $16 = ""
 -- $17 = ""
 -- $18 = ""
+-- $19 = ""

@@ -1,0 +1,2 @@
+ALTER TABLE pgbackfill.gates DROP COLUMN asked;
+ALTER TABLE pgbackfill.verifications DROP COLUMN asked;
