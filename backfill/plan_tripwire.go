@@ -67,9 +67,9 @@ func (pl *planning) tripwire(ctx context.Context) (problems []string, err error)
 		return nil, err
 	}
 	w := pgsql.Tripwire{Values: values, Found: found}
+	watched := append(pl.readBy(found), values.Depends...)
 	for _, c := range pl.plan.Table.Columns {
-		key := slices.ContainsFunc(found, func(k pgsql.KeyColumn) bool { return k.Name == c.Name })
-		if key || slices.Contains(values.Depends, c.Name) {
+		if slices.Contains(watched, c.Name) {
 			w.Watched = append(w.Watched, c.Name)
 		}
 	}
@@ -114,6 +114,37 @@ func (pl *planning) foundBy() ([]pgsql.KeyColumn, string) {
 		})
 	}
 	return list, ""
+}
+
+// readBy are the columns by which a row is in one range of a verification or another: those that it is found by and walked by, those
+// that would be walked by where the run goes in physical order, and those of which a check says {{range}}. A row that goes from a range
+// that is not read yet to one that was is read by nobody, and looked at when it goes.
+func (pl *planning) readBy(found []pgsql.KeyColumn) []string {
+	names := pl.keyColumnNames()
+	for _, k := range found {
+		names = append(names, k.Name)
+	}
+	if key, err := pl.plan.Table.ResolveKey(nil); err == nil {
+		for _, k := range key.Parts {
+			names = append(names, k.Name)
+		}
+	}
+	for _, check := range pl.plan.Job.Verify {
+		for _, e := range []*Expr{check.Expected, check.Actual, check.None} {
+			if e == nil {
+				continue
+			}
+			for _, template := range e.Templates {
+				of, ranged := strings.CutPrefix(template, "range ")
+				for column := range strings.SplitSeq(of, ",") {
+					if at := strings.LastIndex(column, "."); ranged && at >= 0 { // else it is an alias, and the key's columns are meant
+						names = append(names, strings.ToLower(strings.TrimSpace(column[at+1:])))
+					}
+				}
+			}
+		}
+	}
+	return names
 }
 
 func (pl *planning) keyColumnNames() []string {

@@ -131,6 +131,29 @@ func TestTripwireOnPartitions(t *testing.T) {
 	says(t, must(t, db.DSN(), dir, "tripwire", "status", "names.yaml"), "its definition is another one", "its function")
 }
 
+// A verification reads a row in the range where its key is. So one that goes to another range is looked at when it goes: by the
+// walked key, which need not be the primary one, and by what a check names in {{range}}.
+//
+// Made to fail: with the primary key and what the expression mentions watched alone, no row of drift.
+func TestTripwireWatchesWhatRangesGoBy(t *testing.T) {
+	t.Parallel()
+	db, dir := pgtest.New(t), t.TempDir()
+	db.Exec(`CREATE TABLE people (id int PRIMARY KEY, pos int UNIQUE NOT NULL, no int, name text, shown text);
+		INSERT INTO people SELECT g, g, g, 'x', 'wrong' FROM generate_series(1, 9) AS g; UPDATE people SET shown = 'X' WHERE id > 2`)
+	file := write(t, dir, "names.yaml", `name: names
+table: public.people
+key: pos
+update: {set: {shown: upper(t.name)}}
+dual_write: {by: application}
+verify:
+  - name: numbers
+    none: SELECT p.no FROM people p WHERE {{range p.no}} AND p.shown IS NULL
+`)
+	says(t, must(t, db.DSN(), dir, "tripwire", "install", file), "it watches id, pos, no, name, shown")
+	db.Exec(`UPDATE people SET pos = -1 WHERE id = 1; UPDATE people SET no = -1 WHERE id = 2; UPDATE people SET pos = 100, no = 7 WHERE id = 3`)
+	is(t, db, driftKeys, "(1,UPDATE,{1},) (2,UPDATE,{2},)")
+}
+
 // A job of which no trigger can tell has a finding, or, where it asks for one in words, an error; a role that does not own the
 // table runs without one, is told who may install it, and what that role is to run installs it.
 //
