@@ -70,6 +70,9 @@ func (w *worker) oneByOne(ctx context.Context, seg Segment, chunk *Chunk) error 
 		if err := w.alterOne(ctx, seg, chunk, part); err != nil {
 			return err
 		}
+		if w.yield.asked(applicationName(w.sql.job, seg.No)) { // what was cancelled for that looks like a row that takes too long, where nothing bounds it
+			return errGiveWay
+		}
 	}
 	return nil
 }

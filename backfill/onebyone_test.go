@@ -1,6 +1,7 @@
 package backfill_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -94,5 +95,35 @@ func TestHeapWalkStopsAtARow(t *testing.T) {
 			join(t, db, plan, part{}).finished()
 			doubled(t, db, 3000)
 		})
+	}
+}
+
+// While the rows of a page are changed one by one, all that were changed so far are locked: who waits for them is given way to, and the
+// row at hand is not taken for one that cannot be changed.
+//
+// Made to fail: without yielded in setAside nothing gives way; without asked row 8 is set aside, for no statement is bounded, and it is
+// the last one of its page.
+func TestRowsOneByOneGiveWay(t *testing.T) {
+	t.Parallel()
+	db := installed(t, filled(8), "ALTER TABLE w ADD CHECK (n <> 14)", `CREATE SEQUENCE tries; CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		IF nextval('tries') = 1 THEN PERFORM pg_sleep(60); END IF; RETURN new; END $$; -- which no statement comes to before row 7 is left out
+		CREATE TRIGGER slow BEFORE UPDATE ON w FOR EACH ROW WHEN (new.id = 8) EXECUTE FUNCTION slow()`)
+	plan := byHeap(t, db, doubling())
+	plan.Pace.Workers, plan.Pace.StatementTimeout = 1, backfill.Off
+	observer, gave := yieldsTo()
+	blocked := make(chan backfill.Blocked)
+	w := join(t, db, plan, part{observer: observer, blocked: blocked})
+	pgtest.Eventually(t, ended/2, func() error {
+		if !pgtest.One[bool](db, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep')") {
+			return errors.New("row 8 is not at work")
+		}
+		return nil
+	})
+	insist(t, "pgbackfill test-w 1", blocked, gave)
+	if s := w.finished(); s.Quarantined != 1 || s.Yields == 0 {
+		t.Errorf("%d rows are set aside, %d chunks gave way", s.Quarantined, s.Yields)
+	}
+	if left := pgtest.All[int](db, "SELECT id FROM w WHERE n IS DISTINCT FROM x * 2"); len(left) != 1 || left[0] != 7 {
+		t.Errorf("rows %v do not hold their new value", left)
 	}
 }

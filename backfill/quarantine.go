@@ -159,6 +159,7 @@ func (w *worker) setAside(seg Segment, chunk Chunk, try *attempts) (Chunk, *boun
 	ctx, cancel := w.grace()
 	defer cancel()
 	chunk.Started, chunk.RowsChanged = time.Now(), make([]int64, max(len(w.sql.steps), 1))
+	leave := w.yielded(applicationName(w.sql.job, seg.No)) // it holds locks, and most of all where a page is gone over row by row
 	var err error
 	if w.plan.Heap != nil {
 		err = w.oneByOne(ctx, seg, &chunk)
@@ -170,7 +171,7 @@ func (w *worker) setAside(seg Segment, chunk Chunk, try *attempts) (Chunk, *boun
 	}
 	if err != nil {
 		rollback(ctx, w.conn.PgConn())
-		return chunk, nil, err
+		return chunk, nil, leave(err)
 	}
 	chunk.Duration = time.Since(chunk.Started)
 	w.observe(ChunkChanged{Worker: w.id, Chunk: chunk})
@@ -178,7 +179,7 @@ func (w *worker) setAside(seg Segment, chunk Chunk, try *attempts) (Chunk, *boun
 	if err != nil {
 		rollback(ctx, w.conn.PgConn())
 	}
-	return chunk, following, err
+	return chunk, following, leave(err)
 }
 
 // alone makes sure, in a transaction that it leaves open, that the chunk still holds the rows that failed and no others:

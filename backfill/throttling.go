@@ -147,6 +147,14 @@ func (y *yielding) to(b Blocked) {
 	}
 }
 
+// asked reports whether somebody waits for the chunk at work under that application_name.
+func (y *yielding) asked(application string) bool {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	at := y.working[application]
+	return at != nil && at.to != ""
+}
+
 // heeding hears why nothing may be written, what else the throttle tells, and who waits for us, until it is stopped: chunks
 // that have begun when ctx ends may have to give way yet.
 func (e *engine) heeding(ctx context.Context, blocked <-chan Blocked, notices <-chan string) (stop func()) {
@@ -298,7 +306,7 @@ func (e *engine) wrote(c Chunk, position int64, commit time.Duration) {
 	h.Committed(int(c.RowsSeen), bytes, commit)
 }
 
-// errGiveWay ends what is computed while rows are locked that somebody waits for.
+// errGiveWay ends what is done bit by bit, or computed, while rows are locked that somebody waits for.
 var errGiveWay = errors.New("somebody waits for the rows that are locked")
 
 // yielded makes the chunk that is at work, under that application_name, known to those who may have to end it. What it
