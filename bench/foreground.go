@@ -33,10 +33,14 @@ const (
 	// pgbenchMost bounds how long pgbench runs: it is ended when the work is done.
 	pgbenchMost = 10 * time.Minute
 
-	idle    = "nothing else"
-	fillSQL = "UPDATE pgbench_accounts SET filler2 = md5(aid || '/' || bid)"
-	fillJob = "name: foreground\ntable: pgbench_accounts\nupdate: {set: {filler2: \"md5(t.aid || '/' || t.bid)\"}}\n"
+	idle = "nothing else"
+	// loadName is the application_name of pgbench's sessions.
+	loadName = "pgbackfill bench load"
+	fillJob  = "name: " + jobName + "\ntable: " + schema + ".pgbench_accounts\nupdate: {set: {filler2: \"md5(t.aid || '/' || t.bid)\"}}\n"
 )
+
+// filling is the work that is done beside the application.
+var filling = change{table: "pgbench_accounts", key: "aid", keyType: "int", first: "0", set: "filler2 = md5(t.aid || '/' || t.bid)", scope: "true"}
 
 // disturbance is what a way of changing a table does to the transactions of an application, in milliseconds from the
 // moment at which they should have begun.
@@ -61,38 +65,41 @@ type work struct {
 func works() []work {
 	return []work{
 		{idle, "the application alone", func(ctx context.Context, b *workshop) error {
-			return sleep(ctx, min(idleFor, time.Duration(b.rows)*idleFor/1_000_000))
+			return sleep(ctx, min(idleFor, time.Duration(b.tableRows)*idleFor/1_000_000))
 		}},
 		{engine2, "the program, defaults (two workers)", func(ctx context.Context, b *workshop) error {
-			_, err := b.call(ctx, exitDone, "run", b.foregroundJob(), "--yes", "--log-format", "json")
+			_, err := b.runJob(ctx, fillJob)
 			return err
 		}},
-		{single, "`" + fillSQL + "`", func(ctx context.Context, b *workshop) error { return b.exec(ctx, fillSQL) }},
+		{single, "`" + filling.update() + "`", func(ctx context.Context, b *workshop) error { return b.exec(ctx, filling.update()) }},
+		{script, "as above", func(ctx context.Context, b *workshop) error { return filling.loop(ctx, b) }},
+		{plpgsql, "as above", func(ctx context.Context, b *workshop) error { return b.exec(ctx, filling.block()) }},
 	}
 }
 
-func (b *workshop) foregroundJob() string { return filepath.Join(b.dir, "foreground.yaml") }
-
 // foreground measures what an application notices: its transactions while nothing else is at work, while pgbackfill is,
-// and while one UPDATE does the same.
-func (b *workshop) foreground(ctx context.Context, r *report) error {
-	pgbench, err := b.cluster.Installation().Program("pgbench")
-	if err != nil {
+// and while others do the same.
+func foreground(ctx context.Context, b *workshop, rounds int, keep func(*result) error) error {
+	b.table, b.tableRows = table{name: "pgbench"}, b.sized(2_000_000)
+	if err := b.configure(ctx, b.table, b.tableRows); err != nil {
 		return err
 	}
-	if err := os.WriteFile(b.foregroundJob(), []byte(fillJob), 0o600); err != nil {
-		return err
+	r := &result{Part: "foreground", Machine: b.describe(ctx), Command: b.command, Rows: b.tableRows, Seed: b.seed, Rounds: rounds, Missing: b.missing()}
+	pgbench, err := b.findPgbench()
+	if err != nil {
+		r.Missing = append(r.Missing, err.Error())
+		return keep(r)
 	}
 	list := works()
 	measured := make([][]disturbance, len(list))
-	for round := range b.repeat {
+	for round := range rounds {
 		for i := range list {
 			at := (i + round) % len(list)
 			d, err := b.watch(ctx, pgbench, list[at])
 			if err != nil {
 				return fmt.Errorf("%s, round %d: %w", list[at].name, round+1, err)
 			}
-			fmt.Fprintf(b.progress, "round %d of %d: %s: %.1f s, p50 %.1f ms, p99 %.1f ms, worst %.0f ms\n", round+1, b.repeat, d.Name, d.Seconds, d.P50, d.P99, d.Worst)
+			fmt.Fprintf(b.progress, "foreground, round %d of %d: %s: %.1f s, p50 %.1f ms, p99 %.1f ms, worst %.0f ms\n", round+1, rounds, d.Name, d.Seconds, d.P50, d.P99, d.Worst)
 			measured[at] = append(measured[at], d)
 		}
 	}
@@ -107,18 +114,36 @@ func (b *workshop) foreground(ctx context.Context, r *report) error {
 		d.Seconds, d.P50, d.P99, d.Transactions = median(seconds), median(p50), median(p99), median(transactions)
 		r.Foreground = append(r.Foreground, d)
 	}
-	return nil
+	return keep(r)
+}
+
+// findPgbench is where pgbench is: beside our own server, or where the user has it.
+func (b *workshop) findPgbench() (string, error) {
+	if b.cluster != nil {
+		return b.cluster.Installation().Program("pgbench")
+	}
+	path, err := exec.LookPath("pgbench")
+	if err != nil {
+		return "", errors.New("what the application notices: there is no pgbench here")
+	}
+	return path, nil
 }
 
 // watch does a work on a fresh database of pgbench while pgbench runs, and then looks whether it did what it should.
 func (b *workshop) watch(ctx context.Context, pgbench string, w work) (disturbance, error) {
 	d := disturbance{Name: w.name}
-	scale := strconv.Itoa(max(1, b.rows/pgbenchRows))
-	if err := b.pgbench(ctx, pgbench, "-i", "-q", "-s", scale, "-I", "dtgp").Run(); err != nil {
-		return d, fmt.Errorf("pgbench -i: %w", err)
+	scale := strconv.Itoa(max(1, b.tableRows/pgbenchRows))
+	if err := b.forget(ctx); err != nil {
+		return d, err
 	}
-	err := b.exec(ctx, "DROP SCHEMA IF EXISTS pgbackfill CASCADE", "ALTER TABLE pgbench_accounts ADD COLUMN filler2 text", "VACUUM ANALYZE", "CHECKPOINT")
+	if said, err := b.pgbench(ctx, pgbench, "-i", "-q", "-s", scale, "-I", "dtgp").CombinedOutput(); err != nil {
+		return d, fmt.Errorf("pgbench -i: %w\n%s", err, said)
+	}
+	err := b.exec(ctx, "ALTER TABLE pgbench_accounts ADD COLUMN filler2 text", "VACUUM ANALYZE pgbench_accounts, pgbench_branches, pgbench_tellers, pgbench_history")
 	if err != nil {
+		return d, err
+	}
+	if err := b.checkpoint(ctx); err != nil {
 		return d, err
 	}
 	if err := b.awaitQuiet(ctx); err != nil {
@@ -137,7 +162,7 @@ func (b *workshop) watch(ctx context.Context, pgbench string, w work) (disturban
 	}
 	from, to, err := b.between(ctx, w)
 	// Its sessions are ended, not itself: it then writes its log to the end.
-	err = errors.Join(err, b.exec(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgbench'"))
+	err = errors.Join(err, b.exec(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '"+loadName+"'"))
 	if err != nil {
 		_ = app.Process.Kill() // it has nothing to say any more
 	}
@@ -184,9 +209,13 @@ func (b *workshop) filled(ctx context.Context, w work) error {
 
 func (b *workshop) pgbench(ctx context.Context, program string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, program, args...)
+	to, ssl := b.conn.Config(), "disable"
+	if to.TLSConfig != nil {
+		ssl = "require"
+	}
 	c.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "PGHOST=127.0.0.1", "PGPORT=" + strconv.Itoa(b.cluster.Port()), "PGUSER=postgres",
-		"PGPASSWORD=" + b.cluster.Password(), "PGDATABASE=postgres", "LC_ALL=C",
+		"PATH=" + os.Getenv("PATH"), "PGHOST=" + to.Host, "PGPORT=" + strconv.Itoa(int(to.Port)), "PGUSER=" + to.User, "PGPASSWORD=" + to.Password,
+		"PGDATABASE=" + to.Database, "PGSSLMODE=" + ssl, "PGAPPNAME=" + loadName, "PGOPTIONS=-c search_path=" + schema, "LC_ALL=C",
 	}
 	return c
 }
@@ -241,4 +270,14 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	}
+}
+
+func foregroundGrid(list []disturbance) grid {
+	g := grid{{"at work beside the application", "seconds", "transactions", "p50", "p99", "worst"}}
+	for _, d := range list {
+		g = append(g, []string{
+			d.Name, fmt.Sprintf("%.1f", d.Seconds), human.Count(d.Transactions), fmt.Sprintf("%.1f ms", d.P50), fmt.Sprintf("%.1f ms", d.P99), fmt.Sprintf("%.0f ms", d.Worst),
+		})
+	}
+	return g
 }

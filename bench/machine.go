@@ -9,9 +9,11 @@ import (
 	"time"
 )
 
-// machine is where and on what something was measured.
+// machine is where and on what something was measured. CPU, cores and memory are those of the machine that the benchmark ran on.
 type machine struct {
-	Date       string `json:"date"`
+	Date string `json:"date"`
+	// Elsewhere is set where the server is not one that the benchmark has started: it may be on another machine.
+	Elsewhere  bool   `json:"elsewhere,omitempty"`
 	CPU        string `json:"cpu"`
 	Cores      int    `json:"cores"`
 	Memory     string `json:"memory"`
@@ -25,14 +27,16 @@ type machine struct {
 	Load string `json:"load,omitempty"`
 }
 
-var settingNames = []string{"shared_buffers", "fsync", "synchronous_commit", "full_page_writes", "wal_level", "autovacuum", "max_wal_size"}
+var settingNames = []string{"shared_buffers", "checkpoint_timeout", "fsync", "synchronous_commit", "full_page_writes", "wal_level", "autovacuum", "max_wal_size"}
 
-func describe(ctx context.Context, b *workshop) machine {
+func (b *workshop) describe(ctx context.Context) machine {
 	m := machine{
 		Date: time.Now().UTC().Format("2006-01-02 15:04 MST"), CPU: labelled("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(),
 		Memory: labelled("/proc/meminfo", "MemTotal"), System: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(),
-		PostgreSQL: b.cluster.Installation().Version, Locale: b.locale, Settings: map[string]string{},
+		Elsewhere: b.cluster == nil, Settings: map[string]string{},
 	}
+	// What cannot be asked is left empty.
+	_ = b.conn.QueryRow(ctx, "SELECT current_setting('server_version'), datcollate FROM pg_database WHERE datname = current_database()").Scan(&m.PostgreSQL, &m.Locale)
 	for _, name := range settingNames {
 		var value string
 		if err := b.conn.QueryRow(ctx, "SELECT current_setting($1)", name).Scan(&value); err == nil {

@@ -16,9 +16,12 @@ const (
 	quietLook  = time.Second
 )
 
-// machineCPU is the processor time, in seconds, that everything on this machine has used until now; 0 where there is no
-// /proc.
-func machineCPU() float64 {
+// machineCPU is the processor time, in seconds, that everything on the server's machine has used until now; 0 where there is no
+// /proc, and where that is another machine.
+func (b *workshop) machineCPU() float64 {
+	if b.cluster == nil {
+		return 0
+	}
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return 0
@@ -38,8 +41,8 @@ func machineCPU() float64 {
 
 // awaitQuiet returns when nothing else has used the machine for a moment, or the patience is at its end.
 func (b *workshop) awaitQuiet(ctx context.Context) error {
-	for said := false; b.patience > 0; said = true {
-		started, before := time.Now(), machineCPU()
+	for said := false; b.patience > 0 && b.cluster != nil; said = true {
+		started, before := time.Now(), b.machineCPU()
 		timer := time.NewTimer(quietLook)
 		select {
 		case <-ctx.Done():
@@ -48,7 +51,7 @@ func (b *workshop) awaitQuiet(ctx context.Context) error {
 		case <-timer.C:
 		}
 		waited := time.Since(started)
-		if (machineCPU()-before)/waited.Seconds() < quietShare {
+		if (b.machineCPU()-before)/waited.Seconds() < quietShare {
 			return nil
 		}
 		b.patience -= waited
@@ -60,9 +63,9 @@ func (b *workshop) awaitQuiet(ctx context.Context) error {
 }
 
 // undisturbed measures until nothing else was at work meanwhile, or the patience is at its end.
-func (b *workshop) undisturbed(ctx context.Context, v rival, truth string) (measurement, error) {
+func (b *workshop) undisturbed(ctx context.Context, v trial) (measurement, error) {
 	for {
-		m, err := b.once(ctx, v, truth)
+		m, err := b.once(ctx, v)
 		if err != nil || b.patience <= 0 || m.OthersShare < quietShare {
 			return m, err
 		}

@@ -2,59 +2,95 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"github.com/jackc/pgx/v5"
 )
 
-// rival is one way to give every row of the table users its display_name.
-type rival struct {
-	name string
-	// how says what it does, for the notes under the table.
-	how string
-	// offline is set where the application could not go on meanwhile.
-	offline bool
-	run     func(context.Context, *workshop) (usage, error)
-}
-
-// usage is what a client used.
-type usage struct {
-	cpuSeconds float64
-	// peakRSS is the most memory that was resident, in bytes; 0 where the client is the benchmark itself.
-	peakRSS int64
-}
-
-// single is the rival that all are compared with.
+// single is the way that all are compared with.
 const single = "one UPDATE"
 
 const (
+	script  = "script loop, 1 000 rows"
+	plpgsql = "PL/pgSQL loop, 5 000 rows"
+	floor   = "new table (floor)"
+
 	scriptRows  = 1_000
 	plpgsqlRows = 5_000
 )
 
-// rivals are all the ways, the first of them the one they are compared with.
-func rivals() []rival {
-	return []rival{
-		{
-			name: single, how: "`UPDATE users SET display_name = initcap(full_name)`: one transaction, every row locked until its end",
-			run: sql("UPDATE users SET display_name = initcap(full_name)"),
-		},
-		{name: engine1, how: "the program, defaults but for `--workers 1`", run: pgbackfill(1, (*workshop).defaultJob)},
-		{name: engine2, how: "the program, defaults (two workers)", run: pgbackfill(2, (*workshop).defaultJob)},
-		{name: byKey2, how: "the program with `walk: key`, two workers: what it does where pages cannot be walked in stripes", run: pgbackfill(2, (*workshop).jobByKey)},
-		{
-			name: "script loop, 1 000 rows", how: "a client that asks for the next 1 000th key, updates up to it, commits, and begins again; no ledger, no guard, no sweep",
-			run: measured(script),
-		},
-		{name: "PL/pgSQL loop, 5 000 rows", how: "the same loop on the server, in a `DO` block with `COMMIT`", run: sql(plpgsql)},
-		{
-			name: "new table (floor)", how: "`CREATE TABLE … AS SELECT`, primary key, and the names exchanged: the application would have to stand still",
-			offline: true, run: sql(newTable...),
-		},
+// change is some work on a table: what is said of it once for all ways to do it. SQL is over t.
+type change struct {
+	table, key, keyType string
+	// first is smaller than every key.
+	first      string
+	set, scope string
+}
+
+// update is all of the work as one statement, which conditions can be added to.
+func (c change) update() string {
+	return "UPDATE " + c.table + " AS t SET " + c.set + " WHERE " + c.scope
+}
+
+// loop is the work as people write it: the client asks for the last of the next keys, updates up to it, commits, and begins again.
+func (c change) loop(ctx context.Context, b *workshop) error {
+	next := fmt.Sprintf("SELECT %[1]s::text FROM (SELECT %[1]s FROM %[2]s AS t WHERE %[1]s > $1::text::%[3]s AND %[4]s ORDER BY %[1]s LIMIT $2) AS chunk ORDER BY %[1]s DESC LIMIT 1",
+		c.key, c.table, c.keyType, c.scope)
+	update := fmt.Sprintf("%s AND %[2]s > $1::text::%[3]s AND %[2]s <= $2::text::%[3]s", c.update(), c.key, c.keyType)
+	for last := c.first; ; {
+		var upTo string
+		err := b.conn.QueryRow(ctx, next, last, scriptRows).Scan(&upTo)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := b.conn.Exec(ctx, update, last, upTo); err != nil {
+			return err
+		}
+		last = upTo
 	}
 }
 
-// sql is a way that is nothing but statements.
-func sql(statements ...string) func(context.Context, *workshop) (usage, error) {
-	return measured(func(ctx context.Context, b *workshop) error { return b.exec(ctx, statements...) })
+// block is the same loop on the server.
+func (c change) block() string {
+	return fmt.Sprintf(`DO $$
+DECLARE
+  last %[1]s := '%[2]s';
+  up_to %[1]s;
+BEGIN
+  LOOP
+    SELECT %[6]s INTO up_to FROM (SELECT %[6]s FROM %[7]s AS t WHERE %[6]s > last AND %[3]s ORDER BY %[6]s LIMIT %[4]d) AS chunk ORDER BY %[6]s DESC LIMIT 1;
+    EXIT WHEN up_to IS NULL;
+    %[5]s AND %[6]s > last AND %[6]s <= up_to;
+    COMMIT;
+    last := up_to;
+  END LOOP;
+END $$`, c.keyType, c.first, c.scope, plpgsqlRows, c.update(), c.key, c.table)
+}
+
+// rivals are what people do instead, the first of them the one that all are compared with.
+func rivals() []trial {
+	return []trial{
+		{
+			name: single, how: "`UPDATE users SET display_name = initcap(full_name)`: one transaction, every row locked until its end",
+			run: measured(func(ctx context.Context, b *workshop) error { return b.exec(ctx, b.table.change().update()) }),
+		},
+		{
+			name: script, how: "a client that asks for the next 1 000th key, updates up to it, commits, and begins again; no ledger, no guard, no sweep",
+			run: measured(func(ctx context.Context, b *workshop) error { return b.table.change().loop(ctx, b) }),
+		},
+		{
+			name: plpgsql, how: "the same loop on the server, in a `DO` block with `COMMIT`",
+			run: measured(func(ctx context.Context, b *workshop) error { return b.exec(ctx, b.table.change().block()) }),
+		},
+		{
+			name: floor, how: "`CREATE TABLE … AS SELECT`, primary key, indexes, and the names exchanged: the application would have to stand still",
+			offline: true, run: measured(func(ctx context.Context, b *workshop) error { return b.exec(ctx, newTable(b.table)...) }),
+		},
+	}
 }
 
 // measured is a way whose client is the benchmark itself.
@@ -66,39 +102,7 @@ func measured(work func(context.Context, *workshop) error) func(context.Context,
 	}
 }
 
-var newTable = []string{
-	"CREATE TABLE users_new AS SELECT " + columns + ", initcap(full_name) AS display_name FROM users",
-	"ALTER TABLE users_new ADD PRIMARY KEY (id)",
-	"ALTER TABLE users RENAME TO users_old",
-	"ALTER TABLE users_new RENAME TO users",
-	"DROP TABLE users_old",
+func newTable(t table) []string {
+	return append(t.copySQL("users_new", "SELECT "+t.columns()+", "+t.filled()+" AS display_name FROM users AS t"),
+		"ALTER TABLE users RENAME TO users_old", "ALTER TABLE users_new RENAME TO users", "DROP TABLE users_old")
 }
-
-// script is the loop that people write.
-func script(ctx context.Context, b *workshop) error {
-	for last := int64(0); ; {
-		var upTo *int64
-		err := b.conn.QueryRow(ctx, "SELECT max(id) FROM (SELECT id FROM users WHERE id > $1 ORDER BY id LIMIT $2) AS chunk", last, scriptRows).Scan(&upTo)
-		if err != nil || upTo == nil {
-			return err
-		}
-		if _, err := b.conn.Exec(ctx, "UPDATE users SET display_name = initcap(full_name) WHERE id > $1 AND id <= $2", last, *upTo); err != nil {
-			return err
-		}
-		last = *upTo
-	}
-}
-
-var plpgsql = fmt.Sprintf(`DO $$
-DECLARE
-  last bigint := 0;
-  up_to bigint;
-BEGIN
-  LOOP
-    SELECT max(id) INTO up_to FROM (SELECT id FROM users WHERE id > last ORDER BY id LIMIT %d) AS chunk;
-    EXIT WHEN up_to IS NULL;
-    UPDATE users SET display_name = initcap(full_name) WHERE id > last AND id <= up_to;
-    COMMIT;
-    last := up_to;
-  END LOOP;
-END $$`, plpgsqlRows)

@@ -11,8 +11,11 @@ import (
 const clockTick = 0.01
 
 // serverCPU is the processor time, in seconds, that all processes of the server have used until now: those that are
-// there, and those that have ended. It is 0 where there is no /proc.
+// there, and those that have ended. It is 0 where there is no /proc, and where the server is not ours.
 func (b *workshop) serverCPU() float64 {
+	if b.cluster == nil {
+		return 0
+	}
 	text, err := os.ReadFile(filepath.Join(b.cluster.Dir(), "data", "postmaster.pid"))
 	if err != nil {
 		return 0

@@ -38,53 +38,77 @@ type starting struct {
 }
 
 // starts measures how soon the first chunk is committed: of a new run on a large table, and of a run with a long ledger.
-func (b *workshop) starts(ctx context.Context) (*starting, error) {
-	fmt.Fprintf(b.progress, "making a table of %s rows\n", human.Count(int64(b.rows)))
-	if err := b.createTable(ctx, "users"); err != nil {
-		return nil, err
+func starts(ctx context.Context, b *workshop, rounds int, keep func(*result) error) error {
+	t, err := tableNamed("sequential")
+	if err != nil {
+		return err
 	}
-	if err := b.exec(ctx, "CHECKPOINT"); err != nil {
-		return nil, err
+	rows := b.sized(10_000_000)
+	ledger := min(b.ledgerRows, rows/2)
+	fmt.Fprintf(b.progress, "start: making %s rows\n", human.Count(int64(rows)))
+	if err := b.configure(ctx, t, rows); err != nil {
+		return err
 	}
-	process, err := b.processTime(ctx)
+	steps := append(sequential, "DROP TABLE IF EXISTS users, template")
+	steps = append(steps, t.copySQL("users", t.rowsSQL(rows, b.seed))...)
+	if err := b.exec(ctx, append(steps, "VACUUM ANALYZE users", "RESET ALL")...); err != nil {
+		return err
+	}
+	if err := b.checkpoint(ctx); err != nil {
+		return err
+	}
+	s, err := b.starting(ctx, t, rows, ledger, rounds)
+	if err != nil {
+		return err
+	}
+	return keep(&result{
+		Part: "start", Machine: b.describe(ctx), Command: b.command, Rows: rows, Seed: b.seed, Rounds: rounds, Missing: b.missing(), Start: s,
+	})
+}
+
+func (b *workshop) starting(ctx context.Context, t table, rows, ledger, rounds int) (*starting, error) {
+	process, err := b.processTime(ctx, rounds)
 	if err != nil {
 		return nil, err
 	}
 	s := &starting{}
-	s.Fresh, err = b.beginnings(ctx, b.job, "DROP SCHEMA IF EXISTS pgbackfill CASCADE")
+	s.Fresh, err = b.beginnings(ctx, t.job(), rounds, b.forget)
 	if err != nil {
 		return nil, err
 	}
-	s.Fresh.Case, s.Fresh.Process = fmt.Sprintf("a new run, %s rows", human.Count(int64(b.rows))), process
-	fmt.Fprintf(b.progress, "making a ledger of %s rows\n", human.Count(int64(b.ledgerRows)))
-	// Its rows are made up of keys.
-	if err := b.exec(ctx, "DROP SCHEMA pgbackfill CASCADE"); err != nil {
+	s.Fresh.Case, s.Fresh.Process = fmt.Sprintf("a new run, %s rows", human.Count(int64(rows))), process
+	fmt.Fprintf(b.progress, "start: making a ledger of %s rows\n", human.Count(int64(ledger)))
+	if err := b.forget(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := b.call(ctx, exitInterrupted, "run", b.keyJob, "--yes", "--log-format", "json", "--max-chunks", "1"); err != nil {
+	job, err := b.jobFile(t.job(byKey)) // its ledger is made up of keys
+	if err != nil {
 		return nil, err
 	}
-	if err := b.lengthenLedger(ctx); err != nil {
+	if _, err := b.call(ctx, exitInterrupted, "run", job, "--yes", "--log-format", "json", "--max-chunks", "1"); err != nil {
+		return nil, err
+	}
+	if err := b.lengthenLedger(ctx, ledger); err != nil {
 		return nil, err
 	}
 	if err := b.conn.QueryRow(ctx, "SELECT count(*) FROM pgbackfill.chunks").Scan(&s.LedgerRows); err != nil {
 		return nil, err
 	}
-	if s.Resumed, err = b.beginnings(ctx, b.keyJob); err != nil {
+	if s.Resumed, err = b.beginnings(ctx, t.job(byKey), rounds, func(context.Context) error { return nil }); err != nil {
 		return nil, err
 	}
 	s.Resumed.Case, s.Resumed.Process, s.Resumed.Planned = fmt.Sprintf("resumed, %s ledger rows", human.Count(s.LedgerRows)), process, 0
 	started := time.Now()
-	if _, err := b.call(ctx, exitDone, "run", b.keyJob, "--yes", "--log-format", "json"); err != nil {
+	if _, err := b.runJob(ctx, t.job(byKey)); err != nil {
 		return nil, fmt.Errorf("finishing the run with the long ledger: %w", err)
 	}
 	s.Rest = time.Since(started).Seconds()
 	return s, nil
 }
 
-func (b *workshop) processTime(ctx context.Context) (float64, error) {
+func (b *workshop) processTime(ctx context.Context, rounds int) (float64, error) {
 	var seconds []float64
-	for range b.repeat {
+	for range rounds {
 		started := time.Now()
 		if _, err := b.call(ctx, exitDone, "--version"); err != nil {
 			return 0, err
@@ -94,12 +118,16 @@ func (b *workshop) processTime(ctx context.Context) (float64, error) {
 	return median(seconds), nil
 }
 
-// beginnings starts the program with a job once a round, each time for one chunk, after the given statements.
-func (b *workshop) beginnings(ctx context.Context, job string, before ...string) (beginning, error) {
+// beginnings starts the program with a job once a round, each time for one chunk, after what is to be done before.
+func (b *workshop) beginnings(ctx context.Context, text string, rounds int, before func(context.Context) error) (beginning, error) {
 	var at beginning
+	job, err := b.jobFile(text)
+	if err != nil {
+		return at, err
+	}
 	var planned, first []float64
-	for round := range b.repeat {
-		if err := b.exec(ctx, before...); err != nil {
+	for round := range rounds {
+		if err := before(ctx); err != nil {
 			return at, err
 		}
 		started := time.Now()
@@ -114,7 +142,7 @@ func (b *workshop) beginnings(ctx context.Context, job string, before ...string)
 		if err != nil {
 			return at, err
 		}
-		fmt.Fprintf(b.progress, "round %d of %d: the first chunk after %.3f s\n", round+1, b.repeat, f)
+		fmt.Fprintf(b.progress, "start, round %d of %d: the first chunk after %.3f s\n", round+1, rounds, f)
 		planned, first = append(planned, p), append(first, f)
 		at.Worst = max(at.Worst, f)
 	}
@@ -124,7 +152,7 @@ func (b *workshop) beginnings(ctx context.Context, job string, before ...string)
 
 // lengthenLedger adds ledger rows to the segments of the walk, as if their chunks had been small: each begins where the
 // one before ended, and the totals add up. A tenth of every segment is left to do. The keys are 1, 2, 3, ….
-func (b *workshop) lengthenLedger(ctx context.Context) error {
+func (b *workshop) lengthenLedger(ctx context.Context, rows int) error {
 	return b.exec(ctx, fmt.Sprintf(`INSERT INTO pgbackfill.chunks
   (run_id, segment, seq, after, through, follows, rows_seen, rows_changed, unmatched, multiple,
    total_seen, total_changed, total_unmatched, total_multiple, total_duration, started_at, duration, attempt, worker)
@@ -142,5 +170,17 @@ SELECT s.run_id, s.no, s.seq + i,
                                       WHERE c.run_id = s.run_id AND c.segment = s.no ORDER BY c.seq DESC LIMIT 1) AS m ON true
                  WHERE m.through IS DISTINCT FROM s.through) AS s) AS s,
        generate_series(1, s.more) AS i
- ORDER BY s.no, i`, b.ledgerRows), "VACUUM ANALYZE pgbackfill.chunks", "CHECKPOINT")
+ ORDER BY s.no, i`, rows), "VACUUM ANALYZE pgbackfill.chunks")
+}
+
+func (s *starting) grid() grid {
+	g := grid{{"seconds from the start of the process", "a process at all", "planned and recorded", "first chunk", "worst"}}
+	for _, b := range []beginning{s.Fresh, s.Resumed} {
+		planned := none
+		if b.Planned > 0 {
+			planned = fmt.Sprintf("%.3f", b.Planned)
+		}
+		g = append(g, []string{b.Case, fmt.Sprintf("%.3f", b.Process), planned, fmt.Sprintf("%.3f", b.FirstChunk), fmt.Sprintf("%.3f", b.Worst)})
+	}
+	return g
 }

@@ -2,18 +2,20 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
-// tripwireJob is the benchmark's job with a tripwire.
-const tripwireJob = jobFile + "dual_write: {by: application}\n"
+// wiring is what a kind of transaction costs without and with a tripwire: microseconds of the server's processor for a row.
+type wiring struct {
+	Name    string  `json:"name"`
+	Without float64 `json:"without_us"`
+	With    float64 `json:"with_us"`
+}
 
 // writing is a kind of transaction of an application: the body of a loop over i, with how many rows it writes.
 type writing struct {
@@ -32,35 +34,51 @@ var writings = []writing{
 
 // tripwire measures what the tripwire costs the application: transactions of one connection, without a network between and
 // without waiting for the disk, so that nothing hides it. The least of all rounds counts.
-func (b *workshop) tripwire(ctx context.Context, out io.Writer) error {
-	job := filepath.Join(b.dir, "tripwire.yaml")
-	if err := os.WriteFile(job, []byte(tripwireJob), 0o600); err != nil {
+func tripwire(ctx context.Context, b *workshop, rounds int, keep func(*result) error) error {
+	t, err := tableNamed("sequential")
+	if err != nil {
 		return err
 	}
-	if err := b.createTable(ctx, "users"); err != nil {
+	if err := b.makeTable(ctx, t, b.sized(100_000)); err != nil {
 		return err
 	}
-	if err := b.exec(ctx, "UPDATE users SET display_name = initcap(full_name)", "VACUUM FULL users", "ANALYZE users", "SET synchronous_commit = off"); err != nil {
+	if err := b.freshTable(ctx); err != nil {
 		return err
+	}
+	if err := b.exec(ctx, t.change().update(), "VACUUM FULL users", "ANALYZE users", "SET synchronous_commit = off"); err != nil {
+		return err
+	}
+	r := &result{Part: "tripwire", Machine: b.describe(ctx), Command: b.command, Rows: b.tableRows, Seed: b.seed, Rounds: rounds, Missing: b.missing()}
+	if r.Tripwire, err = b.wirings(ctx, t.job("dual_write: {by: application}"), rounds); err != nil {
+		return err
+	}
+	return errors.Join(b.exec(ctx, "RESET ALL"), keep(r))
+}
+
+// wirings makes all kinds of transactions once a round with the tripwire of a job, and once without.
+func (b *workshop) wirings(ctx context.Context, text string, rounds int) ([]wiring, error) {
+	job, err := b.jobFile(text)
+	if err != nil {
+		return nil, err
 	}
 	taken := map[string]map[bool][]float64{}
 	next := 1_000_000_000
-	for round := range b.repeat {
+	for round := range rounds {
 		for _, wired := range []bool{round%2 == 0, round%2 != 0} {
 			// Nothing is there to be removed in the first round, nor is the schema.
 			if _, err := b.call(ctx, exitDone, "tripwire", "remove", job); err != nil && (round > 0 || !wired) {
-				return err
+				return nil, err
 			}
 			if wired {
 				if _, err := b.call(ctx, exitDone, "tripwire", "install", job); err != nil {
-					return err
+					return nil, err
 				}
 			}
 			for _, w := range writings {
 				next += 1_000_000
 				seconds, err := b.write(ctx, w, next)
 				if err != nil {
-					return err
+					return nil, err
 				}
 				if taken[w.name] == nil {
 					taken[w.name] = map[bool][]float64{}
@@ -68,24 +86,23 @@ func (b *workshop) tripwire(ctx context.Context, out io.Writer) error {
 				taken[w.name][wired] = append(taken[w.name][wired], seconds*1e6/float64(w.transactions*w.rows))
 			}
 			if err := b.allSeen(ctx, wired); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		fmt.Fprintf(b.progress, "round %d of %d\n", round+1, b.repeat)
+		fmt.Fprintf(b.progress, "tripwire, round %d of %d\n", round+1, rounds)
 	}
 	var drift int64
 	if err := b.conn.QueryRow(ctx, "SELECT count(*) FROM pgbackfill.drift").Scan(&drift); err != nil {
-		return err
+		return nil, err
 	}
 	if drift > 0 {
-		return fmt.Errorf("%w: %d commits tripped the wire, and both columns were written", errData, drift)
+		return nil, fmt.Errorf("%w: %d commits tripped the wire, and both columns were written", errData, drift)
 	}
-	fmt.Fprintf(out, "\n| µs of the server for a row, with its transaction | without | with a tripwire | more |\n|---|---|---|---|\n")
+	var list []wiring
 	for _, w := range writings {
-		without, with := slices.Min(taken[w.name][false]), slices.Min(taken[w.name][true])
-		fmt.Fprintf(out, "| %s | %.1f | %.1f | %.1f |\n", w.name, without, with, with-without)
+		list = append(list, wiring{w.name, slices.Min(taken[w.name][false]), slices.Min(taken[w.name][true])})
 	}
-	return nil
+	return list, nil
 }
 
 // allSeen makes sure that a tripwire has looked at all writes but those of another column.
@@ -98,7 +115,7 @@ func (b *workshop) allSeen(ctx context.Context, wired bool) error {
 		want += w.rows * w.transactions
 	}
 	var seen int
-	err := b.conn.QueryRow(ctx, "SELECT last_value FROM "+pgsql.TripwireSequence("bench")).Scan(&seen)
+	err := b.conn.QueryRow(ctx, "SELECT last_value FROM "+pgsql.TripwireSequence(jobName)).Scan(&seen)
 	if err == nil && seen != want {
 		err = fmt.Errorf("%w: the tripwire has looked at %d writes of %d", errData, seen, want)
 	}
@@ -109,7 +126,7 @@ func (b *workshop) allSeen(ctx context.Context, wired bool) error {
 // machine does changes the least; where that is not known, how long they took.
 func (b *workshop) write(ctx context.Context, w writing, from int) (float64, error) {
 	loop := fmt.Sprintf("DO $$ BEGIN FOR i IN 0 .. %d LOOP "+w.sql+"; COMMIT; END LOOP; END $$", w.transactions-1, from)
-	if err := b.exec(ctx, "CHECKPOINT"); err != nil {
+	if err := b.checkpoint(ctx); err != nil {
 		return 0, err
 	}
 	started, cpu := time.Now(), b.serverCPU()
@@ -118,4 +135,12 @@ func (b *workshop) write(ctx context.Context, w writing, from int) (float64, err
 		return used, err
 	}
 	return time.Since(started).Seconds(), err
+}
+
+func tripwireGrid(list []wiring) grid {
+	g := grid{{"µs of the server for a row, with its transaction", "without", "with a tripwire", "more"}}
+	for _, w := range list {
+		g = append(g, []string{w.Name, fmt.Sprintf("%.1f", w.Without), fmt.Sprintf("%.1f", w.With), fmt.Sprintf("%.1f", w.With-w.Without)})
+	}
+	return g
 }
