@@ -1,6 +1,7 @@
 package backfill
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +16,9 @@ func (pl *planning) fingerprint() {
 	p := pl.plan
 	f := map[string]string{"table": fmt.Sprintf("%s, oid %d", p.Table.Quoted, p.Table.OID)}
 	used := pl.usedColumns()
+	if h := pl.heap(); h != nil && len(h.Identity) > 0 {
+		f["rows known by"] = pl.describeIdentity(h.Identity)
+	}
 	for _, c := range p.Table.Columns {
 		if used == nil || slices.Contains(used, c.Name) {
 			f["column "+c.Name] = describeColumn(c)
@@ -41,6 +45,19 @@ func (pl *planning) fingerprint() {
 	p.Fingerprint = f
 }
 
+// heap is how the table is walked in physical order: as it was begun, whatever would be chosen by now; nil is that it is not.
+func (pl *planning) heap() *HeapWalk { return cmp.Or(pl.known.Heap, pl.plan.Heap) }
+
+// describeIdentity says whether a key still tells the rows apart that a walk in physical order knows again by it. Which index sees to
+// that is no matter.
+func (pl *planning) describeIdentity(names []string) string {
+	text := "(" + strings.Join(names, ", ") + ")"
+	if key, err := pl.plan.Table.ResolveKey(names); err != nil || !key.Unique || key.Nullable() {
+		return text + ", of which there may be several"
+	}
+	return text + ", unique"
+}
+
 func describeColumn(c catalog.Column) string {
 	// The number tells a column from one of the same name that was made after it was dropped.
 	text := fmt.Sprintf("number %d: %s", c.Number, c.Type)
@@ -61,6 +78,9 @@ func (pl *planning) usedColumns() []string {
 	var used []string
 	for _, k := range pl.plan.Key {
 		used = append(used, k.Name)
+	}
+	if h := pl.heap(); h != nil {
+		used = append(used, h.Identity...) // of which stripes go by one or all
 	}
 	for _, a := range pl.plan.Job.targets() {
 		used = append(used, a.Column)

@@ -37,8 +37,9 @@ type Planner struct {
 	BackupAt time.Time
 	// Tripwire asks for a tripwire whatever the job says.
 	Tripwire bool
-	// Walk is how the run walks the table; "" is not known, and is decided anew.
+	// Walk is how the run walks the table; "" is not known, and is decided anew. Heap is what a walk in physical order goes by.
 	Walk WalkKind
+	Heap *HeapWalk
 	// Environment looks up a variable; nil is os.LookupEnv.
 	Environment func(name string) (value string, ok bool)
 	// Programs looks the programs up that transforms name; nil leaves that to the start of the work.

@@ -176,7 +176,7 @@ func (i RunInfo) Remaining() (time.Duration, bool) {
 
 // Planner plans for the run: with the values that its parameters have.
 func (i RunInfo) Planner() backfill.Planner {
-	p := backfill.Planner{Run: i.ID, Prepared: !i.Walk.Pending, Finishing: i.Finishing && !i.State.Over(), Walk: backfill.WalkKind(i.Walk.Walk)}
+	p := backfill.Planner{Run: i.ID, Prepared: !i.Walk.Pending, Finishing: i.Finishing && !i.State.Over(), Walk: backfill.WalkKind(i.Walk.Walk), Heap: i.Walk.Heap}
 	if i.Walk.Walk == string(backfill.WalkKey) {
 		for _, k := range i.Walk.Key {
 			p.Key = append(p.Key, k.Name)

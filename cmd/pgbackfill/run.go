@@ -150,7 +150,7 @@ func (a *app) planner(ctx context.Context, connect backfill.Connect, job backfil
 	}
 	planner := earlier.Planner()
 	if len(job.Params) == 0 && len(job.Helpers) == 0 && job.Prepare == nil && job.Finish == nil {
-		return backfill.Planner{Walk: planner.Walk}, nil
+		return backfill.Planner{Walk: planner.Walk, Heap: planner.Heap}, nil
 	}
 	return planner, nil
 }
