@@ -14,14 +14,22 @@ const operators = `(
 // domain would cut its elements; class is that type's default btree operator class, by the
 // rules of GetDefaultOpClass: the type's own, else one of a type it is the same bytes as, the preferred one first,
 // else the one for all of its kind. pg_stats is asked by names that are parameters: joined to the table it would be read
-// for all columns of the database, with a look at the privileges on each.
-const columnsSQL = `
+// for all columns of the database, with a look at the privileges on each. nullable are the columns that may hold a NULL here or in a table
+// below: one that inherits may lack its parent's NOT NULL, and from PostgreSQL 18 on there is a NOT NULL (contype n) that was never validated.
+const columnsSQL = tree + `, nullable(name) AS MATERIALIZED (
+  SELECT b.attname
+  FROM tree JOIN pg_catalog.pg_attribute AS b ON b.attrelid = tree.oid
+  WHERE b.attnum > 0 AND NOT b.attisdropped
+    AND (NOT b.attnotnull OR EXISTS (
+          SELECT FROM pg_catalog.pg_constraint AS k
+          WHERE k.conrelid = b.attrelid AND k.contype = 'n' AND NOT k.convalidated AND b.attnum = ANY (k.conkey)))
+)
 SELECT a.attnum, a.attname::text, format_type(a.atttypid, a.atttypmod), a.atttypid, base.oid, format_type(coalesce(nullif(elements.typarray, 0), base.oid), -1), a.atttypmod,
        base.oid IN ('bool'::regtype, '"char"'::regtype, 'int8'::regtype, 'int2'::regtype, 'int4'::regtype, 'oid'::regtype,
                     'bytea'::regtype, 'uuid'::regtype, 'date'::regtype, 'time'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype),
        base.oid IN ('text'::regtype, 'varchar'::regtype, 'name'::regtype),
        coalesce(quote_ident(ln.nspname) || '.' || quote_ident(l.collname), ''),
-       a.attnotnull, a.attgenerated = 's', a.attidentity = 'd', a.attidentity = 'a',
+       a.attname NOT IN (SELECT nullable.name FROM nullable), a.attgenerated = 's', a.attidentity = 'd', a.attidentity = 'a',
        coalesce(pg_get_expr(d.adbin, d.adrelid), ''),
        coalesce(class.operators, '{}'),
        CASE WHEN base.typlen > 0 THEN base.typlen ELSE coalesce(st.avg_width, 32) END::int8,

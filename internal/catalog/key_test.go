@@ -191,6 +191,39 @@ func TestKeyNullable(t *testing.T) {
 	problem(t, err, "no primary key", "key: a")
 }
 
+// A NOT NULL that was never validated, and one that the tables which inherit do not have, keep no key from being NULL.
+//
+// Made to fail: with attnotnull alone, both tables are walked by id, without the rows that have none.
+func TestKeyNullableInSpiteOfNotNull(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	db.Exec("CREATE TABLE late (id int UNIQUE); INSERT INTO late VALUES (1), (NULL)")
+	validate := "ALTER TABLE late VALIDATE CONSTRAINT there"
+	if pgtest.One[int](db, "SELECT current_setting('server_version_num')::int") >= 180000 {
+		db.Exec("ALTER TABLE late ADD CONSTRAINT there NOT NULL id NOT VALID; CREATE TABLE above (id int UNIQUE, NOT NULL id NO INHERIT); CREATE TABLE below () INHERITS (above)")
+	} else { // the first one as PostgreSQL 18 writes it down
+		db.Exec(`SET allow_system_table_mods = on; ALTER TABLE late ADD CONSTRAINT there CHECK (id IS NOT NULL) NOT VALID;
+			UPDATE pg_class SET relchecks = 0 WHERE oid = 'late'::regclass; UPDATE pg_constraint SET contype = 'n', conbin = NULL WHERE conname = 'there';
+			UPDATE pg_attribute SET attnotnull = true WHERE attrelid = 'late'::regclass AND attname = 'id';
+			CREATE TABLE above (id int NOT NULL UNIQUE); CREATE TABLE below () INHERITS (above); ALTER TABLE below ALTER id DROP NOT NULL`)
+		validate = "SET allow_system_table_mods = on; UPDATE pg_constraint SET convalidated = true WHERE conname = 'there'"
+	}
+	for _, name := range []string{"late", "above"} {
+		table := mustLook(t, db, name)
+		if key, err := table.ResolveKey([]string{"id"}); err != nil || !key.Nullable() {
+			t.Errorf("%s: the key is %+v, %v", name, key, err)
+		}
+		if key, err := table.ResolveKey(nil); err == nil {
+			t.Errorf("%s is walked by %+v without being told to", name, key.Parts)
+		}
+	}
+	db.Exec("UPDATE late SET id = 2 WHERE id IS NULL; " + validate)
+	table := mustLook(t, db, "late")
+	if key, err := table.ResolveKey(nil); err != nil || key.Nullable() {
+		t.Errorf("validated: the key is %+v, %v", key, err)
+	}
+}
+
 func TestKeyProblems(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
