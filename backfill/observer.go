@@ -87,6 +87,12 @@ type (
 		// Aside counts all rows of the run that are aside then, over all processes.
 		Aside int64
 	}
+	// RowsGone says that so many of the quarantined rows that were tried again are there no more; it follows the ChunkCommitted of those that are.
+	RowsGone struct {
+		Worker int
+		Row    QuarantinedRow
+		Rows   int64
+	}
 	// ChunkFailed comes when a chunk was rolled back, or its fate is unknown. Retry is what follows.
 	ChunkFailed struct {
 		Worker  int
@@ -163,6 +169,7 @@ func (SegmentSplit) event()   {}
 func (ChunkChanged) event()   {}
 func (ChunkCommitted) event() {}
 func (Quarantined) event()    {}
+func (RowsGone) event()       {}
 func (ChunkFailed) event()    {}
 func (Yielded) event()        {}
 func (Scaled) event()         {}

@@ -28,9 +28,9 @@ type Retryable interface {
 	// Open is a statement that answers with a row where the run may still be added to, which it keeps so to the end of
 	// the transaction.
 	Open() pgsql.Statement
-	// Resolve is the statement that marks the rows of q as done, in the transaction that does them. It touches no row
-	// where they are done already.
-	Resolve(q QuarantinedRow) pgsql.Statement
+	// Resolve is the statement that marks the rows of q as done, but for so many of them that are gone, in the transaction
+	// that does them. It touches no row where they are done already.
+	Resolve(q QuarantinedRow, gone int64) pgsql.Statement
 	// FailedAgain is the statement that writes down that they failed again, with q's error.
 	FailedAgain(q QuarantinedRow) pgsql.Statement
 	// Retried writes down what it came to, and returns when that and all before it is on disk.
@@ -44,7 +44,10 @@ type Retried struct {
 	// quarantined now, over all processes.
 	Done   int64 `json:"done"`
 	Failed int64 `json:"failed"`
-	Left   int64 `json:"left"`
+	// Gone counts those that this process has not found again: they were deleted, or have another key now. They are
+	// quarantined no more, and nobody has changed them.
+	Gone int64 `json:"gone"`
+	Left int64 `json:"left"`
 }
 
 // RetryQuarantined does the quarantined rows of a run, each key in a transaction of its own that marks it as done. Any
@@ -72,7 +75,7 @@ func RetryQuarantined(ctx context.Context, o Options, rows Retryable) (Retried, 
 	defer cancel()
 	left, countErr := rows.Aside(last)
 	r.result.Left = left
-	if err = errors.Join(err, countErr); err == nil || r.result.Done > 0 {
+	if err = errors.Join(err, countErr); err == nil || r.result.Done+r.result.Gone > 0 {
 		err = errors.Join(err, rows.Retried(last, r.result))
 	}
 	if ctx.Err() != nil {
@@ -110,7 +113,7 @@ func (r *retrier) all(ctx context.Context) error {
 func (r *retrier) row(ctx context.Context, row QuarantinedRow) error {
 	seg := Segment{No: row.Segment, Pass: PassWalk, Nulls: row.Key == nil}
 	try := newAttempts(seg)
-	unknown := false // whether a commit of ours may have been carried out
+	unknown, gone := false, int64(0) // whether a commit of ours may have been carried out, and what it said was gone
 	for number := 1; ; number++ {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -121,16 +124,17 @@ func (r *retrier) row(ctx context.Context, row QuarantinedRow) error {
 			}
 		}
 		chunk := Chunk{Segment: row.Segment, Seq: row.Seq, Range: KeyRange{Through: row.Key}, Started: time.Now(), Attempt: number, Worker: r.name(), size: 1, last: true, alone: true}
-		sent, err := r.once(seg, &chunk, row)
+		lacking, sent, err := r.once(seg, &chunk, row)
+		if sent {
+			unknown, gone = true, lacking
+		}
 		switch {
 		case err == nil, errors.Is(err, errDoneElsewhere) && unknown:
-			r.result.Done += row.Rows
-			r.observe(ChunkCommitted{Worker: r.id, Chunk: chunk, Pass: seg.Pass})
+			r.done(chunk, seg, row, gone)
 			return nil
 		case errors.Is(err, errDoneElsewhere):
 			return nil
 		}
-		unknown = unknown || sent
 		if yielded := (*yieldedError)(nil); errors.As(err, &yielded) && !r.aborted() {
 			if err := r.givesWay(ctx, chunk, try, yielded.to); err != nil {
 				return err
@@ -153,8 +157,19 @@ func (r *retrier) row(ctx context.Context, row QuarantinedRow) error {
 // errFailedAgain says that it is written down that the rows failed again.
 var errFailedAgain = errors.New("failed again")
 
-// once does the rows of one key and marks them as done, in one transaction. It reports whether the commit was sent.
-func (r *retrier) once(seg Segment, chunk *Chunk, row QuarantinedRow) (sent bool, err error) {
+// done takes note of an entry that is settled, so many of whose rows were gone.
+func (r *retrier) done(chunk Chunk, seg Segment, row QuarantinedRow, gone int64) {
+	r.result.Done += row.Rows - gone
+	r.result.Gone += gone
+	r.observe(ChunkCommitted{Worker: r.id, Chunk: chunk, Pass: seg.Pass})
+	if gone > 0 {
+		r.observe(RowsGone{Worker: r.id, Row: row, Rows: gone})
+	}
+}
+
+// once does the rows of one key and marks them as done, in one transaction. It reports how many of them there are no more, and
+// whether the commit was sent.
+func (r *retrier) once(seg Segment, chunk *Chunk, row QuarantinedRow) (gone int64, sent bool, err error) {
 	ctx, cancel := r.grace()
 	defer cancel()
 	leave := r.yielded(applicationName(r.sql.job, seg.No))
@@ -165,27 +180,47 @@ func (r *retrier) once(seg Segment, chunk *Chunk, row QuarantinedRow) (sent bool
 		err = leave(err)
 	}()
 	if err := r.change(ctx, seg, chunk); err != nil {
-		return false, err
+		return 0, false, err
 	}
-	answers, err := exchange(ctx, r.conn.PgConn(), r.rows.Open(), r.rows.Resolve(row))
+	if gone, err = r.gone(ctx, seg, chunk, row); err != nil {
+		return 0, false, err
+	}
+	answers, err := exchange(ctx, r.conn.PgConn(), r.rows.Open(), r.rows.Resolve(row, gone))
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
 	switch {
 	case len(answers[0].rows) == 0:
-		return false, errTakesNoMore
+		return 0, false, errTakesNoMore
 	case answers[1].tag.RowsAffected() == 0:
-		return false, errDoneElsewhere
+		return 0, false, errDoneElsewhere
 	}
 	chunk.Duration = time.Since(chunk.Started)
 	r.observe(ChunkChanged{Worker: r.id, Chunk: *chunk})
 	if answers, err = exchange(ctx, r.conn.PgConn(), pgsql.Commit); err != nil {
-		return true, err
+		return gone, true, err
 	}
 	if tag := answers[0].tag.String(); tag != "COMMIT" {
-		return false, fmt.Errorf("%w (it said %q)", errNotCommitted, tag)
+		return 0, false, fmt.Errorf("%w (it said %q)", errNotCommitted, tag)
 	}
-	return true, nil
+	return gone, true, nil
+}
+
+// gone counts the rows of an entry that there are no more, in the transaction that has done the others. They were counted before
+// these were changed; where nothing was, somebody may have been deleting them meanwhile, whose end the change has waited for.
+func (r *retrier) gone(ctx context.Context, seg Segment, chunk *Chunk, row QuarantinedRow) (int64, error) {
+	found, changed := chunk.RowsSeen, int64(0)
+	for _, n := range chunk.RowsChanged {
+		changed += n
+	}
+	if found > 0 && changed == 0 {
+		answers, err := exchange(ctx, r.conn.PgConn(), r.sql.walk.Count(chunk.keys(seg)))
+		if err != nil {
+			return 0, err
+		}
+		found = number(answers[0].rows[0][0])
+	}
+	return max(row.Rows-found, 0), nil
 }
 
 // after decides what follows an error: nil is another try, errFailedAgain the next row.

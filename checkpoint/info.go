@@ -98,6 +98,8 @@ type Totals struct {
 	Multiple     int64 `json:"multiple"`
 	// Quarantined counts the rows that could not be changed and are not done since; [Store.Quarantined] lists them.
 	Quarantined int64 `json:"quarantined"`
+	// Gone counts the rows that were quarantined and were there no more when they were tried again: nobody has changed them.
+	Gone int64 `json:"gone"`
 	// Busy is the time spent in committed chunks, added up over all workers: no wait, throttling or pause is in it.
 	Busy time.Duration `json:"busy"`
 	// PassSeen and PassExpected are the rows of the pass the run is in: walked, and in all as far as is known.
@@ -289,7 +291,7 @@ func scanRun(rows pgx.Rows) (RunInfo, error) {
 		&i.State, &i.Reason, &i.Desired, &i.DesiredReason, &i.Pass, &overrides, &i.EstimatedRows, &i.ToolVersion,
 		&i.CreatedAt, &i.CreatedBy, &i.StartedAt, &i.FinishedAt, &summary,
 		&t.Segments, &t.SegmentsDone, &t.Chunks, &t.RowsSeen, &t.RowsChanged, &t.SweepChanged, &t.Unmatched, &t.Multiple,
-		&busy, &t.PassSeen, &t.PassExpected, &t.Quarantined, &i.Finishing,
+		&busy, &t.PassSeen, &t.PassExpected, &t.Quarantined, &t.Gone, &i.Finishing,
 		&undo.how, &undo.by, &undo.began, &undo.ended, &undo.kept, &undo.seq, &undo.low, &undo.restored, &undo.missed)
 	if err != nil {
 		return i, err

@@ -69,10 +69,10 @@ func (r *Run) Open() pgsql.Statement {
 	return pgsql.Statement{Name: "run", SQL: takesWork, Args: [][]byte{pgsql.Int(r.id)}}
 }
 
-// Resolve marks the rows of q as done; it is the last statement of the transaction that does them, and touches nothing
-// where somebody else has done them.
-func (r *Run) Resolve(q backfill.QuarantinedRow) pgsql.Statement {
-	return pgsql.Statement{Name: "resolve", SQL: resolveQuarantined, Args: [][]byte{pgsql.Int(r.id), entryKey(q.Key), pgsql.Text(r.store.who)}}
+// Resolve marks the rows of q as done, but for so many that are gone; it is the last statement of the transaction that does
+// them, and touches nothing where somebody else has done them.
+func (r *Run) Resolve(q backfill.QuarantinedRow, gone int64) pgsql.Statement {
+	return pgsql.Statement{Name: "resolve", SQL: resolveQuarantined, Args: [][]byte{pgsql.Int(r.id), entryKey(q.Key), pgsql.Text(r.store.who), pgsql.Int(gone)}}
 }
 
 // FailedAgain writes down that the rows of q were tried again in vain, with the error that q has.

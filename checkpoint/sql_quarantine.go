@@ -41,9 +41,9 @@ const takesWork = `SELECT r.state FROM pgbackfill.runs AS r
    AND NOT EXISTS (SELECT FROM pgbackfill.undos AS u WHERE u.run_id OPERATOR(pg_catalog.=) r.id)
    FOR SHARE OF r`
 
-// resolveQuarantined marks the entries of key $2 of run $1 as done, by $3.
+// resolveQuarantined marks the entries of key $2 of run $1 as done, by $3, but for $4 rows that there are no more.
 const resolveQuarantined = `UPDATE pgbackfill.quarantine AS q
-   SET resolved_at = pg_catalog.clock_timestamp(), resolved_by = $3::pg_catalog.text
+   SET resolved_at = pg_catalog.clock_timestamp(), resolved_by = $3::pg_catalog.text, gone = $4::pg_catalog.int8
  WHERE ` + openKey
 
 // failQuarantined writes down that the entries of key $2 of run $1 failed again.

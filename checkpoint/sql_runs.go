@@ -93,6 +93,7 @@ const runColumns = `SELECT r.id, r.job, r.spec, r.spec_hash, r.params, r.table_o
        r.created_at, r.created_by, r.started_at, r.finished_at, r.summary,
        t.segments, t.done, t.chunks, t.seen, t.changed, t.swept, t.unmatched, t.multiple, t.busy, t.pass_seen, t.pass_expected,
        (SELECT COALESCE(sum(q.rows), 0)::bigint FROM pgbackfill.quarantine AS q WHERE q.run_id = r.id AND q.resolved_at IS NULL),
+       (SELECT COALESCE(sum(q.gone), 0)::bigint FROM pgbackfill.quarantine AS q WHERE q.run_id = r.id AND q.gone > 0),
        EXISTS (SELECT FROM pgbackfill.tasks AS f WHERE f.run_id = r.id AND f.part = 'finish'),
        u.how, u.began_by, u.began_at, u.ended_at, u.kept, b.seq, b.low, b.total_restored, b.total_missed
   FROM pgbackfill.runs AS r

@@ -87,7 +87,7 @@ func TestEveryStatementIsListed(t *testing.T) {
 	_, err = s.SetOverrides(t.Context(), "listed", backfill.Pace{Workers: 3}, "ann")
 	must(err)
 	bad := backfill.QuarantinedRow{Key: key(7), Rows: 1, Step: "update", SQLState: "22012", Message: "division by zero"}
-	for _, st := range append(run.Keep(backfill.Chunk{Segment: 2, Seq: 1, Quarantined: []backfill.QuarantinedRow{bad}}), run.FailedAgain(bad), run.Open(), run.Resolve(bad)) {
+	for _, st := range append(run.Keep(backfill.Chunk{Segment: 2, Seq: 1, Quarantined: []backfill.QuarantinedRow{bad}}), run.FailedAgain(bad), run.Open(), run.Resolve(bad, 0)) {
 		must(inTransaction(t.Context(), conn, "public", st))
 	}
 	_, err = s.Quarantined(t.Context(), run.ID(), 5)

@@ -27,7 +27,8 @@ func (a *app) retryQuarantinedCommand() *cobra.Command {
 		Long: `retry-quarantined does the quarantined rows of the newest run of each job in the file, key by key,
 each in a transaction that also marks it as done: stopped or started twice, it does no row twice.
 The job must be the one that was run. Rows that fail again stay quarantined, with the new error.
-The exit code is 0 where none is left, and 4 where some are.`,
+Rows that are there no more, since they were deleted or have another key now, are done by nobody:
+they are counted as gone. The exit code is 0 where no row is left and none was found gone, else 4.`,
 		Args: args(1, 1, "one job file"),
 		RunE: func(c *cobra.Command, given []string) error {
 			list, err := a.read(given[0])
@@ -161,10 +162,13 @@ func (a *app) retried(r retryResult) error {
 		if r.Left > 0 {
 			what = "incomplete: " + human.Plural(r.Left, "row") + " quarantined"
 		}
-		fmt.Fprintf(a.out, "%s, run %d: %s; %s done now, %s failed again\n", r.Job, r.Run, what, human.Plural(r.Done, "row"), human.Count(r.Failed))
+		if r.Gone > 0 && r.Left == 0 {
+			what = "incomplete: " + human.Plural(r.Gone, "row") + " gone, deleted or with another key now"
+		}
+		fmt.Fprintf(a.out, "%s, run %d: %s; %s done now, %s failed again, %s gone\n", r.Job, r.Run, what, human.Plural(r.Done, "row"), human.Count(r.Failed), human.Count(r.Gone))
 		writeQuarantinedRows(a.out, r.Quarantined, r.Left)
 	}
-	if r.Left > 0 {
+	if r.Left > 0 || r.Gone > 0 {
 		return fmt.Errorf("%w: %w", backfill.ErrIncomplete, errSaid)
 	}
 	return nil
@@ -172,6 +176,9 @@ func (a *app) retried(r retryResult) error {
 
 // writeQuarantined is the part of a run's status about the rows that could not be changed.
 func writeQuarantined(w io.Writer, s runStatus) {
+	if s.Totals.Gone > 0 {
+		fmt.Fprintf(w, "  gone      %s quarantined before: deleted, or with another key now, and changed by nobody\n", human.Plural(s.Totals.Gone, "row"))
+	}
 	if s.Totals.Quarantined == 0 {
 		return
 	}

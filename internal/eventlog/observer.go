@@ -68,6 +68,8 @@ func (r *recorder) observe(e backfill.Event) {
 		chunk(r.at(zerolog.DebugLevel), e.Worker, e.Chunk).Stringer("pass", e.Pass).Int("next_rows", e.NextRows).Msg("chunk committed")
 	case backfill.Quarantined:
 		r.quarantined(e)
+	case backfill.RowsGone:
+		r.at(zerolog.WarnLevel).Int("worker", e.Worker).Str("key", e.Row.Name()).Int64("rows", e.Rows).Msg("quarantined rows are gone, nobody has changed them")
 	case backfill.ChunkFailed:
 		r.chunkFailed(e)
 	case backfill.ProgramSaid:

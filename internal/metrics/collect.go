@@ -33,7 +33,7 @@ func (p *Part) collect(to chan<- prometheus.Metric, latest bool, t *throttle.Thr
 	again.emit(to, float64(p.again), labels...)
 	left := s.Quarantined
 	if p.job.Retried > 0 {
-		left = max(p.job.Retried-p.walked[backfill.PassWalk.String()], 0)
+		left = max(p.job.Retried-p.walked[backfill.PassWalk.String()]-p.gone, 0)
 	}
 	aside.emit(to, float64(left), labels...)
 	guess.emit(to, float64(s.EstimatedRows), labels...)

@@ -63,6 +63,7 @@ type Part struct {
 	retries map[string]int64
 	chunks  int64
 	again   int64
+	gone    int64
 	wanted  int
 	last    time.Time // of the latest chunk; zero is none yet
 }
@@ -127,6 +128,8 @@ func (p *Part) Observe(e backfill.Event) {
 		if e.Retry {
 			p.retries[cause(e.Err)]++
 		}
+	case backfill.RowsGone:
+		p.gone += e.Rows
 	case backfill.Reconnected:
 		p.again++
 	case backfill.Scaled:

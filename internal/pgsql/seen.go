@@ -76,7 +76,7 @@ func (t Traces) Statement(r Range, columns [][]*string) Statement {
 SELECT wrong.n, pg_catalog.max(c.chunks), pg_catalog.bool_or(c.ours), pg_catalog.bool_or(c.seen), pg_catalog.bool_or(c.blind),
        pg_catalog.max(w.xid::pg_catalog.text::pg_catalog.int8),
        EXISTS (SELECT FROM pgbackfill.quarantine AS q WHERE q.run_id OPERATOR(pg_catalog.=) %[4]s AND q.key OPERATOR(pg_catalog.=) wrong.key AND q.resolved_at IS NULL),
-       EXISTS (SELECT FROM pgbackfill.quarantine AS q WHERE q.run_id OPERATOR(pg_catalog.=) %[4]s AND q.key OPERATOR(pg_catalog.=) wrong.key AND q.resolved_at IS NOT NULL),
+       EXISTS (SELECT FROM pgbackfill.quarantine AS q WHERE q.run_id OPERATOR(pg_catalog.=) %[4]s AND q.key OPERATOR(pg_catalog.=) wrong.key AND q.resolved_at IS NOT NULL AND q.gone OPERATOR(pg_catalog.<) q.rows),
        COALESCE(pg_catalog.bool_and(NOT pg_catalog.pg_visible_in_snapshot(w.xid, (SELECT last.snapshot FROM last))), false),
        %[5]s
 FROM wrong

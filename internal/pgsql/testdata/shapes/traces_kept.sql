@@ -11,7 +11,7 @@ WITH wrong AS MATERIALIZED (
 SELECT wrong.n, pg_catalog.max(c.chunks), pg_catalog.bool_or(c.ours), pg_catalog.bool_or(c.seen), pg_catalog.bool_or(c.blind),
        pg_catalog.max(w.xid::pg_catalog.text::pg_catalog.int8),
        EXISTS (SELECT FROM pgbackfill.quarantine AS q WHERE q.run_id OPERATOR(pg_catalog.=) $1::pg_catalog.int8 AND q.key OPERATOR(pg_catalog.=) wrong.key AND q.resolved_at IS NULL),
-       EXISTS (SELECT FROM pgbackfill.quarantine AS q WHERE q.run_id OPERATOR(pg_catalog.=) $1::pg_catalog.int8 AND q.key OPERATOR(pg_catalog.=) wrong.key AND q.resolved_at IS NOT NULL),
+       EXISTS (SELECT FROM pgbackfill.quarantine AS q WHERE q.run_id OPERATOR(pg_catalog.=) $1::pg_catalog.int8 AND q.key OPERATOR(pg_catalog.=) wrong.key AND q.resolved_at IS NOT NULL AND q.gone OPERATOR(pg_catalog.<) q.rows),
        COALESCE(pg_catalog.bool_and(NOT pg_catalog.pg_visible_in_snapshot(w.xid, (SELECT last.snapshot FROM last))), false),
        pg_catalog.bool_and(t."seen" IS NULL), pg_catalog.bool_or(e.op IS NOT NULL), pg_catalog.bool_or(e.op IS NOT NULL AND (t."seen" IS DISTINCT FROM CAST(e.n3 AS bigint)))
 FROM wrong

@@ -1,0 +1,1 @@
+ALTER TABLE pgbackfill.quarantine DROP COLUMN gone;
