@@ -55,6 +55,7 @@ var preflight = []check{
 	{"old-transaction", SeverityWarning, (*planning).oldTransactions},
 	{"prepared-transaction", SeverityWarning, (*planning).preparedTransactions},
 	{"replica-lag", SeverityWarning, (*planning).replicaLag},
+	{"standby-queries", SeverityWarning, (*planning).standbyQueries},
 	{"slot-retains", SeverityWarning, (*planning).slotRetains},
 	{"archive-behind", SeverityWarning, (*planning).archiveBehind},
 	{"read-only-default", SeverityWarning, (*planning).readOnlyDefault},

@@ -79,6 +79,28 @@ func (pl *planning) replicaLag() *noticed {
 	return &noticed{"replicas are behind before the run has begun", some(names), "let them catch up first"}
 }
 
+// standbyQueries is about what a walk in stripes does at once and others leave to a vacuum: old rows are removed as soon as nobody on the
+// primary sees them, and a standby cannot replay that while a query there does.
+func (pl *planning) standbyQueries() *noticed {
+	if pl.plan.Heap == nil || pl.plan.Heap.Stripes == nil {
+		return nil
+	}
+	var names []string
+	for _, s := range pl.activity.Standbys {
+		if s.Unheard {
+			names = append(names, s.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return &noticed{
+		"a walk in stripes removes old rows at once: long queries on standbys that send no feedback are cancelled, or hold the replay up until then",
+		some(names) + ": no hot_standby_feedback; each query there has max_standby_streaming_delay (30s unless it is set)",
+		"SET hot_standby_feedback = on there (pages are then changed as a whole while old rows are still read), or run it when no long query does; or  walk: key, which leaves them to a vacuum",
+	}
+}
+
 func (pl *planning) slotRetains() *noticed {
 	var names []string
 	for _, s := range pl.activity.Slots {

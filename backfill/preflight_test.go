@@ -1,12 +1,14 @@
 package backfill
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgbackfill/pgbackfill/internal/catalog"
 	"github.com/pgbackfill/pgbackfill/internal/localpg"
@@ -172,10 +174,10 @@ func TestPreflightServer(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewOn(t, pgtest.Cluster(t, localpg.Options{Settings: map[string]string{
 		"max_prepared_transactions": "2", "archive_mode": "on", "archive_command": "false", "default_transaction_read_only": "off",
-		"autovacuum": "off",
+		"autovacuum": "off", "wal_level": "logical",
 	}}))
 	db.Exec("CREATE TABLE w (id int PRIMARY KEY, v text); ALTER DATABASE " + pgx.Identifier{db.Name()}.Sanitize() + " SET default_transaction_read_only = on")
-	pgtest.Standby(t, db.Server(), localpg.StandbyOptions{Name: "replica"})
+	standby := pgtest.Standby(t, db.Server(), localpg.StandbyOptions{Name: "replica"})
 	conn := db.Conn()
 	for _, sql := range []string{"SET default_transaction_read_only = off", "BEGIN", "INSERT INTO w VALUES (1)", "PREPARE TRANSACTION 'forgotten'", "SELECT pg_switch_wal()"} {
 		if _, err := conn.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol); err != nil {
@@ -212,6 +214,55 @@ func TestPreflightServer(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), "ROLLBACK PREPARED 'forgotten'"); err != nil {
 		t.Fatal(err)
 	}
+	standbyQueriesAreCancelled(t, db, conn, standby)
+}
+
+// standbyQueriesAreCancelled is the finding about a standby without feedback, of a walk in stripes and of no other, and not of who receives by
+// logical decoding.
+//
+// Made to fail: without the slots looked at, the one of logical decoding is told of too.
+func standbyQueriesAreCancelled(t *testing.T, db *pgtest.DB, conn *pgx.Conn, standby *localpg.Cluster) {
+	t.Helper()
+	const rows = "CREATE TABLE s (id int PRIMARY KEY, v text, pad text); INSERT INTO s SELECT i, NULL, repeat('x', 200) FROM generate_series(1, 3000) AS i; ANALYZE s"
+	if _, err := conn.Exec(t.Context(), rows, pgx.QueryExecModeSimpleProtocol); err != nil {
+		t.Fatal(err)
+	}
+	subscriber := pgtest.Connect(t, db.DSN()+"&replication=database&application_name=subscriber").PgConn()
+	if _, err := subscriber.Exec(t.Context(), "CREATE_REPLICATION_SLOT feed TEMPORARY LOGICAL pgoutput").ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	subscriber.Frontend().Send(&pgproto3.Query{String: "START_REPLICATION SLOT feed LOGICAL 0/0 (proto_version '1', publication_names 'none')"})
+	if err := subscriber.Frontend().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if message, err := subscriber.ReceiveMessage(t.Context()); err != nil {
+		t.Fatalf("%v, %v", message, err)
+	}
+	found := func(walk WalkKind) *Finding {
+		job := setJob("v", "'x'")
+		job.Table.Name, job.Walk = "s", walk
+		return findingOf(planFor(t, conn, job, Pace{}), "standby-queries")
+	}
+	if f := found(WalkHeap); f == nil {
+		t.Error("nothing is said of the standby's queries")
+	} else if says(t, f, SeverityWarning, "replica: no hot_standby_feedback", "max_standby_streaming_delay", "walk: key"); strings.Contains(f.Evidence, "subscriber") {
+		t.Errorf("the subscriber is no standby: %s", f.Evidence)
+	}
+	if f := found(WalkKey); f != nil {
+		t.Errorf("of a walk by key: %+v", f)
+	}
+	there := pgtest.Connect(t, standby.DSN(db.Name()))
+	for _, sql := range []string{"ALTER SYSTEM SET hot_standby_feedback = on", "SELECT pg_reload_conf()"} {
+		if _, err := there.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pgtest.Eventually(t, 30*time.Second, func() error {
+		if f := found(WalkHeap); f != nil {
+			return errors.New(f.Evidence)
+		}
+		return nil
+	})
 }
 
 // What takes hours, gigabytes or another server to be real is told from what the catalogue would say.

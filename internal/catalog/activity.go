@@ -46,6 +46,8 @@ type Standby struct {
 	// Lag is by how much of the log it is behind in replay, in bytes, and LagTime the same in time; -1 where unknown.
 	Lag     int64
 	LagTime time.Duration
+	// Unheard is set where it replays by the log itself and does not say which old rows its queries still read (hot_standby_feedback).
+	Unheard bool
 }
 
 // Slot is one replication slot.
@@ -71,11 +73,14 @@ const preparedSQL = `
 SELECT gid, owner::text, extract(epoch FROM clock_timestamp() - prepared)::float8
 FROM pg_catalog.pg_prepared_xacts WHERE database = current_database() ORDER BY prepared LIMIT 5`
 
+// A standby that goes by a slot says to the slot what its queries read. What is received by logical decoding cancels no query.
 const standbysSQL = `
-SELECT coalesce(application_name, ''), coalesce(state, ''), coalesce(sync_state, ''),
-       CASE WHEN pg_is_in_recovery() THEN -1 ELSE coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn), -1) END::int8,
-       coalesce(extract(epoch FROM replay_lag), -1)::float8
-FROM pg_catalog.pg_stat_replication ORDER BY pid`
+SELECT coalesce(r.application_name, ''), coalesce(r.state, ''), coalesce(r.sync_state, ''),
+       CASE WHEN pg_is_in_recovery() THEN -1 ELSE coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), r.replay_lsn), -1) END::int8,
+       coalesce(extract(epoch FROM r.replay_lag), -1)::float8,
+       coalesce(r.state IN ('streaming', 'catchup'), false) AND r.backend_xmin IS NULL
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots AS s WHERE s.active_pid = r.pid AND (s.slot_type = 'logical' OR s.xmin IS NOT NULL))
+FROM pg_catalog.pg_stat_replication AS r ORDER BY r.pid`
 
 const slotsSQL = `
 SELECT slot_name::text, slot_type, active,
@@ -151,13 +156,14 @@ func (a *Activity) readReplication(ctx context.Context, q Querier) error {
 		Name, State, Sync string
 		Lag               int64
 		Seconds           float64
+		Unheard           bool
 	}
 	rows, err := collect[row](ctx, q, "the standbys", standbysSQL)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		a.Standbys = append(a.Standbys, Standby{r.Name, r.State, r.Sync, r.Lag, seconds(r.Seconds)})
+		a.Standbys = append(a.Standbys, Standby{r.Name, r.State, r.Sync, r.Lag, seconds(r.Seconds), r.Unheard})
 	}
 	a.Slots, err = collect[Slot](ctx, q, "the replication slots", slotsSQL)
 	return err
