@@ -8,7 +8,9 @@ RACE := $(shell [ "$$($(GO) env CGO_ENABLED)" = 1 ] && \
 LINTER = bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build test long tools lint fmt demo bench clean
+VERSIONS ?= 14 15 16 17 18
+
+.PHONY: help build test long matrix tools lint fmt demo bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +23,9 @@ test: ## all tests but the long ones, with the race detector where there is a C 
 
 long: ## all tests, also those that take minutes
 	$(GO) test $(RACE) -tags long -count=1 -timeout 120m ./...
+
+matrix: ## all tests but the long ones against each PostgreSQL of VERSIONS (14 to 18), downloaded where it is not here
+	for v in $(VERSIONS); do echo "PostgreSQL $$v" && PGBACKFILL_PG_VERSION=$$v $(GO) test -count=1 -vet=off -timeout 20m ./... || exit 1; done
 
 tools: ## the migration tools on both sides of a backfill, each itself; installs them with mvn, npm, pip and go
 	PGBACKFILL_TEST_TOOLS=1 $(GO) test -count=1 -timeout 20m ./examples/migrations

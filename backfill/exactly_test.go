@@ -220,7 +220,8 @@ func TestSplitVanishes(t *testing.T) {
 			first, second := newSleeper(1, 3), newSleeper(2, 3)
 			w := join(t, db, plan, part{observer: backfill.Tee(first.observe, second.observe)})
 			first.fallen(t)
-			db.Exec("CHECKPOINT") // what there is now stays
+			db.Exec("CHECKPOINT") // what there is now stays; a page of the log that is full is written, so that none is about to be
+			db.Exec("SELECT pg_switch_wal()")
 			split := func(at backfill.Key) {
 				t.Helper()
 				list, err := w.run.List(t.Context(), backfill.PassWalk)

@@ -280,7 +280,7 @@ func (e *engine) lookAt(ctx context.Context, snapshot string, part pgsql.Part, r
 	defer rollback(context.WithoutCancel(ctx), w.conn.PgConn())
 	answers, err := exchange(ctx, w.conn.PgConn(), pgsql.BeginSnapshot, pgsql.SetSnapshot(snapshot), w.sql.jobSettings(Segment{Pass: PassSweep}, w.pace()))
 	if err != nil {
-		if code := pgerr.Code(err); len(answers) == 1 && (code == "22023" || code == "55000") { // who kept it is gone, or on another server
+		if code := pgerr.Code(err); len(answers) == 1 && (code == "22023" || code == "42704" || code == "55000") { // who kept it is gone, or on another server
 			return fmt.Errorf("%w: %s", errLookAgain, pgerr.Describe(err))
 		}
 		return err

@@ -153,25 +153,27 @@ func TestGradualSignalsShutNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &fake{name: "active_sessions", class: throttle.Gradual, reading: throttle.Reading{Value: 9, Limit: 4}}
 		b := &fake{name: "wal_rate", class: throttle.Gradual, reading: throttle.Reading{Value: 1, Limit: 4}}
+		a.hang(true)
 		g := gate(t, a, b)
 		reasons(t, g)
 		if l := g.Load(); !l.Stale {
 			t.Errorf("nothing is read yet, and the load is %+v", l)
 		}
-		time.Sleep(100 * time.Millisecond)
+		a.hang(false)
+		time.Sleep(2500 * time.Millisecond)
 		want := throttle.Load{Utilisation: 2.25, Signal: "active_sessions 9 > 4", Known: true}
 		if diff := cmp.Diff(want, g.Load()); diff != "" {
 			t.Error(diff)
 		}
 		b.fail(errors.New("gone"))
-		time.Sleep(time.Second)
+		time.Sleep(2500 * time.Millisecond)
 		if l := g.Load(); !l.Stale || l.Utilisation != 2.25 {
 			t.Errorf("one cannot be read, and the load is %+v", l)
 		}
 		reasons(t, g)
 		b.set(throttle.Reading{Off: true, Note: "no limit"})
 		a.set(throttle.Reading{Off: true})
-		time.Sleep(time.Second)
+		time.Sleep(2500 * time.Millisecond)
 		if l := g.Load(); l != (throttle.Load{}) {
 			t.Errorf("all are off, and the load is %+v", l)
 		}

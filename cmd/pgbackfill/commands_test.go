@@ -104,7 +104,7 @@ func TestFindingStopsUntilAccepted(t *testing.T) {
 	db := pgtest.New(t)
 	people(t, db)
 	dir := t.TempDir()
-	db.Exec("CREATE PUBLICATION everything FOR ALL TABLES; ALTER TABLE people REPLICA IDENTITY FULL")
+	db.Exec("CREATE PUBLICATION everything FOR ALL TABLES")
 	write(t, dir, "people.yaml", peopleJob)
 	before := untouched(db)
 	for _, command := range []string{"plan", "run"} {

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
@@ -17,7 +19,8 @@ import (
 
 // Ensure is [Find], and where there is none it obtains one: as root on Debian with apt-get, which is told not to
 // create or start a server of its own; else by downloading the binaries of zonkyio/embedded-postgres-binaries
-// from Maven into the user's cache, once. What it does is told to progress, which may be nil.
+// from Maven into the user's cache, once. A version that [EnvVersion] asks for is downloaded, since packages bring but
+// one. What it does is told to progress, which may be nil.
 // With [EnvFetch] set to "never" it obtains nothing. The error is a *[NotFoundError], or that of ctx.
 func Ensure(ctx context.Context, progress io.Writer) (Installation, error) {
 	inst, err := Find(ctx)
@@ -28,7 +31,11 @@ func Ensure(ctx context.Context, progress io.Writer) (Installation, error) {
 	if os.Getenv(EnvBin) != "" {
 		return Installation{}, err // someone chose a directory; that it is wrong is theirs to know
 	}
-	if inst, err := downloaded(ctx); err == nil {
+	wanted, err := downloadVersion()
+	if err != nil {
+		return Installation{}, err
+	}
+	if inst, err := wanted.downloaded(ctx); err == nil {
 		return inst, nil // by an earlier call
 	}
 	if os.Getenv(EnvFetch) == "never" {
@@ -38,7 +45,11 @@ func Ensure(ctx context.Context, progress io.Writer) (Installation, error) {
 	if progress == nil {
 		progress = io.Discard
 	}
-	for _, get := range []func(context.Context, io.Writer) (Installation, error){aptInstall, download} {
+	ways := []func(context.Context, io.Writer) (Installation, error){aptInstall, wanted.download}
+	if os.Getenv(EnvVersion) != "" {
+		ways = ways[1:]
+	}
+	for _, get := range ways {
 		inst, err := get(ctx, progress)
 		if err == nil {
 			return inst, nil
@@ -116,12 +127,34 @@ func forbidMainCluster() (allow func(), err error) {
 	return func() { _ = os.Remove(path) }, nil
 }
 
-// downloadVersion is what download gets. One of embedded-postgres's own list, so that it is known to be there.
-const downloadVersion = embeddedpostgres.V17
+// release is a version that can be downloaded: one of embedded-postgres's own list, so that it is known to be there.
+type release embeddedpostgres.PostgresVersion
+
+var releases = map[int]release{
+	14: release(embeddedpostgres.V14), 15: release(embeddedpostgres.V15), 16: release(embeddedpostgres.V16),
+	17: release(embeddedpostgres.V17), 18: release(embeddedpostgres.V18),
+}
+
+// downloadVersion is the release that [EnvVersion] asks for, else the one that is got where any will do.
+func downloadVersion() (release, error) {
+	major, err := wantedMajor(os.Getenv)
+	if err != nil {
+		return "", err
+	}
+	if major == 0 {
+		major = 17
+	}
+	found, ok := releases[major]
+	if !ok {
+		return "", fmt.Errorf("%s: PostgreSQL %d cannot be downloaded, only %d to %d: install it, or set %s to its directory",
+			EnvVersion, major, slices.Min(slices.Collect(maps.Keys(releases))), slices.Max(slices.Collect(maps.Keys(releases))), EnvBin)
+	}
+	return found, nil
+}
 
 // download gets relocatable binaries from Maven. They hold initdb, pg_ctl and postgres only.
-func download(ctx context.Context, progress io.Writer) (Installation, error) {
-	home, err := downloadHome()
+func (r release) download(ctx context.Context, progress io.Writer) (Installation, error) {
+	home, err := r.home()
 	if err != nil {
 		return Installation{}, fmt.Errorf("download: %w", err)
 	}
@@ -137,10 +170,10 @@ func download(ctx context.Context, progress io.Writer) (Installation, error) {
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return Installation{}, fmt.Errorf("download: %w", err)
 	}
-	fmt.Fprintf(progress, "localpg: downloading PostgreSQL %s from Maven into %s\n", downloadVersion, home)
+	fmt.Fprintf(progress, "localpg: downloading PostgreSQL %s from Maven into %s\n", r, home)
 	done := make(chan error, 1)
 	// embedded-postgres takes no context; when ours ends, this one goroutine is left to its HTTP timeouts.
-	go func() { done <- extract(tmp) }()
+	go func() { done <- r.extract(tmp) }()
 	select {
 	case err = <-done:
 	case <-ctx.Done():
@@ -153,12 +186,12 @@ func download(ctx context.Context, progress io.Writer) (Installation, error) {
 	if err := os.Rename(filepath.Join(tmp, "pg"), home); err != nil && !isDir(home) {
 		return Installation{}, fmt.Errorf("download: %w", err)
 	}
-	return downloaded(ctx)
+	return r.downloaded(ctx)
 }
 
 // downloaded is what download made, now or earlier.
-func downloaded(ctx context.Context) (Installation, error) {
-	home, err := downloadHome()
+func (r release) downloaded(ctx context.Context) (Installation, error) {
+	home, err := r.home()
 	if err != nil {
 		return Installation{}, err
 	}
@@ -167,7 +200,7 @@ func downloaded(ctx context.Context) (Installation, error) {
 
 // extract leaves the binaries in tmp/pg. embedded-postgres exports its download only as a part of starting a
 // server, which does not work as root; so its verdict does not count, only whether the binaries came to be.
-func extract(tmp string) error {
+func (r release) extract(tmp string) error {
 	port, err := freePort()
 	if err != nil {
 		return err
@@ -175,7 +208,7 @@ func extract(tmp string) error {
 	home := filepath.Join(tmp, "pg")
 	var log strings.Builder
 	server := embeddedpostgres.NewDatabase(embeddedpostgres.DefaultConfig().
-		Version(downloadVersion).
+		Version(embeddedpostgres.PostgresVersion(r)).
 		Port(uint32(port)).
 		CachePath(filepath.Join(tmp, "archive")).
 		BinariesPath(home).
@@ -196,9 +229,9 @@ func extract(tmp string) error {
 	return nil
 }
 
-// downloadHome is where downloaded programs are kept: for root outside of its home, since the user that the server runs
+// home is where downloaded programs are kept: for root outside of its home, since the user that the server runs
 // as must be able to read them.
-func downloadHome() (string, error) {
+func (r release) home() (string, error) {
 	cache := "/var/cache"
 	if os.Geteuid() != 0 {
 		var err error
@@ -206,7 +239,7 @@ func downloadHome() (string, error) {
 			return "", err
 		}
 	}
-	return filepath.Join(cache, "pgbackfill", fmt.Sprintf("postgresql-%s-%s-%s", downloadVersion, runtime.GOOS, runtime.GOARCH)), nil
+	return filepath.Join(cache, "pgbackfill", fmt.Sprintf("postgresql-%s-%s-%s", r, runtime.GOOS, runtime.GOARCH)), nil
 }
 
 // freePort asks the system for a port that nobody listens on right now.

@@ -25,6 +25,9 @@ const (
 	EnvBin = "PGBACKFILL_PG_BIN"
 	// EnvFetch names the variable that, set to "never", keeps [Ensure] from installing or downloading.
 	EnvFetch = "PGBACKFILL_PG_FETCH"
+	// EnvVersion names the variable that asks for one major version, such as "18": no other is found, and [Ensure]
+	// downloads that one where it is not on this machine.
+	EnvVersion = "PGBACKFILL_PG_VERSION"
 )
 
 // Installation is one PostgreSQL on this machine.
@@ -92,6 +95,7 @@ type finder struct {
 	pgConfig func(context.Context) (string, error) // the answer of pg_config --bindir
 	globs    []string                              // usual places
 	version  func(ctx context.Context, postgres string) (string, error)
+	major    int // the only one that will do; 0 is any
 }
 
 func systemFinder() finder {
@@ -138,6 +142,10 @@ func Find(ctx context.Context) (Installation, error) {
 }
 
 func (f finder) find(ctx context.Context) (Installation, error) {
+	var err error
+	if f.major, err = wantedMajor(f.getenv); err != nil {
+		return Installation{}, err
+	}
 	var looked []string
 	try := func(cs ...candidate) (Installation, bool) {
 		for _, c := range cs {
@@ -194,6 +202,19 @@ func (f finder) find(ctx context.Context) (Installation, error) {
 	return Installation{}, &NotFoundError{Looked: looked}
 }
 
+// wantedMajor is what [EnvVersion] asks for; 0 is any.
+func wantedMajor(getenv func(string) string) (int, error) {
+	asked := getenv(EnvVersion)
+	if asked == "" {
+		return 0, nil
+	}
+	major, err := strconv.Atoi(asked)
+	if err != nil || major < MinMajor {
+		return 0, fmt.Errorf("%s: found %q, expected a major version of PostgreSQL, %d or later, such as 18", EnvVersion, asked, MinMajor)
+	}
+	return major, nil
+}
+
 var digits = regexp.MustCompile(`\d+(\.\d+)?`)
 
 // versionIn reads the last number of a path, so that 9.6 sorts before 15.
@@ -232,6 +253,9 @@ func (f finder) inspect(ctx context.Context, c candidate) (Installation, error) 
 	}
 	if major < MinMajor {
 		return Installation{}, fmt.Errorf("is version %s, older than %d", version, MinMajor)
+	}
+	if f.major != 0 && major != f.major {
+		return Installation{}, fmt.Errorf("is version %s, and %s asks for %d", version, EnvVersion, f.major)
 	}
 	return Installation{BinDir: dir, Version: version, Major: major, Source: c.source}, nil
 }

@@ -25,6 +25,16 @@ func fakeInstallation(t *testing.T, dir string, version string, programs ...stri
 
 var all = []string{"initdb", "pg_ctl", "postgres"}
 
+// environment holds the one variable.
+func environment(name, value string) func(string) string {
+	return func(asked string) string {
+		if asked == name {
+			return value
+		}
+		return ""
+	}
+}
+
 // nowhere finds nothing.
 func nowhere() finder {
 	absent := errors.New("not in PATH")
@@ -77,8 +87,27 @@ func TestFindOrder(t *testing.T) {
 	expect(linked, "17.2", 17)
 	f.pgConfig = func(context.Context) (string, error) { return configured, nil }
 	expect(configured, "19devel", 19)
-	f.getenv = func(string) string { return chosen }
+	f.getenv = environment(EnvVersion, "16")
+	expect(at("usual", "16", "bin"), "16.3", 16)
+	f.getenv = environment(EnvBin, chosen)
 	expect(chosen, "14.0", 14)
+}
+
+// Made to fail: with the comparison of majors left out of inspect, the first of them found 16.1.
+func TestFindVersionThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	f := nowhere()
+	f.globs = []string{fakeInstallation(t, filepath.Join(t.TempDir(), "usual"), "16.1", all...)}
+	for asked, want := range map[string]string{
+		"18":   "is version 16.1, and PGBACKFILL_PG_VERSION asks for 18",
+		"16.1": `PGBACKFILL_PG_VERSION: found "16.1", expected a major version`,
+		"9":    `PGBACKFILL_PG_VERSION: found "9", expected a major version of PostgreSQL, 14 or later`,
+	} {
+		f.getenv = environment(EnvVersion, asked)
+		if inst, err := f.find(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: found %v, error %v, want %q", asked, inst, err, want)
+		}
+	}
 }
 
 func TestNotFoundSaysWhereAndWhat(t *testing.T) {
@@ -99,7 +128,7 @@ func TestNotFoundSaysWhereAndWhat(t *testing.T) {
 	}
 	// A directory that was named is not replaced by another that works.
 	f.globs = []string{fakeInstallation(t, filepath.Join(root, "good"), "16.1", all...)}
-	f.getenv = func(string) string { return filepath.Join(root, "mistake") }
+	f.getenv = environment(EnvBin, filepath.Join(root, "mistake"))
 	if inst, err := f.find(t.Context()); !errors.As(err, &missing) || !strings.Contains(err.Error(), "mistake ("+EnvBin+"): no such directory") {
 		t.Errorf("found %v, error %v", inst, err)
 	}
@@ -121,7 +150,11 @@ func TestDownload(t *testing.T) {
 	if os.Getenv("PGBACKFILL_TEST_DOWNLOAD") == "" {
 		t.Skip("PGBACKFILL_TEST_DOWNLOAD is not set")
 	}
-	inst, err := download(t.Context(), os.Stderr)
+	wanted, err := downloadVersion()
+	if err != nil {
+		t.Fatal(err)
+	}
+	inst, err := wanted.download(t.Context(), os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
