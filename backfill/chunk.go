@@ -35,6 +35,8 @@ type Chunk struct {
 	// size is how many rows were asked for, and last is set where the chunk ends its segment.
 	size int
 	last bool
+	// ahead is how many rows the chunk after it is to have, where these may be read before it is done; 0 is that none are.
+	ahead int
 	// alone is set where it is the rows with the key Range.Through, and no others: those of a quarantined row.
 	alone bool
 	// repays is set for a chunk of a sweep that names the rows that it has changed, and repaid are their keys.

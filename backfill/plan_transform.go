@@ -17,6 +17,8 @@ type PlannedTransform struct {
 	Key     []TransformMember `json:"key"`
 	Read    []TransformMember `json:"read"`
 	Returns []TransformMember `json:"returns"`
+	// Others is set where more than the row decides what is sent: then no chunk is read before the one before it is committed.
+	Others bool `json:"others,omitempty"`
 
 	// items are the select list that Read comes of.
 	items []string
@@ -139,6 +141,7 @@ func (pl *planning) readTransform(ctx context.Context) error {
 	if out.Returns, err = pl.returned(ctx); err != nil {
 		return err
 	}
+	out.Others = pl.transformReadsOthers() || p.Job.Where != nil && p.Job.Where.Subquery
 	p.Transform = out
 	return nil
 }

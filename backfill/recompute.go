@@ -131,7 +131,7 @@ func (r *Recomputer) Compute(ctx context.Context, conn *pgconn.PgConn, part pgsq
 	if err != nil {
 		return nil, err
 	}
-	b, err := r.computer.read(ctx, conn, r.sql, divisible, 0, read)
+	b, _, err := r.computer.read(ctx, conn, r.sql, divisible, 0, read)
 	if err != nil {
 		return nil, err
 	}

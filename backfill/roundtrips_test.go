@@ -138,7 +138,7 @@ func TestRoundTripsOfAChunk(t *testing.T) {
 					walked++
 				}
 			}
-			got := seen.of(t)[:walked-1]
+			got := seen.of(t)[:walked-2] // what is read ahead of the last one is the one's before it
 			if walked < 20 || slices.Max(got) != c.want || slices.Min(got) != c.want {
 				t.Errorf("the round trips of %d chunks are %v, want %d each", walked, got, c.want)
 			}

@@ -8,8 +8,8 @@ import (
 
 // TransformFunc computes what a job's transform writes, in a program that embeds the engine: Options.Transforms has
 // it under the name that the job says (transform: {go: NAME}). It is called with some of a chunk's rows, by several
-// workers at once, and again with the same rows where a chunk has to be done again; so it must be of no consequence
-// but what it returns.
+// workers at once, before the chunk before it is committed, and again with the same rows where a chunk has to be done again;
+// so it must be of no consequence but what it returns.
 //
 // Each of in is a JSON object: the row's key and what the job reads, in the forms that package internal/rowjson lists
 // and the manual repeats (bytea as base64, numbers with all their digits, times as of ISO 8601). As many results come

@@ -16,24 +16,16 @@ const optimisticRounds = 3
 // transform reads the rows of a chunk, computes what is to be written, and writes it in a transaction that it leaves
 // open. While it computes nothing is locked, and no transaction is open: rows that somebody has changed meanwhile are
 // read again, and never overwritten with what was computed of an older version.
+//
+// The rows of the next chunk are read while this one's are computed, and computed while this one's are written: see [ahead].
 func (w *worker) transform(seg Segment, chunk *Chunk) error {
 	running := w.running
 	if running == nil {
 		running = w.abort
 	}
 	part := pgsql.Part{Range: chunk.keys(seg)}
-	divisible := chunk.size > 1 && !seg.Nulls
-	var b *batch
-	for round := 1; ; round++ {
-		fresh, err := w.readRows(seg, part, divisible)
-		if err != nil {
-			return err
-		}
-		fresh.takeOver(b)
-		b = fresh
-		if err := w.computes().compute(running, b, b.missing(), divisible); err != nil {
-			return err
-		}
+	b, err := w.computed(running, seg, chunk, part)
+	for round := 1; err == nil; round++ {
 		last := round >= optimisticRounds
 		put := w.writeBack
 		if last || !w.sql.writes() {
@@ -46,26 +38,55 @@ func (w *worker) transform(seg Segment, chunk *Chunk) error {
 		if err != nil || done {
 			return err
 		}
+		w.awaitAhead() // before rows are locked
+		if b, err = w.again(running, seg, chunk, part, b); err != nil {
+			return err
+		}
 	}
+	return err
 }
 
-// readRows reads the rows of a chunk in a transaction that only reads.
-func (w *worker) readRows(seg Segment, part pgsql.Part, divisible bool) (*batch, error) {
+// again reads a chunk's rows once more, and computes those that are not as they were.
+func (w *worker) again(running context.Context, seg Segment, chunk *Chunk, part pgsql.Part, earlier *batch) (*batch, error) {
+	b, _, err := w.readRows(seg, part, chunk.divisible(seg), nil)
+	if err != nil {
+		return nil, err
+	}
+	b.takeOver(earlier)
+	return b, w.computes().compute(running, b, b.missing(), chunk.divisible(seg))
+}
+
+// divisible reports whether a chunk can be made shorter.
+func (c *Chunk) divisible(seg Segment) bool { return c.size > 1 && !seg.Nulls }
+
+// readRows reads the rows of a chunk in a transaction that only reads. In the same round trip seek, where there is one, finds where
+// the next chunk ends; found is its answer, nil where it failed.
+func (w *worker) readRows(seg Segment, part pgsql.Part, divisible bool, seek []pgsql.Statement) (b *batch, found *answer, err error) {
 	ctx, cancel := w.grace()
 	defer cancel()
 	read, err := w.sql.transform.Select(part)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return w.computes().read(ctx, w.conn.PgConn(), w.sql.transform, divisible, 2, pgsql.BeginReading, w.sql.jobSettings(seg, w.pace()), read, pgsql.Commit)
+	statements := append([]pgsql.Statement{pgsql.BeginReading, w.sql.jobSettings(seg, w.pace()), read, pgsql.Commit}, seek...)
+	reading := 4 // what is behind them is of the next chunk
+	b, answers, err := w.computes().read(ctx, w.conn.PgConn(), w.sql.transform, divisible, 2, statements...)
+	switch {
+	case len(answers) == len(statements) && len(seek) > 0 && err == nil:
+		found = &answers[len(answers)-2]
+	case len(answers) >= reading && b != nil && b.err == nil && !w.conn.IsClosed():
+		rollback(ctx, w.conn.PgConn())
+		err = nil
+	}
+	return b, found, err
 }
 
 // read takes the rows that the statement at a place among others answers. Where they are more than a chunk may
 // hold, the server is told to stop, and the error says how many there is room for.
-func (c *computer) read(ctx context.Context, conn *pgconn.PgConn, sql *pgsql.Transform, divisible bool, at int, statements ...pgsql.Statement) (*batch, error) {
+func (c *computer) read(ctx context.Context, conn *pgconn.PgConn, sql *pgsql.Transform, divisible bool, at int, statements ...pgsql.Statement) (*batch, []answer, error) {
 	b := c.batch(sql)
 	budget, large := c.budget(), false
-	_, err := exchangeRows(ctx, conn, at, func(values [][]byte) {
+	answers, err := exchangeRows(ctx, conn, at, func(values [][]byte) {
 		if large {
 			return
 		}
@@ -78,12 +99,12 @@ func (c *computer) read(ctx context.Context, conn *pgconn.PgConn, sql *pgsql.Tra
 		rollback(ctx, conn)
 		fit := max(1, b.rows()*3/4)
 		c.most.Store(int64(fit))
-		return nil, &tooLargeError{fit: fit}
+		return nil, nil, &tooLargeError{fit: fit}
 	}
 	if err == nil {
 		err = b.err
 	}
-	return b, err
+	return b, answers, err
 }
 
 // before are the statements that begin the transaction of a chunk, and where among them its rows are counted; -1 is
@@ -172,7 +193,7 @@ func (w *worker) computeLocked(ctx context.Context, part pgsql.Part, members *pg
 	if err != nil {
 		return nil, err
 	}
-	late, err := w.computes().read(ctx, w.conn.PgConn(), w.sql.transform, false, 0, reread)
+	late, _, err := w.computes().read(ctx, w.conn.PgConn(), w.sql.transform, false, 0, reread)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,8 @@ type worker struct {
 	computer *computer
 	// computing ends what is computed while rows are locked; nil is nothing.
 	computing atomic.Pointer[context.CancelCauseFunc]
+	// ahead are the rows of the chunk after the one at hand, on their way through the transform; nil is none.
+	ahead *ahead
 }
 
 // boundary is where the next chunk ends, found ahead in the round trip that commits the
@@ -61,6 +63,7 @@ type position struct {
 func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 	at, try := &position{doubtful: !w.began}, newAttempts(seg)
 	w.began, w.running = true, ctx
+	defer w.leaveAhead()
 	for {
 		if err := w.mayWork(ctx, w.id); err != nil {
 			return at.mark, err
@@ -228,6 +231,10 @@ func (w *worker) chunk(seg Segment, mark Mark, next *boundary, try *attempts) (C
 		return chunk, nil, errStandstill
 	}
 
+	if !chunk.last {
+		chunk.ahead = w.rows(try)
+	}
+
 	leave := w.yielded(applicationName(w.sql.job, seg.No))
 	err := w.change(ctx, seg, &chunk)
 	if w.transforms != nil { // that may have taken any time
@@ -262,7 +269,7 @@ func (w *worker) boundary(ctx context.Context, seg Segment, after Key, size int)
 		rollback(ctx, w.conn.PgConn())
 		return nil, err
 	}
-	return found(answers[len(answers)-2], seg, size), nil
+	return foundEnd(answers[len(answers)-2], seg, size), nil
 }
 
 // middle finds a place so many rows on at which a segment can be divided.
@@ -282,7 +289,7 @@ func (w *worker) seek(seg Segment, after Key, size int) []pgsql.Statement {
 	}
 }
 
-func found(a answer, seg Segment, size int) *boundary {
+func foundEnd(a answer, seg Segment, size int) *boundary {
 	if len(a.rows) == 0 {
 		return &boundary{size: size, through: seg.Range.Through, last: true}
 	}
@@ -295,7 +302,8 @@ func found(a answer, seg Segment, size int) *boundary {
 func (w *worker) commit(ctx context.Context, seg Segment, chunk *Chunk, size int) (*boundary, error) {
 	chunk.Lag = w.lag()
 	statements := []pgsql.Statement{w.ledger.Append(*chunk), pgsql.Commit}
-	sought := !chunk.last && w.plan.Heap == nil
+	following := w.endOfAhead(seg, *chunk)
+	sought := !chunk.last && w.plan.Heap == nil && following == nil
 	if sought {
 		statements = append(statements, append(w.seek(seg, chunk.Range.Through, size), pgsql.Commit)...)
 	}
@@ -313,9 +321,9 @@ func (w *worker) commit(ctx context.Context, seg Segment, chunk *Chunk, size int
 	w.wrote(*chunk, number(answers[0].rows[0][0]), time.Since(began))
 	if err != nil || !sought {
 		rollback(ctx, w.conn.PgConn())
-		return nil, nil //nolint:nilerr // the chunk is committed; a boundary that failed is looked for again
+		return following, nil //nolint:nilerr // the chunk is committed; a boundary that failed is looked for again
 	}
-	return found(answers[4], seg, size), nil
+	return foundEnd(answers[4], seg, size), nil
 }
 
 func (w *worker) name() string { return fmt.Sprintf("%s/%d", w.process, w.id) }
