@@ -151,7 +151,8 @@ var doubles = map[string]backfill.TransformFunc{"double": backfill.PerRow(func(_
 	X json.Number `json:"x"`
 }) (struct {
 	N json.Number `json:"n"`
-}, error) {
+}, error,
+) {
 	x, err := row.X.Int64()
 	return struct {
 		N json.Number `json:"n"`
