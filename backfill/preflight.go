@@ -74,6 +74,7 @@ var preflight = []check{
 	{"disk-growth", SeverityNote, (*planning).diskGrowth},
 	{"pooler", SeverityNote, (*planning).pooler},
 	{"unmonitored", SeverityNote, (*planning).unmonitored},
+	{"sessions-unlimited", SeverityNote, (*planning).sessionsUnlimited},
 	{"undo-cost", SeverityNote, (*planning).undoCost},
 	{finishQuarantined, SeverityNote, (*planning).finishWaits},
 	{"undo-unsaid", SeverityNote, (*planning).undoUnsaid},
@@ -105,7 +106,7 @@ func (pl *planning) look(context.Context) error {
 // aboutServer are the findings that need no table.
 var aboutServer = map[string]bool{
 	"schema-missing": true, "schema-published": true, "resolved-later": true, "replica-lag": true, "slot-retains": true, "archive-behind": true,
-	"read-only-default": true, finishQuarantined: true, "replicas": true, "pooler": true, "no-monitor": true, "unmonitored": true, "backup-not-attested": true,
+	"read-only-default": true, finishQuarantined: true, "replicas": true, "pooler": true, "no-monitor": true, "unmonitored": true, "sessions-unlimited": true, "backup-not-attested": true,
 }
 
 func (pl *planning) schemaMissing() *noticed {

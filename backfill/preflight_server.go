@@ -2,6 +2,8 @@ package backfill
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pgbackfill/pgbackfill/internal/human"
@@ -164,6 +166,21 @@ func (pl *planning) noMonitor() *noticed {
 		"this role may not see other roles' transactions, nor how far the replicas are: the work would stop rather than guess",
 		"role " + pl.plan.Server.Role + " is not a member of pg_monitor",
 		"GRANT pg_monitor TO " + pl.plan.Server.Role + "; or say in writing that it goes on without: --set " + limitUnmonitored + "=" + limitAccept,
+	}
+}
+
+// limitSessions is the limit of the signal that has no default, for no client can see how many cores the server has.
+const limitSessions = "sessions.max"
+
+func (pl *planning) sessionsUnlimited() *noticed {
+	most := strings.TrimSpace(pl.plan.Pace.Limits[limitSessions])
+	if most != "" && !slices.Contains([]string{"off", "none", "0"}, most) {
+		return nil
+	}
+	return &noticed{
+		"how many sessions of others are at work does not change the number of workers",
+		limitSessions + " is off, as it is unless somebody sets it: no client can see how many cores the server has",
+		"set it to about the number of its cores: --set " + limitSessions + "=16, or under throttle: in the job or the configuration",
 	}
 }
 

@@ -46,8 +46,8 @@ func says(t *testing.T, f *Finding, severity Severity, words ...string) {
 	}
 }
 
-// A table that has nothing odd about it has no findings, but for the backup that nobody can attest yet and, where
-// values come from another table, that changes there do not reach rows that are done.
+// A table that has nothing odd about it has no findings, but for the backup that nobody can attest yet, a limit that only people
+// can know and, where values come from another table, that changes there do not reach rows that are done.
 func TestPreflightClean(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -60,11 +60,13 @@ func TestPreflightClean(t *testing.T) {
 	job := setJob("v", "upper(t.full_name)")
 	job.UpdateStep().Set[0].Value.Functions = []string{"upper"}
 	job.Undo = &Undo{None: "the old values are nowhere"}
-	if plan := planFor(t, db.Conn(), job, Pace{}); !slices.Equal(ids(plan), []string{"backup-not-attested"}) {
+	if plan := planFor(t, db.Conn(), job, Pace{}); !slices.Equal(ids(plan), []string{"sessions-unlimited", "backup-not-attested"}) {
 		t.Errorf("findings %+v", plan.Findings)
+	} else {
+		says(t, findingOf(plan, "sessions-unlimited"), SeverityNote, "sessions.max is off", "--set sessions.max=")
 	}
 	job.UpdateStep().From, job.UpdateStep().Join = &Expr{SQL: "public.o AS x"}, &Expr{SQL: "x.id = t.id", Columns: []string{"x.id", "t.id"}}
-	if plan := planFor(t, db.Conn(), job, Pace{}); !slices.Equal(ids(plan), []string{"sources-change", "backup-not-attested"}) || !plan.LockFirst {
+	if plan := planFor(t, db.Conn(), job, Pace{Limits: Limits{"sessions.max": "8"}}); !slices.Equal(ids(plan), []string{"sources-change", "backup-not-attested"}) || !plan.LockFirst {
 		t.Errorf("joined by a unique key, findings %+v; locked first: %v", plan.Findings, plan.LockFirst)
 	}
 }
