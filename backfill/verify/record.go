@@ -70,7 +70,7 @@ type Standpoint struct {
 	// InRecovery is set on a standby. LSN is how far the log was written then, or replayed.
 	InRecovery bool   `json:"in_recovery"`
 	LSN        string `json:"lsn,omitempty"`
-	// Snapshot is what was visible then; "" on a standby.
+	// Snapshot is what was visible then; on a standby what at least was, and "" where that is not known.
 	Snapshot string `json:"snapshot,omitempty"`
 	// LedgerRows is how many rows the ledger of the run had then; nil where there is no run, or it could not be read.
 	LedgerRows *int64 `json:"ledger_rows,omitempty"`
@@ -101,6 +101,11 @@ func (v *verification) look(ctx context.Context) error {
 		})
 	}
 	err := read(v.Run != nil)
+	defer func() {
+		if v.from.InRecovery {
+			v.from.Snapshot = v.Shown
+		}
+	}()
 	var server *pgconn.PgError
 	if errors.As(err, &server) && (server.Code == "42501" || server.Code == "42P01" || server.Code == "3F000") {
 		err = read(false) // who may read the table need not see the ledger

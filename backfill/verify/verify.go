@@ -31,6 +31,9 @@ type Options struct {
 	Checks []Check
 	// Connect makes the workers' connections.
 	Connect backfill.Connect
+	// Shown is where Connect leads to a standby: a snapshot of the primary's, all of which is visible there. "" is not known, and
+	// then nobody can say what the verification saw.
+	Shown string
 	// Run is the newest run of the job; nil where none is known.
 	Run *Run
 	// Target is how long a part should take to be read; the default is a second.

@@ -1,3 +1,34 @@
+-- Beyond those of which all is kept, each transaction still leaves a row, which it finds again by this.
+CREATE INDEX drift_xid ON pgbackfill.drift (xid);
+COMMENT ON TABLE pgbackfill.drift IS 'pgbackfill: commits that left a row without the values that its job gives it, and who made them. All of the first 100 rows of a job a minute; beyond these one row of each transaction, without its statements.';
+
+-- Called by the functions of tripwires, with the rights of their owners, of a row that is not as it should be or of which they cannot tell.
+-- All of the first rows of a minute is kept, beyond these one row of each transaction without its statements. What it looks for it finds by
+-- indexes, also in a session that has a plan of when the table was small.
+CREATE FUNCTION pgbackfill.record_drift(job text, relation oid, operation text, key text[], state text, message text, writes bigint) RETURNS void
+LANGUAGE plpgsql
+SET search_path TO pg_catalog, pg_temp
+SET plan_cache_mode TO force_generic_plan
+SET enable_seqscan TO off
+SET enable_bitmapscan TO off
+SET enable_sort TO off
+AS $$
+DECLARE
+  since timestamptz := clock_timestamp() - interval '1 minute';
+  own xid8 := pg_current_xact_id();
+  few boolean := 100 > (SELECT count(*) FROM (SELECT FROM pgbackfill.drift AS d WHERE d.job = $1 AND d.at > since ORDER BY d.at DESC LIMIT 100) AS latest);
+BEGIN
+  -- OFFSET 0 keeps the other index out of it: while the table is small, both look the same.
+  IF few OR NOT EXISTS (SELECT FROM (SELECT d.job FROM pgbackfill.drift AS d WHERE d.xid = own OFFSET 0) AS kept WHERE kept.job = $1) THEN
+    INSERT INTO pgbackfill.drift (job, table_oid, operation, key, sqlstate, message, application, role, client, query, writes)
+    VALUES ($1, $2, $3, $4, $5, $6, current_setting('application_name'), SESSION_USER, inet_client_addr(),
+            CASE WHEN few THEN COALESCE(NULLIF(current_setting('pgbackfill.noted', true), ''), "left"(current_query(), 1000)) END, $7);
+  END IF;
+END
+$$;
+GRANT EXECUTE ON FUNCTION pgbackfill.record_drift(text, oid, text, text[], text, text, bigint) TO PUBLIC; -- who may not write to drift may not by this either
+COMMENT ON FUNCTION pgbackfill.record_drift(text, oid, text, text[], text, text, bigint) IS 'pgbackfill: writes down a commit that leaves a row without its values.';
+
 -- Which checks a verification asked, and which ones a gate was asked with: the job's list may change without being another job.
 ALTER TABLE pgbackfill.verifications ADD COLUMN asked text NOT NULL DEFAULT '';
 ALTER TABLE pgbackfill.gates ADD COLUMN asked text NOT NULL DEFAULT '';
@@ -83,3 +114,5 @@ BEGIN
   END IF;
 END
 $$;
+
+COMMENT ON COLUMN pgbackfill.verifications.snapshot IS 'What was visible before the first row was read: of the server that was read, or, where that was a standby, of the primary before the place in its log that the standby had to replay first. NULL is not known.';

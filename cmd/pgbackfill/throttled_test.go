@@ -72,6 +72,7 @@ func TestReplicaThatStopsReplayingStopsTheRun(t *testing.T) {
 		t.Errorf("the ledger says that the worst replica was behind %g s", worst)
 	}
 	t.Run("asked itself", func(t *testing.T) { asksTheStandby(t, primary, eu2, replay) })
+	t.Run("seen by the gate", func(t *testing.T) { gateSeesTheStandby(t, db, dir, replay) })
 	t.Run("verified", func(t *testing.T) { verifiesOnTheStandby(t, primary, eu2, replay) })
 }
 

@@ -77,7 +77,7 @@ func TestTripwireNamesWhoForgot(t *testing.T) {
 // An error in what the tripwire computes, and one in recording it, fail nobody's transaction; an error is drift with its words.
 // What is kept is bounded.
 //
-// Made to fail: without the handlers, and without the bound.
+// Made to fail: without the handlers, without the bound, and with nothing kept beyond it.
 func TestTripwireNeverFailsATransaction(t *testing.T) {
 	t.Parallel()
 	db, dir := pgtest.New(t), t.TempDir()
@@ -92,6 +92,10 @@ func TestTripwireNeverFailsATransaction(t *testing.T) {
 	says(t, must(t, db.DSN(), dir, "tripwire", "status", "names.yaml"), "22012: division by zero", "values come from other tables too")
 	send(t, app, "INSERT INTO people (id, age) SELECT g, 50 FROM generate_series(2001, 2400) AS g")
 	is(t, db, "SELECT count(*) FROM pgbackfill.drift", "(100)")
+	// Beyond the bound each transaction leaves one row; so does one that is open for longer than the bound looks back.
+	send(t, app, "BEGIN; INSERT INTO people (id, age) VALUES (2501, 50), (2502, 50); SET CONSTRAINTS ALL IMMEDIATE; INSERT INTO people (id, age) VALUES (2503, 50); COMMIT",
+		"INSERT INTO people (id, age) VALUES (2505, 50)")
+	is(t, db, "SELECT key, query, application IS NULL, (SELECT count(DISTINCT xid) FROM pgbackfill.drift) FROM pgbackfill.drift ORDER BY id OFFSET 100", "({2501},,f,5) ({2505},,f,5)")
 	db.Exec("ALTER TABLE pgbackfill.drift RENAME TO elsewhere")
 	send(t, app, "INSERT INTO people (id, age) VALUES (3001, 5)")
 	db.Exec("ALTER TABLE pgbackfill.elsewhere RENAME TO drift")

@@ -209,7 +209,7 @@ func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.C
 		return verify.Verdict{}, err
 	}
 	if o.standby != "" {
-		if options.Connect, err = a.onStandby(ctx, o.standby, s); err != nil {
+		if options.Connect, options.Shown, err = a.onStandby(ctx, o.standby, s); err != nil {
 			return verify.Verdict{}, err
 		}
 	}

@@ -26,43 +26,44 @@ const (
 
 // onStandby is a connection to the standby that is to be read, once it shows all of the run. A position in the log will not
 // do for that: the one in a chunk's row was taken before its commit. The ledger's last row is there when its chunk is.
-func (a *app) onStandby(ctx context.Context, on string, s surveyed) (backfill.Connect, error) {
-	connect, err := configs.StandbyConnector(a.cfg, on, "--on-standby")
-	if err != nil {
-		return nil, err
+// The snapshot is one of the primary's: what is visible in it is visible there.
+func (a *app) onStandby(ctx context.Context, on string, s surveyed) (connect backfill.Connect, snapshot string, err error) {
+	if connect, err = configs.StandbyConnector(a.cfg, on, "--on-standby"); err != nil {
+		return nil, "", err
 	}
 	conn, err := connect(ctx)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	var standby bool
 	if err := conn.QueryRow(ctx, "SELECT pg_catalog.pg_is_in_recovery()").Scan(&standby); err != nil {
-		return nil, fmt.Errorf("asking the standby: %w", err)
+		return nil, "", fmt.Errorf("asking the standby: %w", err)
 	}
 	if !standby {
-		return nil, &backfill.Error{Place: "--on-standby", Found: "the server is no standby", Remedy: "name one, or leave --on-standby out", Kind: backfill.ErrInput}
+		return nil, "", &backfill.Error{Place: "--on-standby", Found: "the server is no standby", Remedy: "name one, or leave --on-standby out", Kind: backfill.ErrInput}
 	}
-	return connect, a.caughtUp(ctx, conn, s)
+	snapshot, err = a.caughtUp(ctx, conn, s)
+	return connect, snapshot, err
 }
 
 // caughtUp returns when a standby shows as much of the run's ledger as the primary does; where there is no run, what the
-// primary has written by now.
-func (a *app) caughtUp(ctx context.Context, conn *pgx.Conn, s surveyed) error {
-	reached, what, err := a.wanted(ctx, s)
+// primary has written by now. It shows what is visible in the snapshot then.
+func (a *app) caughtUp(ctx context.Context, conn *pgx.Conn, s surveyed) (snapshot string, err error) {
+	reached, what, snapshot, err := a.wanted(ctx, s)
 	if err != nil {
-		return err
+		return "", err
 	}
 	deadline, said := time.Now().Add(standbyPatience), false
 	for {
 		there, err := reached(ctx, conn)
 		switch {
 		case err != nil:
-			return fmt.Errorf("asking the standby: %w", err)
+			return "", fmt.Errorf("asking the standby: %w", err)
 		case there:
-			return nil
+			return snapshot, nil
 		case time.Now().After(deadline):
-			return &backfill.Error{
+			return "", &backfill.Error{
 				Place: "--on-standby", Found: fmt.Sprintf("it does not show %s after %s", what, human.Duration(standbyPatience)), Expected: "a standby of the same server that keeps up",
 				Remedy: "look at its lag; nothing was read", Kind: backfill.ErrIncomplete,
 			}
@@ -72,30 +73,31 @@ func (a *app) caughtUp(ctx context.Context, conn *pgx.Conn, s surveyed) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return "", ctx.Err()
 		case <-time.After(standbyLook):
 		}
 	}
 }
 
 // wanted is what a standby must show, as a question to it: all that the primary has written by now, so that no verification
-// there is younger than what a tripwire has seen here, and the ledger's last row.
-func (a *app) wanted(ctx context.Context, s surveyed) (reached func(context.Context, *pgx.Conn) (bool, error), what string, err error) {
+// there is younger than what a tripwire has seen here, and the ledger's last row. A commit is in the log before a snapshot shows
+// it: what is visible in the one that is returned, which is older than the place in the log, is visible where that was replayed.
+func (a *app) wanted(ctx context.Context, s surveyed) (reached func(context.Context, *pgx.Conn) (bool, error), what, snapshot string, err error) {
 	conn, err := s.connect(ctx)
 	if err != nil {
-		return nil, "", err
+		return nil, "", "", err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	var lsn string
-	if err := conn.QueryRow(ctx, "SELECT pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text").Scan(&lsn); err != nil {
-		return nil, "", fmt.Errorf("asking the primary how far it is: %w", err)
+	if err := conn.QueryRow(ctx, "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text, pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text").Scan(&snapshot, &lsn); err != nil {
+		return nil, "", "", fmt.Errorf("asking the primary how far it is: %w", err)
 	}
 	written := func(ctx context.Context, conn *pgx.Conn) (there bool, err error) {
 		err = conn.QueryRow(ctx, "SELECT COALESCE(pg_catalog.pg_last_wal_replay_lsn() OPERATOR(pg_catalog.>=) $1::pg_catalog.pg_lsn, false)", lsn).Scan(&there)
 		return there, err
 	}
 	if s.run == nil {
-		return written, "what the primary has written", nil
+		return written, "what the primary has written", snapshot, nil
 	}
 	var rows int64
 	err = a.stored(ctx, func(store *checkpoint.Store) error {
@@ -103,7 +105,7 @@ func (a *app) wanted(ctx context.Context, s surveyed) (reached func(context.Cont
 		return err
 	})
 	if err != nil {
-		return nil, "", err
+		return nil, "", "", err
 	}
 	return func(ctx context.Context, conn *pgx.Conn) (bool, error) {
 		n, err := checkpoint.LedgerRowsOn(ctx, conn, s.run.ID)
@@ -115,7 +117,7 @@ func (a *app) wanted(ctx context.Context, s surveyed) (reached func(context.Cont
 			return false, err
 		}
 		return written(ctx, conn)
-	}, fmt.Sprintf("the last chunk of run %d, and what the primary has written since", s.run.ID), nil
+	}, fmt.Sprintf("the last chunk of run %d, and what the primary has written since", s.run.ID), snapshot, nil
 }
 
 // databases are those that jobs call by name, given as NAME=CONNECTION.

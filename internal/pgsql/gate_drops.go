@@ -130,7 +130,7 @@ func GateUndo(a GateAbout) Statement {
 // GateStandbys asks the primary for its standbys, after what was written so far has an address in its log: their names, and
 // how many bytes of that each has not replayed, NULL where that is not to be seen.
 func GateStandbys(lsn string) Statement {
-	return Statement{Name: "standbys", SQL: `SELECT COALESCE(NULLIF(r.application_name, ''), host(r.client_addr), 'pid ' || r.pid), GREATEST(pg_wal_lsn_diff($1::pg_lsn, r.replay_lsn), 0)::bigint
+	return Statement{Name: "standbys", SQL: `SELECT COALESCE(NULLIF(r.application_name, ''), host(r.client_addr), 'pid ' || r.pid), CASE WHEN r.replay_lsn IS NOT NULL THEN GREATEST(pg_wal_lsn_diff($1::pg_lsn, r.replay_lsn), 0)::bigint END
   FROM pg_stat_replication AS r LEFT JOIN pg_replication_slots AS s ON s.active_pid = r.pid
  WHERE s.slot_type IS DISTINCT FROM 'logical' AND r.state IS DISTINCT FROM 'backup' ORDER BY 1`, Args: [][]byte{Text(lsn)}}
 }

@@ -22,13 +22,6 @@ type Tripwire struct {
 	Found []KeyColumn
 }
 
-// What is kept of a job's drift: the first so many rows of each window. Who reads it takes a window before the moment that
-// is meant as after it: of what was not kept there, something was.
-const (
-	DriftMost   = 100
-	DriftWindow = "1 minute"
-)
-
 // TripwireFunction is the function of a job's tripwire, quoted and qualified; TripwireSequence counts the writes that it
 // looked at.
 func TripwireFunction(job string) string { return Ident("pgbackfill", named("tripwire_", job)) }
@@ -202,9 +195,6 @@ func (w Tripwire) record(line func(string, ...any)) {
 	for i, k := range w.Found {
 		keys[i] = "NEW." + Ident(k.Name) + "::pg_catalog.text"
 	}
-	job := strings.TrimSpace(Literal(w.Values.Job))
-	line("INSERT INTO pgbackfill.drift (job, table_oid, operation, key, sqlstate, message, application, role, client, query, writes)")
-	line("SELECT %s, TG_RELID, TG_OP, ARRAY[%s]::pg_catalog.text[], pgbackfill_state, pgbackfill_message, pg_catalog.current_setting('application_name'), SESSION_USER, pg_catalog.inet_client_addr(),", job, strings.Join(keys, ", "))
-	line("       COALESCE(NULLIF(pg_catalog.current_setting('pgbackfill.noted', true), ''), pg_catalog.\"left\"(pg_catalog.current_query(), 1000)), pgbackfill_writes")
-	line("WHERE (SELECT pg_catalog.count(*) FROM (SELECT FROM pgbackfill.drift AS d WHERE d.job OPERATOR(pg_catalog.=) %s AND d.at OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '%s'::pg_catalog.interval) LIMIT %d) AS kept) OPERATOR(pg_catalog.<) %[3]d;", job, DriftWindow, DriftMost)
+	line("PERFORM pgbackfill.record_drift(%s, TG_RELID, TG_OP, ARRAY[%s]::pg_catalog.text[], pgbackfill_state, pgbackfill_message, pgbackfill_writes);",
+		strings.TrimSpace(Literal(w.Values.Job)), strings.Join(keys, ", "))
 }

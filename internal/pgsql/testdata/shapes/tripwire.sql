@@ -61,10 +61,7 @@ WHERE (p.user_id = t.id
 IF pgbackfill_broken IS NOT TRUE THEN
   RETURN NULL;
 END IF;
-INSERT INTO pgbackfill.drift (job, table_oid, operation, key, sqlstate, message, application, role, client, query, writes)
-SELECT 'users-display-name', TG_RELID, TG_OP, ARRAY[NEW."id"::pg_catalog.text, NEW."Co""de"::pg_catalog.text]::pg_catalog.text[], pgbackfill_state, pgbackfill_message, pg_catalog.current_setting('application_name'), SESSION_USER, pg_catalog.inet_client_addr(),
-       COALESCE(NULLIF(pg_catalog.current_setting('pgbackfill.noted', true), ''), pg_catalog."left"(pg_catalog.current_query(), 1000)), pgbackfill_writes
-WHERE (SELECT pg_catalog.count(*) FROM (SELECT FROM pgbackfill.drift AS d WHERE d.job OPERATOR(pg_catalog.=) 'users-display-name' AND d.at OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '1 minute'::pg_catalog.interval) LIMIT 100) AS kept) OPERATOR(pg_catalog.<) 100;
+PERFORM pgbackfill.record_drift('users-display-name', TG_RELID, TG_OP, ARRAY[NEW."id"::pg_catalog.text, NEW."Co""de"::pg_catalog.text]::pg_catalog.text[], pgbackfill_state, pgbackfill_message, pgbackfill_writes);
 RETURN NULL;
 EXCEPTION
 WHEN transaction_rollback THEN
@@ -73,10 +70,7 @@ WHEN OTHERS THEN
   pgbackfill_state := SQLSTATE;
   pgbackfill_message := SQLERRM;
 BEGIN
-INSERT INTO pgbackfill.drift (job, table_oid, operation, key, sqlstate, message, application, role, client, query, writes)
-SELECT 'users-display-name', TG_RELID, TG_OP, ARRAY[NEW."id"::pg_catalog.text, NEW."Co""de"::pg_catalog.text]::pg_catalog.text[], pgbackfill_state, pgbackfill_message, pg_catalog.current_setting('application_name'), SESSION_USER, pg_catalog.inet_client_addr(),
-       COALESCE(NULLIF(pg_catalog.current_setting('pgbackfill.noted', true), ''), pg_catalog."left"(pg_catalog.current_query(), 1000)), pgbackfill_writes
-WHERE (SELECT pg_catalog.count(*) FROM (SELECT FROM pgbackfill.drift AS d WHERE d.job OPERATOR(pg_catalog.=) 'users-display-name' AND d.at OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '1 minute'::pg_catalog.interval) LIMIT 100) AS kept) OPERATOR(pg_catalog.<) 100;
+PERFORM pgbackfill.record_drift('users-display-name', TG_RELID, TG_OP, ARRAY[NEW."id"::pg_catalog.text, NEW."Co""de"::pg_catalog.text]::pg_catalog.text[], pgbackfill_state, pgbackfill_message, pgbackfill_writes);
 EXCEPTION
 WHEN transaction_rollback THEN
   RAISE;
