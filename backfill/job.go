@@ -56,6 +56,9 @@ type Job struct {
 	// Contract says what is removed afterwards, and what must be proven before. Nil says nothing.
 	Contract *Contract `json:"-"`
 
+	// Undoes is the job whose run it takes back: see [Job.UndoJob]. "" is none.
+	Undoes string `json:"-"`
+
 	// Pace is how hard to work. It is never part of the job's identity.
 	Pace Pace `json:"-"`
 	// Origin is where the job was written, for error messages: "users.yaml", "users.yaml#2".

@@ -13,6 +13,7 @@ import (
 // plan prints, because both come from here.
 type statements struct {
 	job   string
+	owner string // see [Job.owner]
 	walk  pgsql.Walk
 	scope pgsql.Scope
 	steps []pgsql.Step
@@ -42,7 +43,7 @@ func (s statements) of(p *Plan, run RunID) statements {
 // statementsOf are the statements that carry out a plan.
 func statementsOf(p *Plan) (statements, error) {
 	s := statements{
-		job: p.Job.Name, lockFirst: p.LockFirst, pins: pgsql.JobPins(p.SearchPath, p.Job.Settings),
+		job: p.Job.Name, owner: p.Job.owner(), lockFirst: p.LockFirst, pins: pgsql.JobPins(p.SearchPath, p.Job.Settings),
 		walk: walkOf(p),
 	}
 	s.scope = scopeOf(p)
@@ -172,8 +173,8 @@ func (s statements) jobSettings(seg Segment, p Pace) pgsql.Statement {
 		memory = []pgsql.Setting{{Name: "work_mem", Value: "256MB"}}
 	}
 	// Our own triggers leave alone what a chunk writes, or keep what it changes.
-	own := pgsql.Setting{Name: pgsql.RunSetting, Value: strconv.FormatInt(int64(s.run), 10)}
-	return pgsql.SetLocal(slices.Concat(reading, s.pins, memory, s.limits(seg, p), []pgsql.Setting{own})...)
+	own := []pgsql.Setting{{Name: pgsql.RunSetting, Value: strconv.FormatInt(int64(s.run), 10)}, {Name: pgsql.JobSetting, Value: s.owner}}
+	return pgsql.SetLocal(slices.Concat(reading, s.pins, memory, s.limits(seg, p), own)...)
 }
 
 // readsOthers reports whether a step is SQL of the job's own, which most often meets other tables.

@@ -65,7 +65,7 @@ func (u *undoer) chunk(attempt int) (done bool, err error) {
 // undoSettings are those of each transaction that takes a part of a run back.
 func undoSettings(job string, p Pace) pgsql.Statement {
 	limits := pgsql.Limits{Lock: p.LockTimeout, Statement: p.StatementTimeout, Idle: p.IdleTimeout, SynchronousCommit: p.SynchronousCommit}
-	return pgsql.SetLocal(append(append(pgsql.UndoPins(), limits.Settings()...),
+	return pgsql.SetLocal(append(append(pgsql.UndoPins(job), limits.Settings()...),
 		pgsql.Setting{Name: "application_name", Value: applicationName(job+" undo", 1)})...)
 }
 

@@ -45,7 +45,7 @@ func (j Job) UndoJob(run RunID, key []pgsql.KeyColumn, covered, aside []pgsql.Ra
 		}
 	}
 	undo := Job{
-		Name: UndoName(j.Name, run), Table: j.Table, Where: &scope,
+		Name: UndoName(j.Name, run), Undoes: j.Name, Table: j.Table, Where: &scope,
 		Description: fmt.Sprintf("Takes run %d of %s back.", run, j.Name),
 		Steps:       []Step{{Name: "undo", Update: &Update{SkipUnchanged: true}}},
 		Params:      j.Params, Settings: j.Settings, Pace: j.Pace, Origin: j.Origin,
@@ -88,6 +88,14 @@ const takesBack = "it takes another run back"
 // TakesBack reports whether it is a job that [Job.UndoJob] made: its runs are gone on with by undo.
 func (j Job) TakesBack() bool {
 	return j.Undo != nil && j.Undo.None == takesBack && strings.Contains(j.Name, "-undo-")
+}
+
+// owner is the job whose triggers leave alone what is written: its own, or that of the job that is taken back.
+func (j Job) owner() string {
+	if j.Undoes != "" {
+		return j.Undoes
+	}
+	return j.Name
 }
 
 // UndoName is the name of the job that takes a run of another one back: that of its run, as status has it.

@@ -70,7 +70,7 @@ BEGIN
     UNION ALL SELECT 5, format('run %s is being taken back', u.run_id) FROM pgbackfill.undos AS u WHERE u.run_id = g.run_id
     UNION ALL SELECT 6, 'chunks were written since' WHERE g.ledger_rows IS DISTINCT FROM (SELECT count(*) FROM pgbackfill.chunks AS c WHERE c.run_id = g.run_id)
     UNION ALL SELECT 6, format('run %s of job %s changed rows of the table since', o.id, o.job) FROM pgbackfill.runs AS o
-      WHERE o.table_oid = g.table_oid AND o.job <> g.job AND EXISTS (SELECT FROM pgbackfill.chunks AS c WHERE c.run_id = o.id AND NOT pg_visible_in_snapshot(c.xid, g.snapshot))
+      WHERE NOT g.watched AND o.table_oid = g.table_oid AND o.job <> g.job AND EXISTS (SELECT FROM pgbackfill.chunks AS c WHERE c.run_id = o.id AND NOT pg_visible_in_snapshot(c.xid, g.snapshot))
     UNION ALL SELECT 7, format('verification %s asked other checks than those of its gate', v.id) FROM pgbackfill.verifications AS v WHERE v.id = g.verification_id AND v.asked <> g.asked
     UNION ALL SELECT 7, format('verification %s was voided by a repair', v.id) FROM pgbackfill.verifications AS v WHERE v.id = g.verification_id AND v.voided_at IS NOT NULL
     UNION ALL SELECT 8, format('verification %s is %s old, and may be %s', v.id, date_trunc('second', clock_timestamp() - v.finished_at), oldest) FROM pgbackfill.verifications AS v

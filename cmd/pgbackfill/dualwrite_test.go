@@ -82,7 +82,7 @@ func TestDualWriteComputesWhatTheApplicationWrites(t *testing.T) {
 
 	superuser := db.Conn()
 	send(t, superuser, "SET session_replication_role = replica", "INSERT INTO people (id, name) VALUES (1005, 'ed ho')",
-		"BEGIN", "SET LOCAL pgbackfill.run = '7'", "UPDATE people SET shown = 'stale' WHERE id = 1005", "COMMIT",
+		"BEGIN", "SET LOCAL pgbackfill.job = 'names'", "UPDATE people SET shown = 'stale' WHERE id = 1005", "COMMIT",
 		"UPDATE people SET age = 7, name = name WHERE id = 1005")
 	is(t, db, "SELECT shown, short, age FROM people WHERE id = 1005", `(stale,"ED ",7)`)
 	// The setting of a transaction that is over is empty, and not unknown.

@@ -74,6 +74,39 @@ func TestTripwireNamesWhoForgot(t *testing.T) {
 	is(t, db, "SELECT proname FROM pg_proc WHERE proname LIKE 'tripwire%'", "")
 }
 
+// The job's own chunks and its undo are not looked at, by either trigger; those of another job are, whether it walks this table or
+// writes here from another one.
+//
+// Made to fail: with what any chunk writes left out, nothing is recorded of the others and no value is computed; with the name of
+// the undo's own job set in it, taking back by assignments is drift.
+func TestOtherJobsAreLookedAt(t *testing.T) {
+	t.Parallel()
+	db, dir := pgtest.New(t), t.TempDir()
+	named(t, db)
+	db.Exec("CREATE TABLE teams (id int PRIMARY KEY); INSERT INTO teams VALUES (7), (8)")
+	write(t, dir, "names.yaml", writtenTwice+"undo: {set: {shown: 'NULL', short: 'NULL'}}\n")
+	write(t, dir, "same.yaml", "name: same\ntable: people\nwhere: t.id IN (5, 6)\nupdate: {set: {name: \"t.name || ' x'\"}}\nidempotent: false\n")
+	write(t, dir, "from.yaml", "name: from\ntable: teams\nsteps: [{name: rename, sql: \"UPDATE people AS p SET name = 'team ' || p.id FROM {{chunk}} AS c WHERE c.id = p.id\"}]\nidempotent: true\n")
+	must(t, db.DSN(), dir, "run", "--yes", "names.yaml")
+	must(t, db.DSN(), dir, "undo", "--yes", "names.yaml")
+	must(t, db.DSN(), dir, "run", "--yes", "--again", "names.yaml")
+	is(t, db, driftKeys, "")
+	run := func(args ...string) {
+		t.Helper()
+		for _, file := range []string{"same.yaml", "from.yaml"} {
+			must(t, db.DSN(), dir, append(append([]string{"run", "--yes"}, args...), file)...)
+		}
+	}
+	run()
+	is(t, db, "SELECT key, application FROM pgbackfill.drift ORDER BY key", `({5},"pgbackfill same 1") ({6},"pgbackfill same 1") ({7},"pgbackfill from 1") ({8},"pgbackfill from 1")`)
+	write(t, dir, "names.yaml", strings.Replace(writtenTwice, "by: application", "by: trigger", 1))
+	must(t, db.DSN(), dir, "dual-write", "install", "names.yaml")
+	db.Exec("TRUNCATE pgbackfill.drift; UPDATE people SET name = 'other' WHERE id IN (7, 8)")
+	run("--again")
+	is(t, db, driftKeys, "")
+	is(t, db, "SELECT id, name, shown FROM people WHERE id IN (5, 8)", `(5,"person 5 x x","Person 5 X X") (8,"team 8","Team 8")`)
+}
+
 // An error in what the tripwire computes, and one in recording it, fail nobody's transaction; an error is drift with its words.
 // What is kept is bounded.
 //

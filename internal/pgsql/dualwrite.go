@@ -91,6 +91,8 @@ func (d DualWrite) Install() ([]Statement, error) {
 	add("function", "REVOKE ALL ON FUNCTION %s() FROM PUBLIC", name)
 	add("function", "COMMENT ON FUNCTION %s() IS %s", name, about)
 	insert, update := DualWriteTriggers(d.Job)
+	// What another trigger writes on behalf of a chunk, the chunk does not write itself.
+	ofOthers := byOthers(d.Job) + " OR pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 0"
 	for _, table := range d.Tables() {
 		add("trigger", "CREATE OR REPLACE TRIGGER %s BEFORE INSERT ON %s\nFOR EACH ROW WHEN (%s)\nEXECUTE FUNCTION %s()",
 			Ident(insert), table, ofOthers, name)
@@ -119,13 +121,19 @@ func RemoveDualWrite(job string, tables []string) []Statement {
 	return append(list, Statement{Name: "function", SQL: fmt.Sprintf("DROP FUNCTION IF EXISTS %s()", DualWriteFunction(job))})
 }
 
-// ofOthers is true of what is not written by a chunk: a chunk's transaction says which run it belongs to. What another
-// trigger writes on behalf of a chunk, it does not write itself. After a transaction that set it, a setting of this kind
+// byOthers is true of what is not written in the transaction of one of the job's own chunks, or of the undo of one. What another job
+// writes in this table, whatever it walks, is as good as what an application does. After a transaction that set it, a setting of this kind
 // is empty, and not unknown.
-const ofOthers = "COALESCE(pg_catalog.current_setting('" + RunSetting + "', true), '') OPERATOR(pg_catalog.=) '' OR pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 0"
+func byOthers(job string) string {
+	return fmt.Sprintf("(pg_catalog.current_setting('%s', true) OPERATOR(pg_catalog.=) %s) IS NOT TRUE", JobSetting, strings.TrimSpace(Literal(job)))
+}
 
-// RunSetting is the setting in which the transaction of a chunk says which run it belongs to.
-const RunSetting = "pgbackfill.run"
+// RunSetting is the setting in which the transaction of a chunk says which run it belongs to, and JobSetting the one in which it says
+// of which job; that of an undo, the job that is taken back.
+const (
+	RunSetting = "pgbackfill.run"
+	JobSetting = "pgbackfill.job"
+)
 
 // changed compares the images of columns of two rows.
 func (d DualWrite) changed(a, operator, b string, columns []string) string {

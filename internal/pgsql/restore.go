@@ -7,7 +7,7 @@ import (
 
 // UndoPins are the settings of the transactions that take a run back, apart from limits. The rows that were kept are
 // met in the table by its key: each look-up is cheap, and statistics of the store, which is new, say nothing yet.
-func UndoPins() []Setting {
+func UndoPins(job string) []Setting {
 	return []Setting{
 		{"search_path", "pg_catalog, pg_temp"},
 		{"TimeZone", "UTC"},
@@ -23,6 +23,7 @@ func UndoPins() []Setting {
 		{"jit", "off"},
 		// Our own triggers leave alone what is put back, and keep nothing of it: it is no run's number.
 		{RunSetting, "undo"},
+		{JobSetting, job},
 	}
 }
 

@@ -139,7 +139,7 @@ func TestShapes(t *testing.T) {
 		"capture_uninstall":      listed(pgsql.Uninstall(both)...),
 		"capture_keeping":        func() ([]pgsql.Statement, error) { st, _ := pgsql.Keeping(both); return []pgsql.Statement{st}, nil },
 		"capture_before":         listed(before(two), before(pgsql.Range{})),
-		"undo_settings":          one1(pgsql.SetLocal(pgsql.UndoPins()...)),
+		"undo_settings":          one1(pgsql.SetLocal(pgsql.UndoPins("users")...)),
 		"undo_part":              listed(pgsql.Kept(both, 900, 100), pgsql.AnyKept(both, 900), pgsql.GreatestKept(both), pgsql.CheckNow),
 		"undo_restore":           listed(kept.Restore(800, 900)...),
 		"undo_restore_added":     listed(added.Restore(800, 900)...),

@@ -34,13 +34,9 @@ func TripwireTriggers(job string) (insert, update string) {
 	return named("pgbackfill_tripwire_insert_", job), named("pgbackfill_tripwire_update_", job)
 }
 
-// byOthers is true of what is not written in a chunk's transaction: that is verified afterwards, whoever wrote it there. The
-// server reads a WHEN anew for each statement, so that it is kept short: noted is a function, which is always true and keeps the
-// application's statement for the end of its transaction, where only COMMIT would be left to be seen.
-const (
-	byOthers = "(pg_catalog.current_setting('" + RunSetting + "', true) OPERATOR(pg_catalog.<>) '') IS NOT TRUE"
-	noted    = "pgbackfill.note_statement()"
-)
+// noted is always true and keeps the application's statement for the end of its transaction, where only COMMIT would be left to be
+// seen. It is a function, since the server reads a WHEN anew for each statement, so that it is kept short.
+const noted = "pgbackfill.note_statement()"
 
 // Install are the statements that make the tripwire, in one transaction; with again they replace an older one, which needs
 // the stronger lock. None of them waits for a lock after the first ones.
@@ -64,6 +60,8 @@ func (w Tripwire) Install(again []string) ([]Statement, error) {
 	name, sequence := TripwireFunction(job), TripwireSequence(job)
 	about := Literal("pgbackfill: the tripwire of job " + job + ". Remove it with: pgbackfill tripwire remove")
 	insert, update := TripwireTriggers(job)
+	// What is written in a chunk's transaction is verified afterwards, whoever wrote it there.
+	others := byOthers(job)
 	for _, table := range again {
 		for _, trigger := range []string{insert, update} {
 			add("drop", "DROP TRIGGER IF EXISTS %s ON %s", Ident(trigger), table)
@@ -77,8 +75,8 @@ func (w Tripwire) Install(again []string) ([]Statement, error) {
 	add("function", "COMMENT ON FUNCTION %s() IS %s", name, about)
 	for _, table := range w.Values.Tables() {
 		const form = "CREATE CONSTRAINT TRIGGER %s AFTER %s ON %s DEFERRABLE INITIALLY DEFERRED\nFOR EACH ROW WHEN (%s\n  AND %s)\nEXECUTE FUNCTION %s()"
-		add("trigger", form, Ident(insert), "INSERT", table, byOthers, noted, name)
-		add("trigger", form, Ident(update), "UPDATE", table, byOthers+"\n  AND "+w.Values.changed("OLD", "*<>", "NEW", w.Watched), noted, name)
+		add("trigger", form, Ident(insert), "INSERT", table, others, noted, name)
+		add("trigger", form, Ident(update), "UPDATE", table, others+"\n  AND "+w.Values.changed("OLD", "*<>", "NEW", w.Watched), noted, name)
 		for _, trigger := range []string{insert, update} {
 			add("trigger", "ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, Ident(trigger))
 			add("trigger", "COMMENT ON TRIGGER %s ON %s IS %s", Ident(trigger), table, about)

@@ -89,9 +89,9 @@ UNION ALL SELECT 'unknown', format('verification %s, which asked other checks (%
   FROM (SELECT DISTINCT ON (n.asked) n.* FROM pgbackfill.verifications AS n WHERE n.job = $1::text AND n.state = 'ended' AND n.run_id = $2::bigint AND n.spec_hash = $3::text ORDER BY n.asked, n.id DESC) AS o
  WHERE o.asked <> $6::text AND o.verdict = 'mismatched'
 UNION ALL SELECT 'fail', format('verification %s read another table than run %s: %s, with the oid %s', v.id, r.id, v.table_name, v.table_oid) FROM v JOIN pgbackfill.runs AS r ON r.id = $2::bigint WHERE v.table_oid <> r.table_oid
-UNION ALL SELECT 'fail', format('run %s of job %s has changed rows of the table since verification %s began, which a tripwire leaves alone', o.id, o.job, v.id)
+UNION ALL SELECT 'fail', format('run %s of job %s has changed rows of the table since verification %s began, and no tripwire watches', o.id, o.job, v.id)
   FROM v JOIN pgbackfill.runs AS o ON o.table_oid = v.table_oid AND o.job <> v.job
- WHERE EXISTS (SELECT FROM pgbackfill.chunks AS c WHERE c.run_id = o.id AND NOT pg_visible_in_snapshot(c.xid, v.snapshot))
+ WHERE NOT EXISTS (SELECT FROM w) AND EXISTS (SELECT FROM pgbackfill.chunks AS c WHERE c.run_id = o.id AND NOT pg_visible_in_snapshot(c.xid, v.snapshot))
 UNION ALL SELECT 'fail', format('verification %s, which ended after verification %s had begun, is %s', o.id, v.id, o.verdict) FROM v JOIN pgbackfill.verifications AS o ON o.job = v.job AND o.id < v.id AND o.finished_at >= v.started_at AND o.verdict = 'mismatched'
 UNION ALL SELECT 'unknown', format('verification %s, check %s: %s rows in scope were met by no row of the join, %s by several, %s are not in scope any more: nobody knows what they should hold', v.id, c->>'name', COALESCE(c->>'unmatched', '0'), COALESCE(c->>'multiple', '0'), COALESCE(c->>'unjudged', '0'))
   FROM v, jsonb_array_elements(v.checks) AS c WHERE COALESCE((c->>'unmatched')::bigint, 0) + COALESCE((c->>'multiple')::bigint, 0) + COALESCE((c->>'unjudged')::bigint, 0) > 0

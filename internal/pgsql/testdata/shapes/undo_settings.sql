@@ -11,7 +11,8 @@ SELECT pg_catalog.set_config('search_path', $1, true),
        pg_catalog.set_config('enable_hashjoin', $10, true),
        pg_catalog.set_config('enable_mergejoin', $11, true),
        pg_catalog.set_config('jit', $12, true),
-       pg_catalog.set_config('pgbackfill.run', $13, true);
+       pg_catalog.set_config('pgbackfill.run', $13, true),
+       pg_catalog.set_config('pgbackfill.job', $14, true);
 -- $1 = "pg_catalog, pg_temp"
 -- $2 = "UTC"
 -- $3 = "ISO, MDY"
@@ -25,3 +26,4 @@ SELECT pg_catalog.set_config('search_path', $1, true),
 -- $11 = "off"
 -- $12 = "off"
 -- $13 = "undo"
+-- $14 = "users"
