@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 
@@ -20,7 +19,8 @@ import (
 // The program that the tests measure is this binary, called with the arguments of pgbackfill: a test does not run the Go
 // tool. It has the whole engine and the job file's parser, and not the configuration.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && slices.Contains([]string{"run", "verify", "--version"}, os.Args[1]) {
+	// Nothing but the go tool's flags begins the tests: a command that is not known would begin them again, and again.
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-test.") {
 		os.Exit(engine(os.Args[1], os.Args[2:]))
 	}
 	pgtest.Main(m)
@@ -38,14 +38,17 @@ func engine(command string, args []string) int {
 	f.Bool("yes", false, "")
 	f.Bool("allow-programs", false, "")
 	f.String("log-format", "", "")
-	if f.Parse(args[1:]) != nil {
+	if len(args) == 0 || f.Parse(args[1:]) != nil {
 		return 2
 	}
 	e := embed(os.Getenv("DATABASE_URL"), pace)
 	e.maxChunks = *most
-	do := e.run
-	if command == "verify" {
-		do = e.verify
+	do, known := map[string]func(context.Context, string) error{
+		"run": e.run, "verify": e.verify, "plan": func(ctx context.Context, path string) error { _, err := e.plan(ctx, path); return err },
+	}[command]
+	if !known {
+		fmt.Fprintln(os.Stderr, "the tests' program has no", command)
+		return 2
 	}
 	err := do(context.Background(), args[0])
 	switch {
@@ -77,15 +80,34 @@ func bench(t *testing.T, args ...string) (said string, kept map[string]result, d
 	return out.String(), kept, dir
 }
 
-// Every table and every way is measured, comes to the same data, is in the tables that are printed, and in the document.
+// Every way is measured, comes to the same data, is in the tables that are printed, and in the document. `make long` has the other tables.
 func TestCompare(t *testing.T) {
 	t.Parallel()
-	out, kept, dir := bench(t, "-only", "compare")
+	kept := compared(t, "sequential", "random", "scoped")
+	if got := kept["compare-random"].Settings["shared_buffers"]; got != "4MB" {
+		t.Errorf("the random table was measured with shared_buffers of %q", got)
+	}
+	if got := kept["compare-sequential"].Machine.Settings["shared_buffers"]; got != "64MB" {
+		t.Errorf("the sequential table was measured with shared_buffers of %s", got)
+	}
+	if n := len(kept["compare-sequential"].Targets); n != 7 {
+		t.Errorf("%d targets of the sequential table", n)
+	}
+}
+
+// compared measures tables side by side, and looks at everything that is known of them then.
+func compared(t *testing.T, names ...string) map[string]result {
+	t.Helper()
+	out, kept, dir := bench(t, "-only", "compare", "-table", strings.Join(names, ","))
 	page, err := os.ReadFile(dir + ".md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, of := range tables() {
+	for _, name := range names {
+		of, err := tableNamed(name)
+		if err != nil {
+			t.Fatal(err)
+		}
 		r, want := kept["compare-"+of.name], len(rivals())+len(engines(of))
 		if len(r.Ways) != want || len(r.Measurements) != want || r.Rows != smokeRows || r.RowBytes < 170 || r.RowBytes > 1100 || r.Machine.Settings["autovacuum"] != "off" {
 			t.Fatalf("%s: expected %d ways: %+v", of.name, want, r)
@@ -102,15 +124,7 @@ func TestCompare(t *testing.T) {
 			}
 		}
 	}
-	if got := kept["compare-random"].Settings["shared_buffers"]; got != "4MB" {
-		t.Errorf("the random table was measured with shared_buffers of %q", got)
-	}
-	if got := kept["compare-sequential"].Machine.Settings["shared_buffers"]; got != "64MB" {
-		t.Errorf("the sequential table was measured with shared_buffers of %s", got)
-	}
-	if n := len(kept["compare-sequential"].Targets); n != 7 {
-		t.Errorf("%d targets of the sequential table", n)
-	}
+	return kept
 }
 
 func lookAtWay(t *testing.T, of table, w way) {
@@ -201,7 +215,7 @@ func TestOwnServer(t *testing.T) {
 		db.Exec(step.sql)
 		there := pgtest.One[int](db, left)
 		var said bytes.Buffer
-		if code := run([]string{"-smoke", "-dsn", db.DSN(), "-binary", os.Args[0], "-out", dir}, &said, &said); code != 1 || !strings.Contains(said.String(), "database") {
+		if code := run([]string{"-smoke", "-only", "compare", "-table", "wide", "-way", "none", "-dsn", db.DSN(), "-binary", os.Args[0], "-out", dir}, &said, &said); code != 1 || !strings.Contains(said.String(), "database") {
 			t.Errorf("%s: exit code %d, said %s", step.name, code, said.String())
 		}
 		if n := pgtest.One[int](db, left); n != there {

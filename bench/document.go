@@ -59,7 +59,7 @@ func (r *result) grids() []grid {
 		list = append(list, waysGrid(r.Ways))
 	}
 	if r.Start != nil {
-		list = append(list, r.Start.grid())
+		list = append(list, r.Start.grid(), r.Start.planningGrid())
 	}
 	if len(r.Foreground) > 0 {
 		list = append(list, foregroundGrid(r.Foreground))
@@ -82,6 +82,9 @@ func (r *result) print(out io.Writer) {
 	for _, g := range r.grids() {
 		fmt.Fprint(out, "\n"+g.aligned())
 	}
+	for _, text := range r.Notes {
+		fmt.Fprintln(out, "\n"+text)
+	}
 }
 
 // markdown is a result as the document has it.
@@ -99,6 +102,9 @@ func (r *result) markdown() string {
 	}
 	for _, g := range r.grids() {
 		b.WriteString("\n" + g.markdown())
+	}
+	for _, text := range r.Notes {
+		b.WriteString("\n" + text + ".\n")
 	}
 	return b.String()
 }
@@ -145,6 +151,13 @@ func render(dir string) error {
 			continue
 		}
 		var b strings.Builder
+		for _, picture := range picturesOf(p.name, of) {
+			shown, err := picture.save(dir)
+			if err != nil {
+				return err
+			}
+			b.WriteString(shown + "\n")
+		}
 		for i, r := range of {
 			if i > 0 {
 				b.WriteString("\n")

@@ -29,9 +29,28 @@ func embed(address string, pace backfill.Pace) embedded {
 	return embedded{pace: pace, connect: func(ctx context.Context) (*pgx.Conn, error) { return pgx.Connect(ctx, address) }}
 }
 
+// plan resolves the job of a file against the database.
+func (e embedded) plan(ctx context.Context, path string) (*backfill.Plan, error) {
+	list, err := jobs.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := e.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(ctx)
+	pace := e.pace
+	if asked := list[0].Pace; asked.ChunkRows > 0 {
+		pace.ChunkRows, pace.ChunkMaxRows = asked.ChunkRows, asked.ChunkMaxRows
+	}
+	list[0].Pace = backfill.Pace{}
+	return backfill.Planner{Programs: programs.Runner{}}.Plan(ctx, conn, list[0], pace)
+}
+
 // run takes the job of a file to its end, and goes on where it was left.
 func (e embedded) run(ctx context.Context, path string) error {
-	list, err := jobs.ReadFile(path)
+	plan, err := e.plan(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -40,10 +59,6 @@ func (e embedded) run(ctx context.Context, path string) error {
 		return err
 	}
 	defer conn.Close(ctx)
-	plan, err := (backfill.Planner{Programs: programs.Runner{}}).Plan(ctx, conn, list[0], e.pace)
-	if err != nil {
-		return err
-	}
 	if err := checkpoint.Install(ctx, conn, checkpoint.InstallOptions{}); err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func (t table) job(more ...string) string {
 	if t.where != "" {
 		lines = append(lines, fmt.Sprintf("where: %q", t.where))
 	}
-	return strings.Join(append(append(lines, "update: {set: {display_name: "+value+"}}"), more...), "\n") + "\n"
+	return strings.Join(append(append(lines, "update: {set: {display_name: "+t.filling()+"}}"), more...), "\n") + "\n"
 }
 
 // byKey has a job walked by key, byHeap in physical order, whatever would be chosen.

@@ -28,6 +28,7 @@ const (
 	// idleFor is how long the application is watched while nothing else is at work, settle how long it runs before it is
 	// watched, and after the work has ended.
 	idleFor     = 15 * time.Second
+	idleLeast   = 500 * time.Millisecond
 	settle      = 2 * time.Second
 	smokeSettle = 200 * time.Millisecond
 	// pgbenchMost bounds how long pgbench runs: it is ended when the work is done.
@@ -65,7 +66,7 @@ type work struct {
 func works() []work {
 	return []work{
 		{idle, "the application alone", func(ctx context.Context, b *workshop) error {
-			return sleep(ctx, min(idleFor, time.Duration(b.tableRows)*idleFor/1_000_000))
+			return sleep(ctx, max(idleLeast, min(idleFor, time.Duration(b.tableRows)*idleFor/1_000_000)))
 		}},
 		{engine2, "the program, defaults (two workers)", func(ctx context.Context, b *workshop) error {
 			_, err := b.runJob(ctx, fillJob)

@@ -6,6 +6,7 @@
 //	go run ./bench -only compare            one part; parts.go has them
 //	go run ./bench -table random -repeat 5  some tables; tables.go has them
 //	go run ./bench -dsn ADDRESS -out DIR    on a server of your own, in schemas that are dropped afterwards
+//	go run ./bench -profile DIR             profiles of the engine
 //	go run ./bench -render                  nothing is measured: the document is put together from what is kept
 //	go run ./bench -smoke -out ""           any of it, small: shows that the benchmark works, measures nothing
 //
@@ -34,7 +35,7 @@ func run(args []string, out, progress io.Writer) int {
 	if !o.render {
 		err = measureParts(ctx, o, out, progress)
 	}
-	if err == nil && o.out != "" {
+	if err == nil && o.out != "" && o.profiles == "" {
 		err = render(o.out)
 	}
 	if err != nil {
@@ -51,6 +52,9 @@ func measureParts(ctx context.Context, o options, out, progress io.Writer) (err 
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
+	if o.profiles != "" {
+		return profile(ctx, b, out)
+	}
 	for _, p := range o.parts {
 		rounds := p.rounds
 		if o.repeat > 0 {

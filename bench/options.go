@@ -28,6 +28,8 @@ type options struct {
 	patience time.Duration
 	// out is the folder where results are kept; the document is beside it. "" keeps nothing.
 	out string
+	// profiles is a folder for profiles of the engine, which are then all that is made; "" is none.
+	profiles string
 	// binary is a pgbackfill that was built already; "" builds one.
 	binary string
 	// command is how the benchmark was called, for whoever wants to do it again.
@@ -58,6 +60,7 @@ func parse(args []string, progress io.Writer) (options, error) {
 	f.BoolVar(&o.durable, "durable", true, "fsync on, so that every way pays for its commits")
 	f.DurationVar(&o.patience, "patience", 0, "time for waiting until nothing else is at work, and for measuring again what was disturbed; 0 measures at once")
 	f.StringVar(&o.out, "out", "docs/benchmarks", "keep what was measured in this folder, and put together the document beside it, of the same name with .md; \"\" keeps nothing")
+	f.StringVar(&o.profiles, "profile", "", "instead of measuring: run the job of the first table within this process, and write CPU, allocation, block and mutex profiles into this folder")
 	f.StringVar(&o.binary, "binary", "", "the pgbackfill to measure; it is built where none is named")
 	if err := f.Parse(args); err != nil {
 		return o, err

@@ -24,7 +24,14 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"compare", "Side by side", true, 3, compare, compareTargets},
-		{"foreground", "What the application notices", false, 3, foreground, foregroundTargets},
+		{"choice", "What the planner chooses, beside fixed settings", true, 2, choice, choiceTargets},
+		{"growth", "Growth: rows", false, 3, growth, nil},
+		{"workers", "Growth: workers", false, 2, workers, nil},
+		{"latency", "Growth: round trips", false, 2, latency, latencyTargets},
+		{"chunk", "Growth: chunks", false, 2, chunks, nil},
+		{"transform", "Values from a program", false, 3, transform, transformTargets},
+		{"verify", "Verification", false, 5, verification, verifyTargets},
+		{"foreground", "What the application notices", false, 2, foreground, foregroundTargets},
 		{"start", "From the start to the first chunk", false, 3, starts, startTargets},
 		{"tripwire", "What a tripwire costs the application", false, 3, tripwire, nil},
 	}

@@ -24,7 +24,9 @@ type result struct {
 	// Settings are those that the server had for this table.
 	Settings map[string]string `json:"settings,omitempty"`
 	// Missing is what could not be measured, or not as it is meant, and why.
-	Missing      []string      `json:"missing,omitempty"`
+	Missing []string `json:"missing,omitempty"`
+	// Notes are what the numbers say.
+	Notes        []string      `json:"notes,omitempty"`
 	Ways         []way         `json:"ways,omitempty"`
 	Start        *starting     `json:"start,omitempty"`
 	Foreground   []disturbance `json:"foreground,omitempty"`

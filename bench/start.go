@@ -26,10 +26,18 @@ type beginning struct {
 	Worst      float64 `json:"worst_seconds"`
 }
 
+// planning is how many pages of a table, and of its index, planning a job has looked at.
+type planning struct {
+	Rows  int64 `json:"rows"`
+	Pages int64 `json:"pages"`
+}
+
 // starting is what was measured about beginnings.
 type starting struct {
-	Fresh   beginning `json:"fresh"`
-	Resumed beginning `json:"resumed"`
+	// Planning is of the table, and of one of a tenth of its rows before it.
+	Planning []planning `json:"planning"`
+	Fresh    beginning  `json:"fresh"`
+	Resumed  beginning  `json:"resumed"`
 	// LedgerRows is how many rows the ledger had that was resumed from.
 	LedgerRows int64 `json:"ledger_rows"`
 	// Rest is how long the last process took to the end of the run, over what the ledger left to do: it shows that the
@@ -45,25 +53,76 @@ func starts(ctx context.Context, b *workshop, rounds int, keep func(*result) err
 	}
 	rows := b.sized(10_000_000)
 	ledger := min(b.ledgerRows, rows/2)
-	fmt.Fprintf(b.progress, "start: making %s rows\n", human.Count(int64(rows)))
 	if err := b.configure(ctx, t, rows); err != nil {
 		return err
 	}
-	steps := append(sequential, "DROP TABLE IF EXISTS users, template")
-	steps = append(steps, t.copySQL("users", t.rowsSQL(rows, b.seed))...)
-	if err := b.exec(ctx, append(steps, "VACUUM ANALYZE users", "RESET ALL")...); err != nil {
-		return err
-	}
-	if err := b.checkpoint(ctx); err != nil {
-		return err
+	var looked []planning
+	for _, n := range []int{rows / 10, rows} {
+		p, err := b.planned(ctx, t, n)
+		if err != nil {
+			return err
+		}
+		looked = append(looked, p)
 	}
 	s, err := b.starting(ctx, t, rows, ledger, rounds)
 	if err != nil {
 		return err
 	}
+	s.Planning = looked
 	return keep(&result{
 		Part: "start", Machine: b.describe(ctx), Command: b.command, Rows: rows, Seed: b.seed, Rounds: rounds, Missing: b.missing(), Start: s,
 	})
+}
+
+// planned makes the table users of so many rows, and plans its job.
+func (b *workshop) planned(ctx context.Context, t table, rows int) (planning, error) {
+	p := planning{Rows: int64(rows)}
+	fmt.Fprintf(b.progress, "start: making %s rows\n", human.Count(p.Rows))
+	if err := b.forget(ctx); err != nil {
+		return p, err
+	}
+	steps := append(sequential, "DROP TABLE IF EXISTS users, template")
+	steps = append(steps, t.copySQL("users", t.rowsSQL(rows, b.seed))...)
+	if err := b.exec(ctx, append(steps, "VACUUM ANALYZE users", "RESET ALL")...); err != nil {
+		return p, err
+	}
+	if err := b.checkpoint(ctx); err != nil {
+		return p, err
+	}
+	job, err := b.jobFile(t.job())
+	if err != nil {
+		return p, err
+	}
+	before, err := b.looked(ctx)
+	if err != nil {
+		return p, err
+	}
+	if _, err := b.call(ctx, exitDone, "plan", job); err != nil {
+		return p, err
+	}
+	// What a session has counted is told a moment after its client has ended.
+	for until := time.Now().Add(statsPatience); p.Pages == 0 && time.Now().Before(until); {
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return p, err
+		}
+		after, err := b.looked(ctx)
+		if err != nil {
+			return p, err
+		}
+		p.Pages = after - before
+	}
+	return p, nil
+}
+
+// looked is how many pages of the table users and of its index were looked at since it was made, by sessions that have told.
+func (b *workshop) looked(ctx context.Context) (pages int64, err error) {
+	if b.version >= 150000 {
+		if err := b.exec(ctx, "SELECT pg_stat_force_next_flush()"); err != nil {
+			return 0, err
+		}
+	}
+	err = b.conn.QueryRow(ctx, `SELECT heap_blks_read + heap_blks_hit + COALESCE(idx_blks_read + idx_blks_hit, 0) FROM pg_statio_user_tables WHERE relid = 'users'::regclass`).Scan(&pages)
+	return pages, err
 }
 
 func (b *workshop) starting(ctx context.Context, t table, rows, ledger, rounds int) (*starting, error) {
@@ -171,6 +230,14 @@ SELECT s.run_id, s.no, s.seq + i,
                  WHERE m.through IS DISTINCT FROM s.through) AS s) AS s,
        generate_series(1, s.more) AS i
  ORDER BY s.no, i`, rows), "VACUUM ANALYZE pgbackfill.chunks")
+}
+
+func (s *starting) planningGrid() grid {
+	g := grid{{"pages that planning looks at", "rows", "pages"}}
+	for _, p := range s.Planning {
+		g = append(g, []string{"", human.Count(p.Rows), human.Count(p.Pages)})
+	}
+	return g
 }
 
 func (s *starting) grid() grid {

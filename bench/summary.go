@@ -5,7 +5,8 @@ import "slices"
 // way is what the measurements of one trial come to.
 type way struct {
 	Name    string  `json:"name"`
-	How     string  `json:"how"`
+	How     string  `json:"how,omitempty"`
+	Series  string  `json:"series,omitempty"`
 	X       float64 `json:"x,omitempty"`
 	Offline bool    `json:"offline,omitempty"`
 	// Seconds is the median.
@@ -37,7 +38,7 @@ func summarise(list []trial, rows int, all []measurement) []way {
 	}
 	var ways []way
 	for _, v := range list {
-		w := way{Name: v.name, How: v.how, X: v.x, Offline: v.offline}
+		w := way{Name: v.name, How: v.how, Series: v.series, X: v.x, Offline: v.offline}
 		var of []measurement
 		for _, m := range all {
 			if m.Way == v.name {

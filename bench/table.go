@@ -26,6 +26,8 @@ type table struct {
 	more []string
 	// with are storage parameters, indexes the columns that have an index beside the primary key.
 	with, indexes []string
+	// value is what display_name becomes, over t; "" is usual.
+	value string
 	// where is the scope, over t; "" is all rows.
 	where string
 	// settings are those that the server has for it, by its rows; nil is what the server has for all.
@@ -34,8 +36,16 @@ type table struct {
 	cold bool
 }
 
-// value is what display_name becomes, over t.
-const value = "initcap(t.full_name)"
+// usual is what display_name becomes in all tables that say nothing else.
+const usual = "initcap(t.full_name)"
+
+// filling is what display_name becomes in rows in scope.
+func (t table) filling() string {
+	if t.value != "" {
+		return t.value
+	}
+	return usual
+}
 
 // common are the columns that every table has beside the key and display_name: some text, some numbers, some times.
 var common = []string{
@@ -81,19 +91,19 @@ func (t table) copySQL(name, rows string) []string {
 
 // change is the work on the table users.
 func (t table) change() change {
-	c := change{table: "users", key: "id", keyType: t.key, first: t.first, set: "display_name = " + value, scope: "true"}
+	c := change{table: "users", key: "id", keyType: t.key, first: t.first, set: "display_name = " + t.filling(), scope: "true"}
 	if t.where != "" {
 		c.scope = t.where
 	}
 	return c
 }
 
-// filled is display_name as it has to become, over t.
+// filled is display_name as it has to become in all rows, over t.
 func (t table) filled() string {
 	if t.where == "" {
-		return value
+		return t.filling()
 	}
-	return "CASE WHEN " + t.where + " THEN " + value + " ELSE t.display_name END"
+	return "CASE WHEN " + t.where + " THEN " + t.filling() + " ELSE t.display_name END"
 }
 
 // sequential makes a table be filled in the order that was asked for, however the server would rather read.

@@ -88,7 +88,15 @@ func foregroundTargets(r *result) {
 	}
 }
 
+// evenly is how much more planning may look at of a table of ten times the rows: what a tree of keys is higher, and what a sample hits.
+const evenly = 1.25
+
 func startTargets(r *result) {
+	if p := r.Start.Planning; len(p) == 2 && p[0].Pages > 0 {
+		more := float64(p[1].Pages) / float64(p[0].Pages)
+		name := fmt.Sprintf("pages that planning looks at, of %s rows against %s", human.Count(p[1].Rows), human.Count(p[0].Rows))
+		r.Targets = append(r.Targets, target{name, fmt.Sprintf("≤ %.2f ×", evenly), fmt.Sprintf("%.2f ×", more), more <= evenly, more})
+	}
 	for _, b := range []beginning{r.Start.Fresh, r.Start.Resumed} {
 		r.Targets = append(r.Targets, target{"first chunk of " + b.Case, "< 1 s", fmt.Sprintf("%.2f s", b.FirstChunk), b.FirstChunk < 1, b.FirstChunk})
 	}

@@ -11,8 +11,9 @@ type trial struct {
 	name string
 	// how says what it does, for the notes under the table.
 	how string
-	// x is its place in a growth table: rows, workers, milliseconds. 0 where there is none.
-	x float64
+	// x is its place in a picture of growth, on the line of its series: rows, workers, milliseconds.
+	series string
+	x      float64
 	// offline is set where the application could not go on meanwhile, reads where nothing is changed by it.
 	offline, reads bool
 	run            func(context.Context, *workshop) (usage, error)

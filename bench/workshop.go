@@ -53,8 +53,10 @@ func (b *workshop) setUp(ctx context.Context) error {
 	if b.dir, err = os.MkdirTemp("", "pgbackfill-bench-"); err != nil {
 		return err
 	}
-	if b.program, err = b.build(ctx); err != nil {
-		return err
+	if b.profiles == "" {
+		if b.program, err = b.build(ctx); err != nil {
+			return err
+		}
 	}
 	if b.dsn == "" {
 		if b.cluster, err = localpg.Start(ctx, b.server()); err != nil {
