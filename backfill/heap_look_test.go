@@ -2,6 +2,7 @@ package backfill_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -153,4 +154,66 @@ func TestHeapChunksGrow(t *testing.T) {
 			t.Errorf("with %v rows a page no chunk grew", rows)
 		}
 	}
+}
+
+// lookGate is a throttle that is shut twice: before the first look, and in the midst of it.
+type lookGate struct {
+	*valve
+	looking, parts atomic.Int32
+}
+
+func (g *lookGate) Wait(ctx context.Context, rows int) error {
+	if g.looking.Load() == 1 && g.parts.Add(1) == 3 {
+		g.set(lookShut)
+	}
+	return g.valve.Wait(ctx, rows)
+}
+
+var lookShut = backfill.Reason{Signal: "replica_lag", Text: "replica_lag 12.4s > 10s (standby eu-2)"}
+
+// The look at the end of a heap walk waits for the throttle as a chunk does; where it is shut in the midst of it, nobody waits with a snapshot,
+// which would keep the database from being cleaned: it is looked again when it is open.
+//
+// Made to fail: with mayWork in patientLook it is looked while the throttle is shut; without mayLookOn it is looked to the end; with no
+// patience's end in it, transactions stay open while it is shut.
+func TestLookWaitsForTheThrottle(t *testing.T) {
+	t.Parallel()
+	db := installed(t, filled(3000))
+	plan := byHeap(t, db, doubling())
+	plan.Pace.IdleTimeout = 4 * time.Second
+	g := &lookGate{valve: newValve()}
+	w := join(t, db, plan, part{throttle: g, observer: backfill.Tee(
+		atLook(func(nth int) { g.looking.Store(int32(nth)) }),
+		func(e backfill.Event) {
+			if e, ok := e.(backfill.StateChanged); ok && e.To == backfill.StateFinishing {
+				g.set(lookShut)
+			}
+		})})
+	shut := func(what string, looks int32) {
+		t.Helper()
+		until(w, what, func(e backfill.Waiting) bool { return e.Reason == lookShut.Text })
+		pgtest.Eventually(t, ended/2, func() error {
+			if n := pgtest.One[int](db, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL AND backend_type = 'client backend'"); n > 0 {
+				return fmt.Errorf("%s: %d transactions are open", what, n)
+			}
+			if n := g.looking.Load(); n != looks {
+				return fmt.Errorf("%s: it was looked %d times, expected %d", what, n, looks)
+			}
+			return nil
+		})
+		g.set()
+	}
+	shut("before the look", 0)
+	pgtest.Eventually(t, ended/2, func() error {
+		if g.parts.Load() < 3 {
+			return errors.New("it is not looked")
+		}
+		return nil
+	})
+	shut("in the midst of it", 1)
+	w.finished()
+	if n := g.looking.Load(); n != 2 {
+		t.Errorf("it was looked %d times", n)
+	}
+	doubled(t, db, 3000)
 }

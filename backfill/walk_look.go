@@ -1,7 +1,6 @@
 package backfill
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +23,10 @@ const (
 	mostOwed = 200_000
 	// lookRows is how many rows one statement looks at that only reads, before it is known to take too long.
 	lookRows = 1_000_000
+	// lookParts is how many parts a table is looked at in at least, so that all workers have some, and it can be stopped in between.
+	lookParts = 16
+	// lookPatience is how long it is waited for the throttle with a snapshot in hand.
+	lookPatience = 5 * time.Second
 	// keepEvery is how often the connection that keeps a snapshot says that it is there, well within the time after
 	// which the server ends a transaction whose client is silent.
 	keepEvery = time.Second
@@ -112,7 +115,7 @@ func (e *engine) changedBack(rows int64) error {
 func (e *engine) patientLook(ctx context.Context) (found *looked, err error) {
 	rows := lookRows
 	err = e.ask(ctx, func(w *worker) error {
-		if err := e.mayWork(ctx, 0); err != nil {
+		if err := e.mayBegin(ctx); err != nil {
 			return err
 		}
 		err := w.outwait(ctx)
@@ -211,7 +214,7 @@ func (w *worker) look(ctx context.Context, rows int) (*looked, error) {
 	ranges := make(chan KeyRange)
 	g.Go(func() error {
 		defer close(ranges)
-		step := w.plan.Heap.blocksFor(rows)
+		step := min(w.plan.Heap.blocksFor(rows), ceilDiv(found.blocks, lookParts))
 		for at := int64(0); at < found.blocks; at += step {
 			r := KeyRange{Through: blockKey(min(at+step, found.blocks))}
 			if at > 0 {
@@ -226,7 +229,7 @@ func (w *worker) look(ctx context.Context, rows int) (*looked, error) {
 		return nil
 	})
 	snapshot := answers[3].rows[0][0]
-	for range w.pace().Workers {
+	for range w.workers() {
 		g.Go(func() error { return w.lookAt(looking, snapshot, part, ranges, found) })
 	}
 	all := make(chan error, 1)
@@ -267,94 +270,6 @@ var (
 	// errLookAgain says that it could not be looked to the end, for a reason that passes.
 	errLookAgain = errors.New("the look at the table must begin again")
 )
-
-// lookAt looks at ranges of pages as they were in a snapshot, over a connection of its own, and adds up what it finds.
-func (e *engine) lookAt(ctx context.Context, snapshot string, part pgsql.Part, ranges <-chan KeyRange, found *looked) error {
-	w := &worker{engine: e, conn: e.spareConn()}
-	defer w.leave(context.WithoutCancel(ctx))
-	if w.conn == nil || w.conn.IsClosed() {
-		if err := w.reconnect(ctx); err != nil {
-			return err
-		}
-	}
-	defer rollback(context.WithoutCancel(ctx), w.conn.PgConn())
-	answers, err := exchange(ctx, w.conn.PgConn(), pgsql.BeginSnapshot, pgsql.SetSnapshot(snapshot), w.sql.jobSettings(Segment{Pass: PassSweep}, w.pace()))
-	if err != nil {
-		if code := pgerr.Code(err); len(answers) == 1 && (code == "22023" || code == "42704" || code == "55000") { // who kept it is gone, or on another server
-			return fmt.Errorf("%w: %s", errLookAgain, pgerr.Describe(err))
-		}
-		return err
-	}
-	for r := range ranges {
-		if e.ordersNow().Desired != DesiredRunning { // whoever waits with a snapshot keeps the whole database from being cleaned
-			return fmt.Errorf("%w: the run was stopped", errLookAgain)
-		}
-		part.Range = pgsql.Range{After: r.After, Through: r.Through}
-		for _, step := range w.sql.steps {
-			if err := w.tell(ctx, step.(pgsql.Checkable), part, found); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// tell counts what one step would still have to change in a part. The error is errMissed where nothing else need be known.
-func (w *worker) tell(ctx context.Context, step pgsql.Checkable, part pgsql.Part, found *looked) error {
-	missed, err := step.Missed(part)
-	if err != nil {
-		return err
-	}
-	answers, err := exchange(ctx, w.conn.PgConn(), missed)
-	if pgerr.Class(err) == pgerr.Data { // of a row that somebody wrote since: which one it is, a sweep finds out, and sets it aside
-		found.forget()
-		found.behind.Add(1)
-		return errMissed
-	}
-	if err != nil {
-		return err
-	}
-	counts := answers[0].rows[0]
-	behind, since := number(counts[0]), number(counts[1])
-	found.seen.Add(number(counts[2]))
-	first := w.owed == nil && found.wantsKeys()
-	if first && behind > 0 || since > 0 {
-		keys, err := step.MissedKeys(part, w.plan.Heap.Identity)
-		if err != nil {
-			return err
-		}
-		_, err = exchangeRows(ctx, w.conn.PgConn(), 0, func(values [][]byte) {
-			key := string(bytes.Join(values, []byte{0}))
-			if first {
-				found.add(key)
-			} else if w.owed.keys[key] { // it was there, and has moved out of the way of a sweep
-				behind, since = behind+1, since-1
-			}
-		}, keys)
-		if err != nil {
-			return err
-		}
-	}
-	found.since.Add(since)
-	if found.behind.Add(behind) > 0 && w.owed == nil && !found.wantsKeys() {
-		return errMissed
-	}
-	return nil
-}
-
-// forget gives up the keys: they will not be all.
-func (l *looked) forget() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.keys = nil
-}
-
-// wantsKeys reports whether the keys of all rows are still looked for.
-func (l *looked) wantsKeys() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.keys != nil
-}
 
 // planLook adds the statements of [worker.look].
 func (s statements) planLook(open, closed pgsql.Range, p *Plan, add func(string, ...pgsql.Statement)) error {
