@@ -171,7 +171,7 @@ func (t trace) judge(m *Mismatch) {
 		say(NeverBackfilled, "no chunk of run %d came to its key", t.run)
 	case t.seen:
 		say(NeverBackfilled, "a chunk of run %d saw the row as transaction %s wrote it, and left it so", t.run, t.writer)
-	case !t.keyed:
+	case !t.keyed && !t.behind: // else every chunk had been done by then, wherever it was
 		m.Evidence = fmt.Sprintf("transaction %s wrote it, no chunk of run %d; the run did not walk by this key, so its ledger does not tell when it came by", t.writer, t.run)
 	case t.blind:
 		m.Evidence = fmt.Sprintf("transaction %s wrote it; what the chunk of run %d saw is not in the ledger", t.writer, t.run)

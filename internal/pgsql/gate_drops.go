@@ -82,7 +82,7 @@ UNION ALL SELECT 'fail', format('the replica identity of %s is index %s, which h
   FROM dropped AS x JOIN pg_index AS i ON i.indrelid = x.rel AND i.indisreplident AND x.num = ANY (i.indkey)
 UNION ALL SELECT 'fail', format('%s is in the partition key of %s: %s', x.name, p.partrelid::regclass, pg_get_partkeydef(p.partrelid))
   FROM dropped AS x JOIN pg_partitioned_table AS p ON p.partrelid = x.rel
- WHERE x.num = ANY (p.partattrs) OR EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = x.rel AND d.objsubid = 0 AND d.refobjid = x.rel AND d.refobjsubid = x.num)
+ WHERE x.num = ANY (p.partattrs) OR EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = x.rel AND d.objsubid = x.num AND d.refclassid = 'pg_class'::regclass AND d.refobjid = x.rel AND d.refobjsubid = 0 AND d.deptype = 'i')
 UNION ALL SELECT 'fail', format('privileges are granted on %s: %s', x.name, a.attacl)
   FROM dropped AS x JOIN pg_attribute AS a ON a.attrelid = x.rel AND a.attnum = x.num WHERE a.attacl IS NOT NULL AND a.attacl <> '{}'
 UNION ALL SELECT 'fail', format('%s keeps the column, which it has by itself too', x.name)

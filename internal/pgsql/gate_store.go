@@ -22,10 +22,10 @@ SELECT 'unnamed', s.statement, s.calls, left(regexp_replace(s.query, '\s+', ' ',
  ORDER BY 1, 2`, Args: [][]byte{TextArray(columns), TextArray(tables)}}
 }
 
-// GateCounters asks what there is of pg_stat_statements: the view's quoted name, "" where it is not there, whether this role may
-// see the statements of others, and the two things that make counters useless: a reset, and statements thrown out.
+// GateCounters asks what there is of pg_stat_statements: the view's quoted name, "" where it is not there, and whether this role
+// may see the statements of others.
 var GateCounters = Statement{Name: "statement counters", SQL: `SELECT COALESCE((SELECT quote_ident(n.nspname) || '.pg_stat_statements' FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'pg_stat_statements'), ''),
-       pg_has_role(CURRENT_USER, 'pg_read_all_stats', 'USAGE'), current_setting('shared_preload_libraries') LIKE '%pg_stat_statements%'`}
+       pg_has_role(CURRENT_USER, 'pg_read_all_stats', 'USAGE')`}
 
 // GateResets reads when counters were reset, and how often statements were thrown out; view is quoted.
 func GateResets(view string) Statement {

@@ -235,7 +235,7 @@ UNION ALL SELECT 'fail', format('the replica identity of %s is index %s, which h
   FROM dropped AS x JOIN pg_index AS i ON i.indrelid = x.rel AND i.indisreplident AND x.num = ANY (i.indkey)
 UNION ALL SELECT 'fail', format('%s is in the partition key of %s: %s', x.name, p.partrelid::regclass, pg_get_partkeydef(p.partrelid))
   FROM dropped AS x JOIN pg_partitioned_table AS p ON p.partrelid = x.rel
- WHERE x.num = ANY (p.partattrs) OR EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = x.rel AND d.objsubid = 0 AND d.refobjid = x.rel AND d.refobjsubid = x.num)
+ WHERE x.num = ANY (p.partattrs) OR EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = x.rel AND d.objsubid = x.num AND d.refclassid = 'pg_class'::regclass AND d.refobjid = x.rel AND d.refobjsubid = 0 AND d.deptype = 'i')
 UNION ALL SELECT 'fail', format('privileges are granted on %s: %s', x.name, a.attacl)
   FROM dropped AS x JOIN pg_attribute AS a ON a.attrelid = x.rel AND a.attnum = x.num WHERE a.attacl IS NOT NULL AND a.attacl <> '{}'
 UNION ALL SELECT 'fail', format('%s keeps the column, which it has by itself too', x.name)
@@ -301,7 +301,7 @@ SELECT count(*) FROM pgbackfill.chunks AS c WHERE c.run_id = $1::bigint;
 -- $1 = "7"
 -- statement counters
 SELECT COALESCE((SELECT quote_ident(n.nspname) || '.pg_stat_statements' FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'pg_stat_statements'), ''),
-       pg_has_role(CURRENT_USER, 'pg_read_all_stats', 'USAGE'), current_setting('shared_preload_libraries') LIKE '%pg_stat_statements%';
+       pg_has_role(CURRENT_USER, 'pg_read_all_stats', 'USAGE');
 -- statement resets
 SELECT i.stats_reset::text, i.dealloc FROM public.pg_stat_statements_info AS i;
 -- statements
