@@ -112,15 +112,31 @@ func (d *delay) carry(from, to net.Conn) {
 // errVerified says that the server's name is part of the connection's proof, which another way would break.
 var errVerified = errors.New("round trips: the connection checks the server's certificate, and a longer way to it has another name")
 
+// sslMode is how the server is spoken to, as other clients have to be told.
+func (b *workshop) sslMode(ctx context.Context) (string, error) {
+	var encrypted bool
+	err := b.conn.QueryRow(ctx, "SELECT COALESCE((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)").Scan(&encrypted)
+	if err == nil && encrypted {
+		return "require", nil
+	}
+	return "disable", err
+}
+
+// mayLengthen reports why no longer way to the server can be made; nil is that it can.
+func (b *workshop) mayLengthen() error {
+	if tls := b.conn.Config().TLSConfig; tls != nil && !tls.InsecureSkipVerify {
+		return errVerified
+	}
+	return nil
+}
+
 // throughDelay does something over a longer way to the server.
 func (b *workshop) throughDelay(ctx context.Context, roundTrip time.Duration, do func(context.Context, *workshop) (usage, error)) (usage, error) {
-	to, ssl := b.conn.Config(), "disable"
-	if to.TLSConfig != nil {
-		ssl = "require"
-		if !to.TLSConfig.InsecureSkipVerify {
-			return usage{}, errVerified
-		}
+	ssl, err := b.sslMode(ctx)
+	if err != nil {
+		return usage{}, err
 	}
+	to := b.conn.Config()
 	network, address := "tcp", net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port)))
 	if strings.HasPrefix(to.Host, "/") {
 		network, address = "unix", fmt.Sprintf("%s/.s.PGSQL.%d", to.Host, to.Port)

@@ -145,6 +145,9 @@ func render(dir string) error {
 	if err != nil {
 		return err
 	}
+	if text, err = between(text, path, summary, summaryGrid(list).markdown()); err != nil {
+		return err
+	}
 	for _, p := range parts() {
 		of := slices.DeleteFunc(slices.Clone(list), func(r *result) bool { return r.Part != p.name })
 		if len(of) == 0 {
@@ -174,6 +177,20 @@ func render(dir string) error {
 	return os.WriteFile(path, text, 0o644)
 }
 
+// summary is the place in a document of all targets at once.
+const summary = "targets"
+
+// summaryGrid has a row for each target of all that was measured.
+func summaryGrid(list []*result) grid {
+	g := grid{{"measured", "target", "wanted", "found", ""}}
+	for _, r := range list {
+		for _, row := range targetsGrid(r.Targets)[1:] {
+			g = append(g, append([]string{strings.ReplaceAll(r.name(), "-", ", ")}, row...))
+		}
+	}
+	return g
+}
+
 // marks are the lines that a part stands between in a document.
 func marks(name string) (begin, end string) {
 	return "<!-- bench " + name + " -->\n", "<!-- /bench " + name + " -->\n"
@@ -194,8 +211,10 @@ func between(text []byte, path, name, part string) ([]byte, error) {
 func blank() string {
 	var b strings.Builder
 	b.WriteString("# Benchmarks\n\nPut together by pgbackfill's benchmark; docs/benchmarks.md of the project says how it measures.\n")
+	begin, end := marks(summary)
+	b.WriteString("\n## Targets\n\n" + begin + end)
 	for _, p := range parts() {
-		begin, end := marks(p.name)
+		begin, end = marks(p.name)
 		fmt.Fprintf(&b, "\n## %s\n\n%s%s", p.title, begin, end)
 	}
 	return b.String()

@@ -106,13 +106,13 @@ func TestRender(t *testing.T) {
 	for _, r := range []result{
 		{Part: "compare", Table: "wide", Ways: []way{{Name: "a way", How: "how it goes"}}},
 		{Part: "compare", Table: "random", Ways: []way{{Name: "a way", How: "how it goes"}}},
-		{Part: "start", Start: &starting{}},
+		{Part: "start", Start: &starting{}, Targets: []target{{Name: "a target", Want: "1", Got: "2"}}},
 	} {
 		if err := r.save(dir); err != nil {
 			t.Fatal(err)
 		}
 	}
-	page := "Before.\n<!-- bench compare -->\nold\n<!-- /bench compare -->\nBetween.\n<!-- bench start -->\n<!-- /bench start -->\n<!-- bench foreground -->\nkept\n<!-- /bench foreground -->\nAfter.\n"
+	page := "Before.\n<!-- bench targets -->\n<!-- /bench targets -->\n<!-- bench compare -->\nold\n<!-- /bench compare -->\nBetween.\n<!-- bench start -->\n<!-- /bench start -->\n<!-- bench foreground -->\nkept\n<!-- /bench foreground -->\nAfter.\n"
 	if err := os.WriteFile(dir+".md", []byte(page), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestRender(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := 0
-	for _, want := range []string{"Before.\n", "### random", "a way", "### wide", "how it goes", "Between.\n", "first chunk", "kept\n", "After.\n"} {
+	for _, want := range []string{"Before.\n", "| start | a target | 1 | 2 | not met |", "### random", "a way", "### wide", "how it goes", "Between.\n", "first chunk", "kept\n", "After.\n"} {
 		i := strings.Index(string(got)[at:], want)
 		if i < 0 {
 			t.Fatalf("no %q where it should be in:\n%s", want, got)
@@ -149,7 +149,7 @@ func TestDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range parts() {
+	for _, p := range append(parts(), part{name: summary}) {
 		if _, err := between(text, "docs/benchmarks.md", p.name, ""); err != nil {
 			t.Error(err)
 		}

@@ -91,6 +91,9 @@ func foreground(ctx context.Context, b *workshop, rounds int, keep func(*result)
 		r.Missing = append(r.Missing, err.Error())
 		return keep(r)
 	}
+	if b.ssl, err = b.sslMode(ctx); err != nil {
+		return err
+	}
 	list := works()
 	measured := make([][]disturbance, len(list))
 	for round := range rounds {
@@ -210,13 +213,10 @@ func (b *workshop) filled(ctx context.Context, w work) error {
 
 func (b *workshop) pgbench(ctx context.Context, program string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, program, args...)
-	to, ssl := b.conn.Config(), "disable"
-	if to.TLSConfig != nil {
-		ssl = "require"
-	}
+	to := b.conn.Config()
 	c.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "PGHOST=" + to.Host, "PGPORT=" + strconv.Itoa(int(to.Port)), "PGUSER=" + to.User, "PGPASSWORD=" + to.Password,
-		"PGDATABASE=" + to.Database, "PGSSLMODE=" + ssl, "PGAPPNAME=" + loadName, "PGOPTIONS=-c search_path=" + schema, "LC_ALL=C",
+		"PGDATABASE=" + to.Database, "PGSSLMODE=" + b.ssl, "PGAPPNAME=" + loadName, "PGOPTIONS=-c search_path=" + schema, "LC_ALL=C",
 	}
 	return c
 }

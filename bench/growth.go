@@ -106,6 +106,9 @@ func chunks(ctx context.Context, b *workshop, rounds int, keep func(*result) err
 // latency measures what the way to the server costs: on a large table, and on one of a hundredth of its rows, which shows how much of it is
 // for planning, the installation of the schema and the end, whatever the table.
 func latency(ctx context.Context, b *workshop, rounds int, keep func(*result) error) error {
+	if err := b.mayLengthen(); err != nil {
+		return keep(&result{Part: "latency", Machine: b.describe(ctx), Command: b.command, Seed: b.seed, Rounds: rounds, Missing: append(b.missing(), err.Error())})
+	}
 	var list []trial
 	for _, workers := range []int{4, 1} {
 		for _, roundTrip := range []int{0, 1, 10} {

@@ -52,7 +52,7 @@ type measurement struct {
 func (b *workshop) interleave(ctx context.Context, part string, list []trial, rounds int) (*result, error) {
 	r := &result{
 		Part: part, Table: b.table.name, Machine: b.describe(ctx), Command: b.command, Rows: b.tableRows, RowBytes: b.rowBytes,
-		Seed: b.seed, Rounds: rounds, Missing: b.missing(), Settings: b.given,
+		Seed: b.seed, Rounds: rounds, Settings: b.given,
 	}
 	list = b.wanted(list)
 	for round := range rounds {
@@ -67,7 +67,7 @@ func (b *workshop) interleave(ctx context.Context, part string, list []trial, ro
 			r.Measurements = append(r.Measurements, m)
 		}
 	}
-	r.Ways = summarise(list, b.tableRows, r.Measurements)
+	r.Ways, r.Missing = summarise(list, b.tableRows, r.Measurements), b.missing()
 	return r, nil
 }
 

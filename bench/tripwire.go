@@ -49,6 +49,9 @@ func tripwire(ctx context.Context, b *workshop, rounds int, keep func(*result) e
 		return err
 	}
 	r := &result{Part: "tripwire", Machine: b.describe(ctx), Command: b.command, Rows: b.tableRows, Seed: b.seed, Rounds: rounds, Missing: b.missing()}
+	if b.cluster == nil {
+		r.Missing = append(r.Missing, "what a tripwire costs is in time, with all that the server waits for")
+	}
 	if r.Tripwire, err = b.wirings(ctx, t.job("dual_write: {by: application}"), rounds); err != nil {
 		return err
 	}
@@ -83,7 +86,7 @@ func (b *workshop) wirings(ctx context.Context, text string, rounds int) ([]wiri
 				if taken[w.name] == nil {
 					taken[w.name] = map[bool][]float64{}
 				}
-				taken[w.name][wired] = append(taken[w.name][wired], seconds*1e6/float64(w.transactions*w.rows))
+				taken[w.name][wired] = append(taken[w.name][wired], seconds*1e6/float64(b.transactions(w)*w.rows))
 			}
 			if err := b.allSeen(ctx, wired); err != nil {
 				return nil, err
@@ -105,6 +108,9 @@ func (b *workshop) wirings(ctx context.Context, text string, rounds int) ([]wiri
 	return list, nil
 }
 
+// transactions is how many of a kind are made: no more than there are rows to be updated.
+func (b *workshop) transactions(w writing) int { return min(w.transactions, b.tableRows) }
+
 // allSeen makes sure that a tripwire has looked at all writes but those of another column.
 func (b *workshop) allSeen(ctx context.Context, wired bool) error {
 	if !wired {
@@ -112,7 +118,7 @@ func (b *workshop) allSeen(ctx context.Context, wired bool) error {
 	}
 	want := 0
 	for _, w := range writings[:len(writings)-1] {
-		want += w.rows * w.transactions
+		want += w.rows * b.transactions(w)
 	}
 	var seen int
 	err := b.conn.QueryRow(ctx, "SELECT last_value FROM "+pgsql.TripwireSequence(jobName)).Scan(&seen)
@@ -125,7 +131,7 @@ func (b *workshop) allSeen(ctx context.Context, wired bool) error {
 // write makes transactions of one kind and returns how much time of the processor the server took for them, which what else the
 // machine does changes the least; where that is not known, how long they took.
 func (b *workshop) write(ctx context.Context, w writing, from int) (float64, error) {
-	loop := fmt.Sprintf("DO $$ BEGIN FOR i IN 0 .. %d LOOP "+w.sql+"; COMMIT; END LOOP; END $$", w.transactions-1, from)
+	loop := fmt.Sprintf("DO $$ BEGIN FOR i IN 0 .. %d LOOP "+w.sql+"; COMMIT; END LOOP; END $$", b.transactions(w)-1, from)
 	if err := b.checkpoint(ctx); err != nil {
 		return 0, err
 	}

@@ -24,6 +24,7 @@ type workshop struct {
 	version int // server_version_num
 	dir     string
 	program string
+	ssl     string // how pgbench is told to speak to the server
 	// owned is set where the schemas are ours to drop.
 	owned bool
 	// via is the address that the program is given instead of the server's own; "" is none.
@@ -187,6 +188,11 @@ func (b *workshop) close() (err error) {
 	ctx := context.Background()
 	if b.conn != nil {
 		if b.cluster == nil && b.owned {
+			if b.conn.IsClosed() { // as after an interrupt in the middle of a statement
+				if err := b.connect(ctx); err != nil {
+					return errors.Join(err, os.RemoveAll(b.dir))
+				}
+			}
 			err = errors.Join(b.forget(ctx), b.exec(ctx, "DROP SCHEMA "+schema+" CASCADE"))
 		}
 		b.conn.Close(ctx)
