@@ -163,7 +163,7 @@ type lookGate struct {
 }
 
 func (g *lookGate) Wait(ctx context.Context, rows int) error {
-	if g.looking.Load() == 1 && g.parts.Add(1) == 3 {
+	if g.looking.Load() == 1 && g.parts.Add(1) == 2 {
 		g.set(lookShut)
 	}
 	return g.valve.Wait(ctx, rows)
@@ -205,7 +205,7 @@ func TestLookWaitsForTheThrottle(t *testing.T) {
 	}
 	shut("before the look", 0)
 	pgtest.Eventually(t, ended/2, func() error {
-		if g.parts.Load() < 3 {
+		if g.parts.Load() < 2 {
 			return errors.New("it is not looked")
 		}
 		return nil

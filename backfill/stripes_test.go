@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -198,26 +197,26 @@ func TestStripesWhileOldRowsAreSeen(t *testing.T) {
 	old := begun(t, db, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SELECT FROM w LIMIT 1")
 	pid := fmt.Sprintf("pid %d of", old.PgConn().PID())
 	var released atomic.Bool
-	chunks := 0
+	chunks, pace := 0, &slowable{valve: newValve()}
 	observe := func(e backfill.Event) {
 		switch e := e.(type) {
 		case backfill.RoomChanged:
-			if !e.Enough && !released.Swap(true) && !strings.Contains(e.Why, pid) {
+			if e.Enough {
+				pace.slow.Store(false)
+			} else if !released.Swap(true) && !strings.Contains(e.Why, pid) {
 				t.Errorf("the reason is %q, and not %s", e.Why, pid)
 			}
 		case backfill.ChunkCommitted:
 			if !released.Load() {
 				return
 			}
-			switch chunks++; chunks {
-			case 12:
+			if chunks++; chunks == 12 { // there is still table left when it is looked whether it is gone
+				pace.slow.Store(true)
 				finish(t, old, "COMMIT")
-			case 13: // so much later it is looked whether it is gone
-				time.Sleep(300 * time.Millisecond)
 			}
 		}
 	}
-	w := join(t, db, plan, part{observer: observe})
+	w := join(t, db, plan, part{observer: observe, throttle: pace})
 	w.finished()
 	doubled(t, db, 9000)
 	cells(t, db, plan)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,6 +79,22 @@ func (v *valve) Watch(ctx context.Context, told func([]backfill.Reason)) {
 	}
 }
 
+// slowable is a throttle that can be told to let a chunk through each 10 ms.
+type slowable struct {
+	*valve
+	slow atomic.Bool
+}
+
+func (s *slowable) Wait(ctx context.Context, rows int) error {
+	if s.slow.Load() {
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return s.valve.Wait(ctx, rows)
+}
+
 // What is done once waits for the throttle before it begins, each of it, and the wait is in the run's record and in its
 // summary.
 //
@@ -139,7 +156,7 @@ func insist(t *testing.T, application string, blocked chan<- backfill.Blocked, g
 		case <-gave:
 			return
 		case blocked <- backfill.Blocked{Application: application, Waiter: "webshop (pid 7)", Waited: time.Second}:
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(10 * time.Millisecond) // between two tries, as the throttle's looks are
 		case <-deadline:
 			t.Fatal("nothing gave way")
 		}

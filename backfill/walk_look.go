@@ -23,8 +23,6 @@ const (
 	mostOwed = 200_000
 	// lookRows is how many rows one statement looks at that only reads, before it is known to take too long.
 	lookRows = 1_000_000
-	// lookParts is how many parts a table is looked at in at least, so that all workers have some, and it can be stopped in between.
-	lookParts = 16
 	// lookPatience is how long it is waited for the throttle with a snapshot in hand.
 	lookPatience = 5 * time.Second
 	// keepEvery is how often the connection that keeps a snapshot says that it is there, well within the time after
@@ -214,7 +212,7 @@ func (w *worker) look(ctx context.Context, rows int) (*looked, error) {
 	ranges := make(chan KeyRange)
 	g.Go(func() error {
 		defer close(ranges)
-		step := min(w.plan.Heap.blocksFor(rows), ceilDiv(found.blocks, lookParts))
+		step := min(w.plan.Heap.blocksFor(rows), ceilDiv(found.blocks, int64(w.workers()))) // some for each of them
 		for at := int64(0); at < found.blocks; at += step {
 			r := KeyRange{Through: blockKey(min(at+step, found.blocks))}
 			if at > 0 {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pgbackfill/pgbackfill/internal/human"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
@@ -263,7 +264,7 @@ func (r *replicas) lookAtReaders(ctx context.Context, begin time.Time) error {
 func (r *replicas) trouble(now time.Time) (Reading, error) {
 	l := r.limits()
 	if r.hidden > 0 && l.Unmonitored != Accept {
-		return Reading{}, noPrivilege(r.role, fmt.Sprintf("how far %d standbys are", r.hidden))
+		return Reading{}, noPrivilege(r.role, "how far "+plural(int64(r.hidden), "standby is", "standbys are")+" behind")
 	}
 	shut := func(says, detail string) Reading { return Reading{Says: says, Shut: true, Detail: detail} }
 	if name := r.members.missing(l.Lag.Require); name != "" {
@@ -305,11 +306,22 @@ func (r *replicas) none() Reading {
 	note := "no standby is connected"
 	switch {
 	case r.hidden > 0:
-		note = fmt.Sprintf("%d standbys are not monitored, by agreement", r.hidden)
+		note = plural(int64(r.hidden), "standby is", "standbys are") + unmonitored
 	case len(r.members.list) > 0:
 		note = "every standby is in lag.ignore"
 	}
 	return Reading{Off: true, Note: note}
+}
+
+// unmonitored is said of what is not seen where that was accepted in writing.
+const unmonitored = " not monitored, by agreement"
+
+// plural is a number before the words that go with it.
+func plural(n int64, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return human.Count(n) + " " + several
 }
 
 func noPrivilege(role, what string) error {

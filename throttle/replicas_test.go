@@ -29,7 +29,7 @@ func application(t *testing.T, db *pgtest.DB) {
 				t.Errorf("the application: %v", err)
 				return
 			}
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(20 * time.Millisecond) // the pace of its writes, and a wait for nothing
 		}
 	}()
 	t.Cleanup(func() { cancel(); <-done })
@@ -118,7 +118,7 @@ func TestReplicas(t *testing.T) {
 			do: func(*testing.T) {
 				link.Hook(func(m proxy.Message) proxy.Verdict {
 					if m.From == proxy.Backend && m.Type == 'd' {
-						time.Sleep(400 * time.Millisecond)
+						time.Sleep(400 * time.Millisecond) // the link is what is slow
 					}
 					return proxy.Forward
 				})
@@ -201,7 +201,7 @@ func unprivileged(t *testing.T, db *pgtest.DB) {
 			t.Fatal(err)
 		}
 	}
-	shut(t, th, "replica_lag cannot be read: role "+role+" may not see how far 2 standbys are", `GRANT pg_monitor TO "`+role+`"`)
+	shut(t, th, "replica_lag cannot be read: role "+role+" may not see how far 2 standbys are behind", `GRANT pg_monitor TO "`+role+`"`)
 	limits.Lag.Max = throttle.Off
 	set()
 	shut(t, th, "replica_lag_bytes cannot be read", "GRANT pg_monitor")

@@ -26,13 +26,16 @@ func (s activeSessions) Read(ctx context.Context) (Reading, error) {
 	if err != nil {
 		return Reading{}, err
 	}
-	hidden := text(cell(rows, 0, 1))
+	hidden, err := strconv.ParseInt(text(cell(rows, 0, 1)), 10, 64)
+	if err != nil {
+		return Reading{}, fmt.Errorf("the number of sessions that are not seen: %w", err)
+	}
 	note := ""
-	if hidden != "0" {
+	if hidden > 0 {
 		if l.Unmonitored != Accept {
-			return Reading{}, noPrivilege(text(cell(rows, 0, 2)), "whether "+hidden+" other sessions are at work")
+			return Reading{}, noPrivilege(text(cell(rows, 0, 2)), "whether "+plural(hidden, "other session is", "other sessions are")+" at work")
 		}
-		note = hidden + " sessions are not monitored, by agreement"
+		note = plural(hidden, "session is", "sessions are") + unmonitored
 	}
 	active, err := strconv.ParseFloat(text(cell(rows, 0, 0)), 64)
 	if err != nil {

@@ -34,7 +34,7 @@ func (f *fake) Read(context.Context) (throttle.Reading, error) {
 	reading, err, hangs := f.reading, f.err, f.hangs
 	f.mu.Unlock()
 	for hangs {
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) // of a test's own time, within synctest
 		f.mu.Lock()
 		hangs = f.hangs
 		f.mu.Unlock()

@@ -34,12 +34,16 @@ func (s oldSnapshot) Read(ctx context.Context) (Reading, error) {
 		return Reading{}, fmt.Errorf("an answer of %d rows; expected one", len(rows))
 	}
 	row := rows[0]
+	hidden, err := strconv.ParseInt(text(row[0]), 10, 64)
+	if err != nil {
+		return Reading{}, fmt.Errorf("the number of sessions that are not seen: %w", err)
+	}
 	note := ""
-	if hidden := text(row[0]); hidden != "0" {
+	if hidden > 0 {
 		if l.Unmonitored != Accept {
-			return Reading{}, noPrivilege(text(row[1]), "since when the transactions of "+hidden+" other sessions are open")
+			return Reading{}, noPrivilege(text(row[1]), "since when the transactions of "+plural(hidden, "other session", "other sessions")+" are open")
 		}
-		note = hidden + " sessions are not monitored, by agreement"
+		note = plural(hidden, "session is", "sessions are") + unmonitored
 	}
 	r := Reading{Limit: l.SnapshotMaxAge.Seconds(), Unit: Seconds, Note: note}
 	if row[2] == nil {

@@ -1,11 +1,14 @@
 package throttle_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 	"github.com/pgbackfill/pgbackfill/internal/pgtest"
 	"github.com/pgbackfill/pgbackfill/throttle"
 )
@@ -61,5 +64,44 @@ func TestWhatCannotBeReadShutsTheGate(t *testing.T) {
 	})
 	if !th.Load().Stale {
 		t.Error("the load is known")
+	}
+}
+
+// hiding is a server of which the role may see next to nothing: there is one of each thing.
+type hiding struct{}
+
+func (hiding) Query(_ context.Context, q pgsql.Statement) ([][]*string, error) {
+	switch q.Name {
+	case "snapshots":
+		return rows([]any{1, "ann", nil, nil}), nil
+	case "sessions":
+		return rows([]any{0, 1, "ann"}), nil
+	case "aurora":
+		return rows([]any{false}), nil
+	case "replicas":
+		return rows([]any{false, 1 << 20, 1, "", "ann", false, 7, "eu-1", nil, nil, nil, nil, nil, false, 1 << 20}), nil
+	}
+	return nil, errors.New("nobody is there")
+}
+
+// What one thing is said of is said in the singular.
+//
+// Made to fail: with the number before the words as they are, it is "1 standbys are".
+func TestOneThingThatMayNotBeSeen(t *testing.T) {
+	t.Parallel()
+	th, err := throttle.New(throttle.Options{Limits: throttle.Limits{SessionsMax: 4}, Primary: hiding{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer running(t, th)()
+	for name, want := range map[string]string{
+		"replica_lag": "how far 1 standby is behind", "old_snapshot": "since when the transactions of 1 other session are open", "active_sessions": "whether 1 other session is at work",
+	} {
+		pgtest.Eventually(t, patience, func() error {
+			if s := one(th, name); !strings.Contains(s.Text, "role ann may not see "+want) {
+				return fmt.Errorf("%s: %s", name, s.Text)
+			}
+			return nil
+		})
 	}
 }
