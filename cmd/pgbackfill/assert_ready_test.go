@@ -124,6 +124,7 @@ func TestAssertReadyAfterTheGate(t *testing.T) {
 	}
 	conn := pgtest.Connect(t, db.DSN())
 	const assert = " SELECT pgbackfill.assert_ready('users'); ROLLBACK"
+	const signed = "UPDATE pgbackfill.gates AS g SET digest = pgbackfill.gate_digest(g);" // by who may write there
 	for _, c := range []struct{ since, says string }{
 		{"", ""},
 		{"UPDATE users SET full_name = 'x y', display_name = 'X Y' WHERE id = 1; SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED;", ""},
@@ -135,6 +136,13 @@ func TestAssertReadyAfterTheGate(t *testing.T) {
 		{"UPDATE pgbackfill.gates SET began_at = began_at - interval '2 hours', digest = '';", "changed since"},
 		{"UPDATE pgbackfill.gates SET asked = '';", "changed since"},
 		{"UPDATE pgbackfill.verifications SET asked = '';", "verification 1 asked other checks than those of its gate"},
+		{"UPDATE pgbackfill.gates SET waived_until = now() - interval '1 minute';" + signed, "a waiver that its gate rests on has ended"},
+		{"UPDATE pgbackfill.gates SET began_at = began_at - interval '2 hours';" + signed, "its gate is 02:00:0"},
+		{"UPDATE pgbackfill.gates SET watched = false;" + signed + "DROP TRIGGER pgbackfill_tripwire_update_users ON users;", "a trigger was changed or made anew"},
+		{"INSERT INTO pgbackfill.runs OVERRIDING SYSTEM VALUE SELECT (r).* FROM (SELECT jsonb_populate_record(r, jsonb_build_object('id', 78)) AS r FROM pgbackfill.runs AS r) AS another;", "run 1 is not its newest any more"},
+		{"UPDATE pgbackfill.verifications SET verdict = 'mismatched', mismatches = 2;", "verification 1 found 2 wrong rows"},
+		{"INSERT INTO pgbackfill.quarantine (run_id, segment, seq, key, rows, step, sqlstate, message, detail, resolved_at) VALUES (1, 1, 1, '{7}', 1, 'update', '22012', 'x', '', clock_timestamp());", "rows were taken out of quarantine since"},
+		{"SELECT pgbackfill.require_ready('users', NULL, true);", "which locks the tables first"},
 		{"UPDATE pgbackfill.verifications SET voided_at = now();", "voided by a repair"},
 		{"UPDATE pgbackfill.verifications SET finished_at = now() - interval '2 hours';", "verification 1 is 02:00:00"},
 		{"UPDATE pgbackfill.quarantine SET resolved_at = NULL; INSERT INTO pgbackfill.quarantine (run_id, segment, seq, key, rows, step, sqlstate, message, detail) VALUES (1, 1, 1, '{7}', 1, 'update', '22012', 'x', '');", "quarantine"},
