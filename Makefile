@@ -40,7 +40,7 @@ fmt: $(LINTER) ## format the source
 demo: ## the whole story on a throwaway PostgreSQL
 	$(GO) run ./cmd/pgbackfill demo
 
-bench: ## the side-by-side benchmark
+bench: ## the whole benchmark, some 40 minutes; writes docs/benchmarks.md and docs/benchmarks/
 	$(GO) run ./bench
 
 clean: ## remove what was built

@@ -151,8 +151,12 @@ func (b *workshop) freshTable(ctx context.Context) error {
 
 // fingerprintOf tells one set of rows from another. It is over whole rows: nothing else may have changed either.
 func (b *workshop) fingerprintOf(ctx context.Context, rows string) (string, error) {
+	hash := "hash_record_extended(r, 0)"
+	if b.version < 140000 {
+		hash = "hashtextextended(r::text, 0)"
+	}
 	var text string
-	err := b.conn.QueryRow(ctx, `SELECT count(*) || ' rows, sum of hashes ' || COALESCE(sum(hashtextextended(r::text, 0)::numeric), 0) FROM (`+rows+`) AS r`).Scan(&text)
+	err := b.conn.QueryRow(ctx, "SELECT count(*) || ' rows, sum of hashes ' || COALESCE(sum("+hash+"::numeric), 0) FROM ("+rows+") AS r").Scan(&text)
 	return text, err
 }
 
