@@ -166,14 +166,15 @@ func TestUndoByCaptureRestoresEverything(t *testing.T) {
 }
 
 // What others write while a run goes on, and while it is taken back, is kept: rows that they changed where the run had
-// written are left and listed, and what they changed beside that stays while the run's part is taken back. Their
-// own changes are not kept by us. Made to fail: with unUpdate that does not look at the new values (their values
-// were lost); with triggers without WHEN (more rows were kept than the run had changed).
+// written are left whole and listed, and what they changed beside that stays while the run's part is taken back. What they changed
+// and changed back is as the run wrote it. Their own changes are not kept by us. Made to fail: with unUpdate that does not look at
+// the new values (their values were lost), or holds one of several columns to be enough (a row was half the run's); with triggers
+// without WHEN (more rows were kept than the run had changed).
 func TestUndoByCaptureLeavesWhatOthersChanged(t *testing.T) {
 	t.Parallel()
-	db := installed(t, `CREATE TABLE people (id int PRIMARY KEY, name text, shown text, seen int NOT NULL DEFAULT 0);
+	db := installed(t, `CREATE TABLE people (id int PRIMARY KEY, name text, shown text, seen int NOT NULL DEFAULT 0, tag text);
 		INSERT INTO people SELECT g, 'name ' || g, CASE g % 5 WHEN 0 THEN 'own' END FROM generate_series(1, 1000) AS g`)
-	job := sets("people", map[string]string{"shown": "upper(t.name)"})
+	job := sets("people", map[string]string{"shown": "upper(t.name)", "tag": "'run'"})
 	plan := captured(t, db, job, 50)
 	var n atomic.Int64
 	app := db.Conn()
@@ -189,10 +190,11 @@ func TestUndoByCaptureLeavesWhatOthersChanged(t *testing.T) {
 	if changed := int(w.summary.RowsChanged); kept != changed {
 		t.Errorf("%d rows were kept, want the %d that the run changed", kept, changed)
 	}
-	db.Exec("UPDATE people SET shown = 'theirs' WHERE id % 10 = 3; DELETE FROM people WHERE id % 10 = 4; UPDATE people SET seen = seen + 10 WHERE id % 10 = 5; INSERT INTO people VALUES (2000, 'new', 'new')")
+	db.Exec("UPDATE people SET shown = 'theirs' WHERE id % 10 = 3; DELETE FROM people WHERE id % 10 = 4; UPDATE people SET seen = seen + 10 WHERE id % 10 = 5; UPDATE people SET shown = 'x' WHERE id % 10 = 6; UPDATE people SET shown = upper(name) WHERE id % 10 = 6; INSERT INTO people VALUES (2000, 'new', 'new')")
 	mark := takenBack(t, db, w, plan)
 	for _, wrong := range pgtest.All[string](db, `SELECT t::text FROM people AS t
 		WHERE shown IS DISTINCT FROM CASE WHEN id = 2000 THEN 'new' WHEN id % 10 = 3 THEN 'theirs' WHEN id % 5 = 0 THEN 'own' END
+		   OR tag IS DISTINCT FROM CASE WHEN id % 10 = 3 THEN 'run' END
 		   OR seen <> CASE WHEN id = 2000 THEN 0 ELSE (CASE id % 2 WHEN 0 THEN 1 ELSE 0 END) + (CASE id % 10 WHEN 5 THEN 10 ELSE 0 END) END LIMIT 5`) {
 		t.Errorf("this row is wrong: %s", wrong)
 	}

@@ -48,6 +48,9 @@ var kinds = []struct {
 	{"inet", []string{"10.0.0.1/8", "::1"}},
 	{"int4range", []string{"empty", "[1,5)", "(,)"}},
 	{"pair", []string{`(1,"a,b")`, "(,)"}},
+	{"padded", []string{`("ab   ","c ",1.10,"(""d  "",)")`, `("","",,"(,)")`, "(,,,)"}},
+	{"padded[]", []string{`{"(\"ab   \",\"c \",1.10,)",NULL}`}},
+	{"char(5)[]", []string{`{ab,"",NULL}`}},
 	{"xml", []string{"<a>&lt;</a>"}},
 	{"money", []string{"-1234.56"}},
 	{"point", []string{"(1,-0)"}},
@@ -65,7 +68,8 @@ func TestTransformIsExact(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db := installed(t, `CREATE TYPE mood AS ENUM ('sad', 'very ''happy''"'); CREATE DOMAIN positive AS integer CHECK (VALUE > 0); CREATE TYPE pair AS (a int, b text)`)
+			db := installed(t, `CREATE TYPE mood AS ENUM ('sad', 'very ''happy''"'); CREATE DOMAIN positive AS integer CHECK (VALUE > 0); CREATE TYPE pair AS (a int, b text);
+				CREATE TYPE inner_padded AS (a char(3), b bit(2)); CREATE TYPE padded AS (a char(5), b varchar(3), c numeric(5,2), d inner_padded)`)
 			var columns, copies, read, write []string
 			for i, k := range kinds {
 				columns = append(columns, fmt.Sprintf("c%d %s", i, k.sql))
@@ -125,7 +129,7 @@ func TestTransformKeyedByEveryType(t *testing.T) {
 	db := installed(t, "CREATE TYPE mood AS ENUM ('sad', 'very ''happy''\"'); CREATE DOMAIN positive AS integer CHECK (VALUE > 0)")
 	for i, key := range kinds {
 		switch key.sql {
-		case "json", "xml", "point": // there is no order
+		case "json", "xml", "point", "padded": // there is no order
 			continue
 		}
 		if strings.HasSuffix(key.sql, "[]") || key.sql == "pair" { // the walk is not theirs yet

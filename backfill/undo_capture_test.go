@@ -63,6 +63,38 @@ func TestUndoByCaptureIsResumable(t *testing.T) {
 	}
 }
 
+// Two that begin to take a run back at the same instant take it back together, each row once, and both end well.
+//
+// Made to fail: with insertUndo that takes no second beginning, one of the two fails.
+func TestTwoUndosBeginAtOnce(t *testing.T) {
+	t.Parallel()
+	db := installed(t, numbered(300))
+	plan := captured(t, db, counts("numbers"), 10)
+	w := keeping(t, db, plan, part{})
+	o := takingBack(t, db, w, plan) // with this the run is closed, and begun to be taken back by somebody else as well
+	db.Exec("DELETE FROM pgbackfill.undos")
+	start, errs := make(chan struct{}), make(chan error, 3)
+	for range 3 {
+		go func() {
+			<-start
+			err := w.run.BeginUndo(t.Context(), "capture")
+			if err == nil {
+				_, err = backfill.TakeBack(t.Context(), o)
+			}
+			errs <- err
+		}()
+	}
+	close(start)
+	for range 3 {
+		if err := <-errs; err != nil && !strings.Contains(err.Error(), "it is undone") { // who comes late
+			t.Error(err)
+		}
+	}
+	if got := pgtest.One[string](db, "SELECT format('%s beginning, %s put back, %s not as it was', (SELECT count(*) FROM pgbackfill.undos), (SELECT sum(restored) FROM pgbackfill.undo_chunks), (SELECT count(*) FROM numbers WHERE n <> 0))"); got != "1 beginning, 300 put back, 0 not as it was" {
+		t.Error(got)
+	}
+}
+
 // A row that a constraint does not let go back is left and listed, with the server's reason; those around it are
 // put back. Made to fail: without the savepoint the undo stopped.
 func TestUndoByCaptureLeavesWhatAConstraintHolds(t *testing.T) {
