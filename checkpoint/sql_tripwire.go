@@ -20,20 +20,21 @@ const readTripwireDefinition = dualWriteTree + `
 SELECT to_regprocedure($4::text) IS NOT NULL, ` + definedAs + `,
        COALESCE((SELECT w.function_oid = p.oid AND w.function_xmin = p.xmin::text FROM pgbackfill.tripwires AS w, pg_proc AS p WHERE w.job = $5::text AND p.oid = to_regprocedure($4::text)), true),
        COALESCE((SELECT pg_sequence_last_value(c.oid) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($6::text)), 0),
+       COALESCE((SELECT pg_sequence_last_value(c.oid) FROM pg_class AS c WHERE c.oid = to_regclass($7::text)), 0), to_regclass($7::text) IS NOT NULL,
        COALESCE((SELECT has_schema_privilege(p.proowner, 'pgbackfill', 'USAGE') AND has_table_privilege(p.proowner, 'pgbackfill.drift', 'INSERT') AND has_table_privilege(p.proowner, 'pgbackfill.drift', 'SELECT')
                    FROM pg_proc AS p WHERE p.oid = to_regprocedure($4::text)), true)`
 
 // recordTripwire writes down what was made, as the server has it.
 const recordTripwire = dualWriteTree + `
-INSERT INTO pgbackfill.tripwires (job, table_oid, table_name, spec_hash, statements, watched, elsewhere, residual, definition, triggers, function_oid, function_xmin, installed_by, tool_version)
+INSERT INTO pgbackfill.tripwires (job, table_oid, table_name, spec_hash, statements, watched, elsewhere, residual, definition, triggers, function_oid, function_xmin, unwritten, installed_by, tool_version)
 SELECT $5::text, $1::oid, $6::text, $7::text, $8::text, $9::text[], $10::boolean, $11::boolean, ` + definedAs + `,
        (SELECT jsonb_agg(jsonb_build_object('table', f.name, 'trigger', f.trigger, 'oid', f.oid::text, 'xmin', f.xmin) ORDER BY NOT f.root, f.nspname, f.relname, f.no) FROM found AS f),
        (SELECT p.oid FROM pg_proc AS p WHERE p.oid = to_regprocedure($4::text)), (SELECT p.xmin::text FROM pg_proc AS p WHERE p.oid = to_regprocedure($4::text)),
-       $12::text, $13::text
+       to_regclass($14::text), $12::text, $13::text
     ON CONFLICT (job) DO UPDATE SET table_oid = EXCLUDED.table_oid, table_name = EXCLUDED.table_name, spec_hash = EXCLUDED.spec_hash,
        statements = EXCLUDED.statements, watched = EXCLUDED.watched, elsewhere = EXCLUDED.elsewhere, residual = EXCLUDED.residual,
        version = tripwires.version + 1, definition = EXCLUDED.definition, triggers = EXCLUDED.triggers, function_oid = EXCLUDED.function_oid,
-       function_xmin = EXCLUDED.function_xmin, xid = EXCLUDED.xid, installed_at = clock_timestamp(), installed_by = EXCLUDED.installed_by,
+       function_xmin = EXCLUDED.function_xmin, unwritten = EXCLUDED.unwritten, xid = EXCLUDED.xid, installed_at = clock_timestamp(), installed_by = EXCLUDED.installed_by,
        installed_role = EXCLUDED.installed_role, tool_version = EXCLUDED.tool_version`
 
 const readTripwire = `SELECT w.table_oid, w.table_name, w.spec_hash, w.statements, w.watched, w.elsewhere, w.residual, w.version, w.definition,

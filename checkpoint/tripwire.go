@@ -185,7 +185,7 @@ func (w *tripwiring) treeArgs() [][]byte {
 func (w *tripwiring) record(plan *backfill.Plan) pgsql.Statement {
 	return pgsql.Statement{Name: "record", SQL: recordTripwire, Args: append(w.treeArgs(),
 		pgsql.Text(w.job), pgsql.Text(w.table), pgsql.Text(plan.Job.Hash()), pgsql.Text(w.hash), pgsql.TextArray(w.wire.Watched),
-		pgsql.Text(strconv.FormatBool(plan.LockFirst)), pgsql.Text(strconv.FormatBool(w.wire.Values.ScopeReadsSet)), pgsql.Text(w.o.Who), pgsql.Text(w.o.Version))}
+		pgsql.Text(strconv.FormatBool(plan.LockFirst)), pgsql.Text(strconv.FormatBool(w.wire.Values.ScopeReadsSet)), pgsql.Text(w.o.Who), pgsql.Text(w.o.Version), pgsql.Text(pgsql.TripwireUnwritten(w.job)))}
 }
 
 // compare reports whether the tripwire is there as it is to be. What somebody changed is an error.
@@ -215,5 +215,5 @@ func (w *tripwiring) compare(t *tx) (current bool, err error) {
 	case status.State == DualWriteChanged && !w.o.Replace:
 		return false, changed
 	}
-	return status.State == DualWriteInstalled && w.recorded.TableOID == w.tableOID && w.recorded.statements == w.hash && len(status.Interrupted) == 0, nil
+	return status.State == DualWriteInstalled && w.recorded.TableOID == w.tableOID && w.recorded.statements == w.hash && len(status.Interrupted) == 0 && status.Unwritten == 0, nil
 }

@@ -38,6 +38,8 @@ type Tripwire struct {
 	Triggers []DualWriteTrigger `json:"triggers,omitempty"`
 	// Writes is how many writes it looked at since it was installed.
 	Writes int64 `json:"writes"`
+	// Unwritten counts what it found since and could not write down: nobody knows what that was.
+	Unwritten int64 `json:"unwritten,omitempty"`
 	// Recorded is how many commits are in pgbackfill.drift, also those of before; Latest are the last ones.
 	Recorded int64   `json:"drift"`
 	Latest   []Drift `json:"latest_drift,omitempty"`
@@ -96,7 +98,7 @@ func readTripwireStatus(t *tx, job string, table uint32) (Tripwire, error) {
 	if w.Version > 0 {
 		about.tableOID = w.TableOID
 	}
-	function, same, mayRecord, definition := false, true, true, ""
+	function, same, counted, mayRecord, definition := false, true, true, true, ""
 	var calls []bool
 	args := append(about.treeArgs(), pgsql.Text(job))
 	err = t.send(
@@ -113,7 +115,8 @@ func readTripwireStatus(t *tx, job string, table uint32) (Tripwire, error) {
 			w.Triggers, calls = append(w.Triggers, g), append(calls, ours)
 			return err
 		}},
-		step{Statement: pgsql.Statement{Name: "definition", SQL: readTripwireDefinition, Args: append(args, pgsql.Text(pgsql.TripwireSequence(job)))}, read: one(&function, &definition, &same, &w.Writes, &mayRecord)})
+		step{Statement: pgsql.Statement{Name: "definition", SQL: readTripwireDefinition, Args: append(args, pgsql.Text(pgsql.TripwireSequence(job)), pgsql.Text(pgsql.TripwireUnwritten(job)))},
+			read: one(&function, &definition, &same, &w.Writes, &w.Unwritten, &counted, &mayRecord)})
 	if err != nil {
 		return w, translate(err)
 	}
@@ -121,6 +124,9 @@ func readTripwireStatus(t *tx, job string, table uint32) (Tripwire, error) {
 		w.Interrupted = append(w.Interrupted, "its function")
 	}
 	w.judge(function, definition, calls)
+	if w.State == DualWriteInstalled && !counted {
+		w.State, w.Complaints = DualWriteChanged, append(w.Complaints, "the count of what it could not write down is gone")
+	}
 	if w.State == DualWriteInstalled && !mayRecord {
 		w.State, w.Complaints = DualWriteChanged, append(w.Complaints, fmt.Sprintf("role %s, with whose rights it runs, may not write to pgbackfill.drift any more", w.InstalledRole))
 	}

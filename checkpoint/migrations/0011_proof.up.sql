@@ -29,6 +29,9 @@ $$;
 GRANT EXECUTE ON FUNCTION pgbackfill.record_drift(text, oid, text, text[], text, text, bigint) TO PUBLIC; -- who may not write to drift may not by this either
 COMMENT ON FUNCTION pgbackfill.record_drift(text, oid, text, text[], text, text, bigint) IS 'pgbackfill: writes down a commit that leaves a row without its values.';
 
+ALTER TABLE pgbackfill.tripwires ADD COLUMN unwritten oid;
+COMMENT ON COLUMN pgbackfill.tripwires.unwritten IS 'The sequence that counts what it found and could not write to pgbackfill.drift.';
+
 -- Which checks a verification asked, and which ones a gate was asked with: the job's list may change without being another job.
 ALTER TABLE pgbackfill.verifications ADD COLUMN asked text NOT NULL DEFAULT '';
 ALTER TABLE pgbackfill.gates ADD COLUMN asked text NOT NULL DEFAULT '';
@@ -59,6 +62,10 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'pgbackfill: job % is not ready: its gate was never asked', require_ready.job USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'pgbackfill gate FILE';
   END IF;
+  -- What it says names rows and statements of the table, and at the end it takes the triggers' record away: for those who may drop the columns.
+  IF EXISTS (SELECT FROM pg_class AS c WHERE (c.oid = g.table_oid OR c.oid = ANY (g.relations)) AND NOT pg_has_role(SESSION_USER, c.relowner, 'MEMBER')) THEN
+    RAISE EXCEPTION 'pgbackfill: whether job % is ready is for the owner of its tables to ask', require_ready.job USING ERRCODE = 'insufficient_privilege';
+  END IF;
   oldest := COALESCE(require_ready.max_age, g.report_max_age);
   SELECT w.why INTO problem FROM (
     SELECT 1, 'its gate refused: ' || COALESCE((SELECT string_agg(format('%s (%s)', c->>'id', c->>'status'), ', ') FROM jsonb_array_elements(g.conditions) AS c WHERE c->>'status' IN ('fail', 'unknown')), 'see it') WHERE g.verdict <> 'ready'
@@ -81,6 +88,11 @@ BEGIN
     UNION ALL SELECT 10, 'rows were taken out of quarantine since' WHERE EXISTS (SELECT FROM pgbackfill.quarantine AS q WHERE q.run_id = g.run_id AND (q.resolved_at IS NULL OR q.resolved_at > g.began_at))
     UNION ALL SELECT 11, format('a commit broke the relation at %s: %s of %s by %s (%s): %s', d.at, d.operation, d.key, d.role, d.application, left(d.query, 300))
       FROM pgbackfill.drift AS d WHERE d.job = require_ready.job AND NOT pg_visible_in_snapshot(d.xid, g.snapshot)
+    UNION ALL SELECT 11, 'what the tripwire found could not be written to pgbackfill.drift' FROM pgbackfill.tripwires AS w JOIN pg_class AS c ON c.oid = w.unwritten
+      WHERE g.watched AND w.job = require_ready.job AND pg_sequence_last_value(c.oid) > 0
+    UNION ALL SELECT 12, format('role %s, with whose rights the tripwire runs, may not write to pgbackfill.drift', p.proowner::regrole) FROM pgbackfill.tripwires AS w JOIN pg_proc AS p ON p.oid = w.function_oid
+      WHERE g.watched AND w.job = require_ready.job AND NOT (has_schema_privilege(p.proowner, 'pgbackfill', 'USAGE') AND has_table_privilege(p.proowner, 'pgbackfill.drift', 'INSERT')
+        AND has_table_privilege(p.proowner, 'pgbackfill.drift', 'SELECT') AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid = w.unwritten))
     UNION ALL SELECT 12, format('the tripwire on %s is switched off, gone, or not the one that was there', t.name) FROM (
         WITH RECURSIVE tree(oid) AS (SELECT g.table_oid UNION SELECT i.inhrelid FROM tree JOIN pg_inherits AS i ON i.inhparent = tree.oid),
         wire AS (SELECT w.triggers, w.function_oid, w.function_xmin FROM pgbackfill.tripwires AS w WHERE w.job = require_ready.job AND w.table_oid = g.table_oid)

@@ -64,6 +64,13 @@ func TestContractMigration(t *testing.T) {
 	mustExit(t, 6, db.DSN(), dir, "gate", "users.yaml")
 	refusedAs(inBlock(migration), "its gate refused: ")
 	ready(t, db, dir)
+	other, otherDSN := db.Role("")
+	db.Exec("GRANT ALL ON users TO " + other + "; GRANT USAGE ON SCHEMA pgbackfill TO " + other)
+	for _, ask := range []string{"SELECT pgbackfill.assert_ready('users')", "SELECT pgbackfill.require_ready('users', NULL, false)"} {
+		if said := try(t, pgtest.Connect(t, otherDSN), "BEGIN; "+ask+"; COMMIT"); !strings.Contains(said, "is for the owner of its tables to ask") {
+			t.Errorf("as one who may write to the table, and does not own it: %q", said)
+		}
+	}
 	refusedAs("SELECT pgbackfill.assert_ready('users'); -- and nothing else", "outside of a transaction block")
 	refusedAs("BEGIN ISOLATION LEVEL REPEATABLE READ; "+migration+" COMMIT", "needs a transaction in READ COMMITTED, and this one is in REPEATABLE READ")
 	refusedAs(inBlock("SELECT pgbackfill.assert_ready('users', '0 seconds');"), "and may be 00:00:00")
@@ -123,12 +130,16 @@ func TestAssertReadyAfterTheGate(t *testing.T) {
 		t.Errorf("the report says\n%s", page)
 	}
 	conn := pgtest.Connect(t, db.DSN())
+	nobody, _ := db.Role("")
+	db.Exec("GRANT CREATE ON SCHEMA pgbackfill TO " + nobody) // or it could own no function there
 	const assert = " SELECT pgbackfill.assert_ready('users'); ROLLBACK"
 	const signed = "UPDATE pgbackfill.gates AS g SET digest = pgbackfill.gate_digest(g);" // by who may write there
 	for _, c := range []struct{ since, says string }{
 		{"", ""},
 		{"UPDATE users SET full_name = 'x y', display_name = 'X Y' WHERE id = 1; SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED;", ""},
 		{"UPDATE users SET full_name = 'x y' WHERE id = 1; SET CONSTRAINTS ALL IMMEDIATE;", "a commit broke the relation"},
+		{"ALTER SEQUENCE pgbackfill.tripwire_unwritten_users RESTART; ALTER TABLE pgbackfill.drift RENAME TO gone; UPDATE users SET full_name = 'x y' WHERE id = 1; SET CONSTRAINTS ALL IMMEDIATE; ALTER TABLE pgbackfill.gone RENAME TO drift;", "could not be written to pgbackfill.drift"},
+		{"ALTER FUNCTION pgbackfill.tripwire_users() OWNER TO " + nobody + "; UPDATE pgbackfill.tripwires SET function_xmin = (SELECT xmin FROM pg_proc WHERE oid = function_oid);", "role " + nobody + ", with whose rights the tripwire runs, may not write"},
 		{"ALTER TABLE users DISABLE TRIGGER pgbackfill_tripwire_update_users;", "is switched off, gone, or not the one"},
 		{"ALTER TABLE users DISABLE TRIGGER ALL; ALTER TABLE users ENABLE ALWAYS TRIGGER pgbackfill_tripwire_update_users; ALTER TABLE users ENABLE ALWAYS TRIGGER pgbackfill_tripwire_insert_users;", "not the one that was there"},
 		{"ALTER FUNCTION pgbackfill.tripwire_users() SET work_mem = '1MB';", "is switched off, gone, or not the one"},

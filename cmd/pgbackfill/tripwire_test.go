@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -107,10 +108,10 @@ func TestOtherJobsAreLookedAt(t *testing.T) {
 	is(t, db, "SELECT id, name, shown FROM people WHERE id IN (5, 8)", `(5,"person 5 x x","Person 5 X X") (8,"team 8","Team 8")`)
 }
 
-// An error in what the tripwire computes, and one in recording it, fail nobody's transaction; an error is drift with its words.
-// What is kept is bounded.
+// An error in what the tripwire computes, and one in recording it, fail nobody's transaction, but for one that could not even be
+// counted; an error is drift with its words. What is kept is bounded.
 //
-// Made to fail: without the handlers, without the bound, and with nothing kept beyond it.
+// Made to fail: without the handlers, without the bound, with nothing kept beyond it, and with errors of recording left uncounted.
 func TestTripwireNeverFailsATransaction(t *testing.T) {
 	t.Parallel()
 	db, dir := pgtest.New(t), t.TempDir()
@@ -133,6 +134,16 @@ func TestTripwireNeverFailsATransaction(t *testing.T) {
 	send(t, app, "INSERT INTO people (id, age) VALUES (3001, 5)")
 	db.Exec("ALTER TABLE pgbackfill.elsewhere RENAME TO drift")
 	is(t, db, "SELECT age FROM people WHERE id = 3001", "(5)")
+	says(t, must(t, db.DSN(), dir, "tripwire", "status", "names.yaml"), "1 record of broken rows", "to begin anew: pgbackfill tripwire install")
+	says(t, must(t, db.DSN(), dir, "tripwire", "install", "names.yaml"), "the tripwire is replaced")
+	says(t, must(t, db.DSN(), dir, "tripwire", "install", "names.yaml"), "the tripwire is already installed")
+	// A transaction that breaks it and then becomes read only could leave nothing at all: it is the one that fails.
+	kept := pgtest.One[int](db, "SELECT count(*) FROM pgbackfill.drift")
+	send(t, app, "BEGIN; INSERT INTO people (id, age, shown) VALUES (3003, 10, '10x'); SET TRANSACTION READ ONLY; COMMIT")
+	if said := try(t, app, "BEGIN; INSERT INTO people (id, age) VALUES (3005, 5); SET TRANSACTION READ ONLY; COMMIT"); !strings.Contains(said, "and is READ ONLY since, so that this cannot be recorded") {
+		t.Errorf("it says %q", said)
+	}
+	is(t, db, fmt.Sprintf("SELECT id, (SELECT count(*) - %d FROM pgbackfill.drift) FROM people WHERE id > 3001", kept), "(3003,0)")
 }
 
 // A partitioned table is watched in all of its partitions, also those that come later and where they are written directly.

@@ -172,6 +172,8 @@ seen AS (SELECT COALESCE(pg_sequence_last_value(to_regclass($4::text)), 0) - COA
 SELECT 'unknown', 'no tripwire watches the commits: nobody knows whether the application writes both' WHERE NOT EXISTS (SELECT FROM w)
 UNION ALL SELECT 'fail', format('%s commits broke the relation; the last at %s by %s (%s) from %s, %s of %s: %s', count(*) OVER (), d.at, d.role, d.application, COALESCE(host(d.client), 'the server itself'), d.operation, d.key, left(d.query, 300))
   FROM (SELECT * FROM d WHERE d.sqlstate IS NULL ORDER BY d.id DESC) AS d WHERE true
+UNION ALL SELECT 'fail', format('%s records of commits that broke the relation, or of which the tripwire could not tell, could not be written to pgbackfill.drift', n.lost)
+  FROM w, LATERAL (SELECT pg_sequence_last_value(c.oid) AS lost FROM pg_class AS c WHERE c.oid = w.unwritten) AS n WHERE n.lost > 0
 UNION ALL SELECT 'unknown', format('the tripwire could not tell of %s commits; the last at %s by %s (%s): %s: %s', count(*) OVER (), d.at, d.role, d.application, d.sqlstate, d.message) FROM d WHERE d.sqlstate IS NOT NULL
 UNION ALL SELECT 'fail', format('the tripwire has watched since %s, %s of %s', w.installed_at, date_trunc('second', clock_timestamp() - w.installed_at), make_interval(secs => $2::float8))
   FROM w WHERE w.installed_at > clock_timestamp() - make_interval(secs => $2::float8)

@@ -29,6 +29,12 @@ func TripwireFunction(job string) string { return Ident("pgbackfill", named("tri
 // TripwireSequence is the sequence of a job's tripwire, quoted and qualified.
 func TripwireSequence(job string) string { return Ident("pgbackfill", named("tripwire_writes_", job)) }
 
+// TripwireUnwritten counts, as a sequence, what the function found and could not write down: quoted and qualified. Sequences go on
+// whatever becomes of the attempt.
+func TripwireUnwritten(job string) string {
+	return Ident("pgbackfill", named("tripwire_unwritten_", job))
+}
+
 // TripwireTriggers are the names of a job's triggers, unquoted.
 func TripwireTriggers(job string) (insert, update string) {
 	return named("pgbackfill_tripwire_insert_", job), named("pgbackfill_tripwire_update_", job)
@@ -57,7 +63,7 @@ func (w Tripwire) Install(again []string) ([]Statement, error) {
 		}
 		add("lock", "LOCK TABLE %s IN %s MODE", table, mode)
 	}
-	name, sequence := TripwireFunction(job), TripwireSequence(job)
+	name := TripwireFunction(job)
 	about := Literal("pgbackfill: the tripwire of job " + job + ". Remove it with: pgbackfill tripwire remove")
 	insert, update := TripwireTriggers(job)
 	// What is written in a chunk's transaction is verified afterwards, whoever wrote it there.
@@ -67,9 +73,11 @@ func (w Tripwire) Install(again []string) ([]Statement, error) {
 			add("drop", "DROP TRIGGER IF EXISTS %s ON %s", Ident(trigger), table)
 		}
 	}
-	add("sequence", "CREATE SEQUENCE IF NOT EXISTS %s", sequence)
-	add("sequence", "ALTER SEQUENCE %s RESTART", sequence)
-	add("sequence", "GRANT SELECT ON SEQUENCE %s TO PUBLIC", sequence) // how many writes there were is no secret
+	for _, sequence := range []string{TripwireSequence(job), TripwireUnwritten(job)} {
+		add("sequence", "CREATE SEQUENCE IF NOT EXISTS %s", sequence)
+		add("sequence", "ALTER SEQUENCE %s RESTART", sequence)
+		add("sequence", "GRANT SELECT ON SEQUENCE %s TO PUBLIC", sequence) // how many there were is no secret
+	}
 	add("function", "%s", function)
 	add("function", "REVOKE ALL ON FUNCTION %s() FROM PUBLIC", name)
 	add("function", "COMMENT ON FUNCTION %s() IS %s", name, about)
@@ -98,7 +106,7 @@ func RemoveTripwire(job string, tables []string) []Statement {
 		}
 	}
 	return append(list, Statement{Name: "function", SQL: fmt.Sprintf("DROP FUNCTION IF EXISTS %s()", TripwireFunction(job))},
-		Statement{Name: "sequence", SQL: fmt.Sprintf("DROP SEQUENCE IF EXISTS %s", TripwireSequence(job))})
+		Statement{Name: "sequence", SQL: fmt.Sprintf("DROP SEQUENCE IF EXISTS %s, %s", TripwireSequence(job), TripwireUnwritten(job))})
 }
 
 // Check is what the function computes, for preparing.
@@ -140,7 +148,8 @@ func (w Tripwire) body() (string, error) {
 		line("  pgbackfill_scope pg_catalog.bool;")
 	}
 	line("BEGIN")
-	line("  pgbackfill_writes := pg_catalog.nextval(%s::pg_catalog.regclass);", Literal(TripwireSequence(w.Values.Job)))
+	// One that became read only after it had written could count nothing, which is no matter where the row is right.
+	line("IF pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off' THEN\n  pgbackfill_writes := pg_catalog.nextval(%s::pg_catalog.regclass);\nEND IF;", strings.TrimSpace(Literal(TripwireSequence(w.Values.Job))))
 	line("%s;", w.standing())
 	line("IF NOT FOUND THEN\n  RETURN NULL;\nEND IF;")
 	if w.Values.Where != "" {
@@ -157,8 +166,20 @@ func (w Tripwire) body() (string, error) {
 	line("EXCEPTION\nWHEN transaction_rollback THEN\n  RAISE;\nWHEN OTHERS THEN\n  pgbackfill_state := SQLSTATE;\n  pgbackfill_message := SQLERRM;")
 	line("BEGIN")
 	w.record(line)
-	line("EXCEPTION\nWHEN transaction_rollback THEN\n  RAISE;\nWHEN OTHERS THEN\n  NULL;\nEND;\nRETURN NULL;\nEND")
+	line("EXCEPTION\nWHEN transaction_rollback THEN\n  RAISE;\nWHEN OTHERS THEN")
+	w.unwritten(line)
+	line("END;\nRETURN NULL;\nEND")
 	return b.String(), nil
+}
+
+// unwritten says that something was found that could not be written down. The count is all that may fail no transaction and is there
+// for the gate to see. In a transaction that has become read only not even that can be had: it fails, and is the only one that does.
+func (w Tripwire) unwritten(line func(string, ...any)) {
+	line("  IF pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on' THEN")
+	line("    RAISE EXCEPTION USING ERRCODE = 'read_only_sql_transaction', MESSAGE = %s,\n      HINT = 'Leave it READ WRITE until it is committed, or write what the job computes.';",
+		strings.TrimSpace(Literal("pgbackfill: this transaction wrote a row without the values of job "+w.Values.Job+", and is READ ONLY since, so that this cannot be recorded")))
+	line("  END IF;")
+	line("  BEGIN\n    PERFORM pg_catalog.nextval(%s::pg_catalog.regclass);\n  EXCEPTION\n  WHEN OTHERS THEN\n    NULL;\n  END;", strings.TrimSpace(Literal(TripwireUnwritten(w.Values.Job))))
 }
 
 // standing looks for the row as the trigger saw it, as far as the relation goes.

@@ -8,6 +8,12 @@ CREATE SEQUENCE IF NOT EXISTS "pgbackfill"."tripwire_writes_users-display-name";
 ALTER SEQUENCE "pgbackfill"."tripwire_writes_users-display-name" RESTART;
 -- sequence
 GRANT SELECT ON SEQUENCE "pgbackfill"."tripwire_writes_users-display-name" TO PUBLIC;
+-- sequence
+CREATE SEQUENCE IF NOT EXISTS "pgbackfill"."tripwire_unwritten_users-display-name";
+-- sequence
+ALTER SEQUENCE "pgbackfill"."tripwire_unwritten_users-display-name" RESTART;
+-- sequence
+GRANT SELECT ON SEQUENCE "pgbackfill"."tripwire_unwritten_users-display-name" TO PUBLIC;
 -- function
 CREATE OR REPLACE FUNCTION "pgbackfill"."tripwire_users-display-name"() RETURNS pg_catalog.trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -31,7 +37,9 @@ DECLARE
   pgbackfill_message pg_catalog.text;
   pgbackfill_scope pg_catalog.bool;
 BEGIN
+IF pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off' THEN
   pgbackfill_writes := pg_catalog.nextval('"pgbackfill"."tripwire_writes_users-display-name"'::pg_catalog.regclass);
+END IF;
 PERFORM FROM "public"."users" AS pgbackfill_row
 WHERE pgbackfill_row."id" OPERATOR(pg_catalog.=) NEW."id"
   AND pgbackfill_row."Co""de" OPERATOR(pg_catalog.=) NEW."Co""de" COLLATE "pg_catalog"."C"
@@ -75,7 +83,16 @@ EXCEPTION
 WHEN transaction_rollback THEN
   RAISE;
 WHEN OTHERS THEN
-  NULL;
+  IF pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on' THEN
+    RAISE EXCEPTION USING ERRCODE = 'read_only_sql_transaction', MESSAGE = 'pgbackfill: this transaction wrote a row without the values of job users-display-name, and is READ ONLY since, so that this cannot be recorded',
+      HINT = 'Leave it READ WRITE until it is committed, or write what the job computes.';
+  END IF;
+  BEGIN
+    PERFORM pg_catalog.nextval('"pgbackfill"."tripwire_unwritten_users-display-name"'::pg_catalog.regclass);
+  EXCEPTION
+  WHEN OTHERS THEN
+    NULL;
+  END;
 END;
 RETURN NULL;
 END

@@ -10,6 +10,12 @@ CREATE SEQUENCE IF NOT EXISTS "pgbackfill"."tripwire_writes_long-long-long-long-
 ALTER SEQUENCE "pgbackfill"."tripwire_writes_long-long-long-long-long-long-long-lon_07146060" RESTART;
 -- sequence
 GRANT SELECT ON SEQUENCE "pgbackfill"."tripwire_writes_long-long-long-long-long-long-long-lon_07146060" TO PUBLIC;
+-- sequence
+CREATE SEQUENCE IF NOT EXISTS "pgbackfill"."tripwire_unwritten_long-long-long-long-long-long-long-_07146060";
+-- sequence
+ALTER SEQUENCE "pgbackfill"."tripwire_unwritten_long-long-long-long-long-long-long-_07146060" RESTART;
+-- sequence
+GRANT SELECT ON SEQUENCE "pgbackfill"."tripwire_unwritten_long-long-long-long-long-long-long-_07146060" TO PUBLIC;
 -- function
 CREATE OR REPLACE FUNCTION "pgbackfill"."tripwire_long-long-long-long-long-long-long-long-long-_07146060"() RETURNS pg_catalog.trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -21,7 +27,9 @@ DECLARE
   pgbackfill_state pg_catalog.text;
   pgbackfill_message pg_catalog.text;
 BEGIN
+IF pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off' THEN
   pgbackfill_writes := pg_catalog.nextval('"pgbackfill"."tripwire_writes_long-long-long-long-long-long-long-lon_07146060"'::pg_catalog.regclass);
+END IF;
 PERFORM FROM "public"."users" AS pgbackfill_row
 WHERE pgbackfill_row."id" OPERATOR(pg_catalog.=) NEW."id"
   AND pgbackfill_row."Co""de" OPERATOR(pg_catalog.=) NEW."Co""de" COLLATE "pg_catalog"."C"
@@ -51,7 +59,16 @@ EXCEPTION
 WHEN transaction_rollback THEN
   RAISE;
 WHEN OTHERS THEN
-  NULL;
+  IF pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on' THEN
+    RAISE EXCEPTION USING ERRCODE = 'read_only_sql_transaction', MESSAGE = 'pgbackfill: this transaction wrote a row without the values of job long-long-long-long-long-long-long-long-long-long-long-long-, and is READ ONLY since, so that this cannot be recorded',
+      HINT = 'Leave it READ WRITE until it is committed, or write what the job computes.';
+  END IF;
+  BEGIN
+    PERFORM pg_catalog.nextval('"pgbackfill"."tripwire_unwritten_long-long-long-long-long-long-long-_07146060"'::pg_catalog.regclass);
+  EXCEPTION
+  WHEN OTHERS THEN
+    NULL;
+  END;
 END;
 RETURN NULL;
 END

@@ -13,4 +13,4 @@ DROP TRIGGER IF EXISTS "pgbackfill_tripwire_update_users-display-name" ON "publi
 -- function
 DROP FUNCTION IF EXISTS "pgbackfill"."tripwire_users-display-name"();
 -- sequence
-DROP SEQUENCE IF EXISTS "pgbackfill"."tripwire_writes_users-display-name";
+DROP SEQUENCE IF EXISTS "pgbackfill"."tripwire_writes_users-display-name", "pgbackfill"."tripwire_unwritten_users-display-name";
