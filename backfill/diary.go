@@ -41,6 +41,9 @@ const (
 	diaryPatience = 5 * time.Second
 )
 
+// throttledOften is what is written down of closings that were only counted: it has no beginning and no end, as one that is told has.
+const throttledOften = "throttled often"
+
 // entry is one line of a run's record.
 type entry struct{ what, reason string }
 
@@ -134,7 +137,7 @@ func signalsOf(reasons []Reason) []string {
 func (d *diary) turn(now time.Time) {
 	if !now.Before(d.closings.quiet) {
 		if text := d.closings.due(now); text != "" {
-			d.entries = append(d.entries, entry{"throttled", text})
+			d.entries = append(d.entries, entry{throttledOften, text})
 		}
 		if len(d.reasons) > 0 && !d.told && now.Sub(d.since) >= diaryLeast {
 			d.told = true
@@ -226,7 +229,7 @@ func (d *diary) take(now time.Time, last bool) []entry {
 		for _, r := range []struct {
 			what string
 			*repeated
-		}{{"throttled", &d.closings}, {"gave way", &d.yields}, {"standby", &d.notices}} {
+		}{{throttledOften, &d.closings}, {"gave way", &d.yields}, {"standby", &d.notices}} {
 			if r.times > 0 {
 				d.entries = append(d.entries, entry{r.what, r.counted(now)})
 			}

@@ -62,10 +62,10 @@ func TestDiaryCoalesces(t *testing.T) {
 	told := int64(1)
 	for _, line := range said {
 		var more int64
-		switch n, _ := fmt.Sscanf(line, "throttled: %d times,", &more); {
+		switch n, _ := fmt.Sscanf(line, "throttled often: %d times,", &more); {
 		case n == 1:
 			told += more
-		case strings.HasPrefix(line, "throttled: 1 time,"), strings.HasPrefix(line, "throttled: replica_lag"):
+		case strings.HasPrefix(line, "throttled often: 1 time,"), strings.HasPrefix(line, "throttled: replica_lag"):
 			told++
 		}
 	}

@@ -132,13 +132,13 @@ func dualWritePart(ctx context.Context, conn *pgx.Conn, spec backfill.Job) (*rep
 }
 
 // waitsPart are the times in which something kept a process, or people kept all of them, from writing: from the events
-// that say so to those that say that it goes on. What was only counted, since it had happened so often, has no times.
+// that say so to those that say that it goes on. What was only counted is another event, since it has no times.
 func waitsPart(events []report.Event, until time.Time) []report.Wait {
 	ends := map[string]string{"throttled": "goes on", "paused": "running"}
 	var waits []report.Wait
 	for i, e := range events {
 		end, stops := ends[e.What]
-		if !stops || strings.Contains(e.Text, " more, ") {
+		if !stops {
 			continue
 		}
 		w := report.Wait{From: e.At, To: until, Reason: strings.TrimPrefix(e.Text, "reason ")}
