@@ -14,7 +14,8 @@ import (
 
 // RepairOptions are what a repair needs.
 type RepairOptions struct {
-	// Options are those of the verification whose rows are repaired; of them Plan, Checks, Connect, Run and Throttle are used.
+	// Options are those of the verification whose rows are repaired; of them Plan, Checks, Connect, Run, Throttle
+	// and Observer are used, which is told of each row as of a chunk.
 	Options
 	// Rows are those that the verification named, each with the check that found it.
 	Rows []Mismatch
@@ -99,12 +100,15 @@ func Repair(ctx context.Context, o RepairOptions) (Repaired, error) {
 	defer s.close(ctx)
 	for _, m := range o.Rows {
 		row := RepairedRow{Check: m.Check, Key: m.Key}
+		begun, changed := time.Now(), int64(0)
 		err := o.repair(ctx, s, proofs[m.Check], m)
 		var alone errLeftAlone
 		switch {
 		case err == nil:
 			row.Repaired = true
-			out.Mended++
+			if out.Mended++; o.Apply {
+				changed = 1
+			}
 		case errors.As(err, &alone):
 			row.Why = alone.why
 			out.Skipped++
@@ -112,6 +116,10 @@ func Repair(ctx context.Context, o RepairOptions) (Repaired, error) {
 			return out, err
 		}
 		out.Rows = append(out.Rows, row)
+		if o.Observer != nil {
+			done := backfill.Chunk{RowsSeen: 1, RowsChanged: []int64{changed}, Started: begun, Duration: time.Since(begun)}
+			o.Observer(backfill.ChunkCommitted{Worker: 1, Chunk: done, Pass: backfill.PassWalk})
+		}
 	}
 	return out, nil
 }

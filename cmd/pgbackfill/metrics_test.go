@@ -116,7 +116,7 @@ func TestMetricsPortThatIsTaken(t *testing.T) {
 	defer taken.Close()
 	address := taken.Addr().String()
 	write(t, dir, "job.yaml", peopleJob)
-	for _, command := range []string{"run", "undo", "verify", "retry-quarantined"} {
+	for _, command := range []string{"run", "undo", "verify", "repair", "retry-quarantined"} {
 		refuses(t, db, dir, 2, []string{command, "--yes", "job.yaml", "--metrics", address}, "metrics "+address+": nothing can listen there", "address already in use", "--metrics :9188", "--metrics off")
 	}
 	write(t, dir, "pgbackfill.yaml", "metrics: "+address+"\n")

@@ -13,6 +13,7 @@ import (
 	"github.com/pgbackfill/pgbackfill/checkpoint"
 	"github.com/pgbackfill/pgbackfill/configs"
 	"github.com/pgbackfill/pgbackfill/internal/human"
+	"github.com/pgbackfill/pgbackfill/internal/metrics"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 	"github.com/pgbackfill/pgbackfill/jobs"
 )
@@ -56,7 +57,7 @@ The exit code is 0 where every row was, or would be, repaired, and 4 where some 
 	configs.RunFlags(c.Flags())
 	_ = c.Flags().MarkHidden("accept") // there are no findings here; that the flag is there is certain
 	c.Flags().BoolVar(&apply, "apply", false, "do it; without it is only said what would be done")
-	return a.jsonFlag(c)
+	return a.jsonFlag(a.measured(c))
 }
 
 // repairResult is what repair prints in JSON.
@@ -100,8 +101,12 @@ func (a *app) repairRows(ctx context.Context, store *checkpoint.Store, file stri
 		return out, err
 	}
 	defer limit.stop()
+	about := metrics.Job{Name: s.plan.Job.Name, Command: "repair"}
+	if s.run != nil {
+		about.Run = s.run.ID
+	}
 	options := verify.RepairOptions{
-		Options: verify.Options{Plan: s.plan, Checks: checks, Connect: s.connect, Run: s.run, Throttle: limit, Programs: a.programs()}, Apply: apply,
+		Options: verify.Options{Plan: s.plan, Checks: checks, Connect: s.connect, Run: s.run, Throttle: limit, Programs: a.programs(), Observer: a.measure(about)}, Apply: apply,
 	}
 	list, err := store.MismatchesOf(ctx, v.ID, 0, 1<<30)
 	if err != nil {

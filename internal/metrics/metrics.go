@@ -42,7 +42,7 @@ func New(version string) *Metrics {
 
 // Job says what a [Part] is about. All of it becomes labels.
 type Job struct {
-	// Name is the job's, and Command what is done: "run", "undo", "verify", "retry-quarantined".
+	// Name is the job's, and Command what is done: "run", "undo", "verify", "repair", "retry-quarantined".
 	Name, Command string
 	// Run and Process are the run's number, 0 being none, and what this process is called in it.
 	Run     backfill.RunID
