@@ -198,7 +198,7 @@ func (g *gate) countOn(ctx context.Context, on server, found *answer) ([][]strin
 	}
 	since := time.Duration(watched * float64(time.Second)).Round(time.Second)
 	if since < g.terms.Soak {
-		judged = append(judged, unknown("its statements have been watched for %s of %s, without a reset or statements thrown out: ask the gate again later", since, g.terms.Soak)...)
+		judged = append(judged, unknown("its statements have been watched for %s of %s, without a reset (the last: %s) or statements thrown out (%d times so far, which a greater pg_stat_statements.max prevents): ask the gate again later", since, g.terms.Soak, resets[0][0], evicted)...)
 	} else {
 		judged = append(judged, []string{string(Pass), fmt.Sprintf("%s: none in %s; %d statements of before are known", on.name, since, len(rows))})
 	}

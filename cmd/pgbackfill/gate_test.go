@@ -32,7 +32,7 @@ contract: {drops: [users.full_name], soak: 1s, min_writes: 5}
 func watchedServer(t *testing.T) *localpg.Cluster {
 	t.Helper()
 	return pgtest.Cluster(t, localpg.Options{Settings: map[string]string{
-		"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track_utility": "off", "max_prepared_transactions": "5", "wal_level": "logical",
+		"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track_utility": "off", "pg_stat_statements.max": "1000", "max_prepared_transactions": "5", "wal_level": "logical",
 	}})
 }
 
@@ -181,6 +181,8 @@ var gateCases = []gateCase{
 	{id: "references", want: contract.Fail, breaks: "CREATE TABLE n (n text PRIMARY KEY); INSERT INTO n SELECT DISTINCT full_name FROM users; ALTER TABLE users ADD CONSTRAINT fk FOREIGN KEY (full_name) REFERENCES n", mends: "DROP TABLE n CASCADE", says: "foreign key fk on public.users"},
 	{id: "references", want: contract.Unknown, breaks: "REVOKE SELECT ON pg_partitioned_table FROM PUBLIC", mends: "GRANT SELECT ON pg_partitioned_table TO PUBLIC"},
 	{id: "statements", want: contract.Fail, by: "SELECT id FROM users WHERE full_name = 'x'", mends: watchedLong, says: "primary: called 1 times, also since the soak began: SELECT id FROM users WHERE full_name = $1"},
+	{id: "statements", want: contract.Fail, by: "SELECT /* pgbackfill.console, OPERATOR(pg_catalog.=) */ full_name FROM users", mends: watchedLong, says: "called 1 times, also since"},
+	{id: "statements", want: contract.Fail, by: "SELECT pg_catalog.upper(full_name) FROM users", mends: watchedLong, says: "called 1 times, also since"},
 	{id: "statements", want: contract.Unknown, by: "SELECT * FROM users WHERE id = 1", mends: watchedLong, says: "without naming them"},
 	{id: "statements", want: contract.Unknown, by: "SELECT pg_stat_statements_reset()", mends: watchedLong, says: "have been watched for 0s of 1s"},
 	{id: "statements", want: contract.Unknown, breaks: "DROP EXTENSION pg_stat_statements", mends: "CREATE EXTENSION pg_stat_statements", unasked: true, says: "no extension"},
@@ -201,11 +203,28 @@ var gateCases = []gateCase{
 	{id: "way-back", want: contract.Unknown, with: backedUpBy("SELECT at FROM nowhere"), says: `relation "nowhere" does not exist`},
 }
 
+// evicting is the last of all, since the server's counters are of no use after it.
+var evicting = gateCase{id: "statements", want: contract.Unknown, by: manyStatements(), mends: "SELECT pg_stat_statements_reset()", says: "have been watched for 0s of 1s"}
+
+// manyStatements are more than the server keeps counters of, so that it throws some out.
+func manyStatements() string {
+	var b strings.Builder
+	for i := range 1100 {
+		b.WriteString("SELECT 1")
+		for bit := range 11 {
+			b.WriteString([]string{" + 1", " - 1"}[i>>bit&1])
+		}
+		b.WriteString(";")
+	}
+	return b.String()
+}
+
 // A database in which everything is as it should be passes every condition. Each condition is turned to fail alone, with its
 // evidence and what was asked, and to unknown, which refuses as well; what turned it is taken back each time, and all pass again.
 //
 // Made to fail: each condition's question answered with nothing (its cases pass), and unknown counted as pass; without the list
-// of checks in the question, one that was weakened and verified again is ready.
+// of checks in the question, one that was weakened and verified again is ready; without the number of evictions in the look, what was
+// thrown out was never called; with comments read as a part of a statement, one that names us is taken for ours.
 func TestGateConditions(t *testing.T) {
 	t.Parallel()
 	g := newGatekeeping(t)
@@ -213,7 +232,7 @@ func TestGateConditions(t *testing.T) {
 		t.Fatalf("of what should pass it says %+v", notPassed(r))
 	}
 	seen := map[string]map[contract.Status]bool{}
-	for _, c := range slices.Concat(gateCases, gateLines) {
+	for _, c := range slices.Concat(gateCases, gateLines, []gateCase{evicting}) {
 		if c.breaks != "" {
 			g.quiet(t, c.breaks)
 		}

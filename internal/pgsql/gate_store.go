@@ -6,12 +6,13 @@ import (
 )
 
 // GateStatements reads the counters of the statements on one server that name what will be dropped, or may read it without
-// naming it ("unnamed"); view is quoted, columns and tables are regular expressions. Statements of the engine's own are left out.
+// naming it ("unnamed"); view is quoted, columns and tables are regular expressions. Statements of the engine's own are left out, known by
+// how they are written, whatever a comment in a statement says.
 func GateStatements(view string, columns, tables []string) Statement {
 	return Statement{Name: "statements", SQL: `WITH s AS (
   SELECT concat_ws(' ', s.userid, s.queryid, s.toplevel) AS statement, s.calls, s.query
     FROM ` + view + ` AS s JOIN pg_database AS d ON d.oid = s.dbid
-   WHERE d.datname = current_database() AND s.query !~ 'OPERATOR\(pg_catalog\.|pgbackfill|^\s*SELECT pg_catalog\.'
+   WHERE d.datname = current_database() AND regexp_replace(s.query, '/\*.*?\*/|--[^\n]*', '', 'g') !~ 'OPERATOR\(pg_catalog\.|pgbackfill[._]'
 ), named AS (SELECT * FROM unnest($1::text[], $2::text[]) AS n(col, tab))
 SELECT 'named', s.statement, s.calls, left(regexp_replace(s.query, '\s+', ' ', 'g'), 300)
   FROM s WHERE EXISTS (SELECT FROM named AS n WHERE s.query ~* ('(^|[^a-zA-Z0-9_])' || n.col || '($|[^a-zA-Z0-9_])') AND s.query ~* ('(^|[^a-zA-Z0-9_])' || n.tab || '($|[^a-zA-Z0-9_])'))

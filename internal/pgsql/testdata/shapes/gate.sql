@@ -310,7 +310,7 @@ SELECT i.stats_reset::text, i.dealloc FROM public.pg_stat_statements_info AS i;
 WITH s AS (
   SELECT concat_ws(' ', s.userid, s.queryid, s.toplevel) AS statement, s.calls, s.query
     FROM public.pg_stat_statements AS s JOIN pg_database AS d ON d.oid = s.dbid
-   WHERE d.datname = current_database() AND s.query !~ 'OPERATOR\(pg_catalog\.|pgbackfill|^\s*SELECT pg_catalog\.'
+   WHERE d.datname = current_database() AND regexp_replace(s.query, '/\*.*?\*/|--[^\n]*', '', 'g') !~ 'OPERATOR\(pg_catalog\.|pgbackfill[._]'
 ), named AS (SELECT * FROM unnest($1::text[], $2::text[]) AS n(col, tab))
 SELECT 'named', s.statement, s.calls, left(regexp_replace(s.query, '\s+', ' ', 'g'), 300)
   FROM s WHERE EXISTS (SELECT FROM named AS n WHERE s.query ~* ('(^|[^a-zA-Z0-9_])' || n.col || '($|[^a-zA-Z0-9_])') AND s.query ~* ('(^|[^a-zA-Z0-9_])' || n.tab || '($|[^a-zA-Z0-9_])'))
