@@ -24,8 +24,8 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"compare", "Side by side", true, 3, compare, compareTargets},
-		{"choice", "What the planner chooses, beside fixed settings", true, 2, choice, choiceTargets},
-		{"growth", "Growth: rows", false, 3, growth, (*result).memory},
+		{"choice", "What the planner chooses, beside fixed settings", true, 3, choice, choiceTargets},
+		{"growth", "Growth: rows", false, 2, growth, (*result).memory},
 		{"workers", "Growth: workers", false, 2, workers, (*result).memory},
 		{"latency", "Growth: round trips", false, 2, latency, latencyTargets},
 		{"chunk", "Growth: chunks", false, 2, chunks, nil},
