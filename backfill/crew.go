@@ -119,6 +119,11 @@ func (e *engine) mind(ctx context.Context, done <-chan struct{}, staff func()) e
 		if err == nil {
 			err = e.obey(ctx)
 		}
+		if err == nil {
+			if err := e.unseen(); err != nil {
+				return err
+			}
+		}
 		switch {
 		case err == nil:
 			if silent {

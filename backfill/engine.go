@@ -59,6 +59,7 @@ type engine struct {
 	waiting waiting
 	// wanted is how many workers there should be, as far as it was told.
 	wanted atomic.Int64
+	unattended bool
 	// chunks counts those that are committed or at work, so that no more are begun than asked for.
 	chunks    atomic.Int64
 	maxChunks int64
@@ -143,7 +144,7 @@ func newEngine(o Options) (*engine, error) {
 	e := &engine{
 		plan: &plan, run: o.Run, process: o.Process,
 		connect: o.Connect, ledger: o.Ledger, segments: o.Segments, control: o.Control, tasks: o.Tasks, throttle: o.Throttle,
-		quarantine: o.Quarantine, clamp: o.Clamp, abort: o.Abort, maxChunks: o.MaxChunks,
+		quarantine: o.Quarantine, clamp: o.Clamp, abort: o.Abort, maxChunks: o.MaxChunks, unattended: o.Unattended,
 		sql: sql.of(&plan, o.Run), changed: make(chan struct{}), queue: newQueue(0, nil),
 	}
 	e.preparing.Store(o.Plan.Pending)
@@ -288,6 +289,7 @@ func (e *engine) end(last, ctx context.Context, err error) error {
 		err = e.interrupted(fmt.Sprintf("stopped after %d chunks, as asked", e.chunks.Load()))
 	case errors.Is(err, ErrCancelled):
 		err = e.cancelled(last, err)
+	case errors.Is(err, errPausedItself):
 	case e.aborted():
 		err = e.interrupted("stopped at once: chunks that had begun were cancelled and rolled back; what is committed stays")
 	case ctx.Err() != nil || errors.Is(err, ErrInterrupted):

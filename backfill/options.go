@@ -40,6 +40,9 @@ type Options struct {
 	Clamp func(Pace) Pace
 	// Abort, when done, cancels chunks that have begun: the second Ctrl-C. Nil is never.
 	Abort context.Context
+	// Unattended ends the work of a process with [ErrIncomplete] once the run has paused itself, where nobody is there who would see it
+	// wait: in a pipeline. What somebody else has paused is waited for.
+	Unattended bool
 	// MaxChunks ends the work after so many chunks of this process; 0 is no limit.
 	MaxChunks int64
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 )
 
@@ -14,6 +15,12 @@ var (
 	errSurplus = errors.New("more workers than wanted")
 	errEnough  = errors.New("as many chunks as asked")
 )
+
+// errPausedItself tells a process that nobody watches that the run has paused itself.
+var errPausedItself = fmt.Errorf("the run has paused itself: %w", ErrIncomplete)
+
+// pausedItself is what the reason of a pause begins with that the run has asked for, and no person.
+const pausedItself = "paused by pgbackfill: "
 
 // beat tells the others that this process is alive, and hears what to do.
 func (e *engine) beat(ctx context.Context) error {
@@ -235,12 +242,24 @@ func (e *engine) failing() bool {
 	return true
 }
 
-// pauseItself pauses the run for somebody to look at it.
+// pauseItself pauses the run for somebody to look at it, who reads the reason.
 func (e *engine) pauseItself(ctx context.Context, reason string) error {
 	return e.patiently(ctx, func(ctx context.Context) error {
-		if err := e.control.Pause(ctx, reason); err != nil {
+		if err := e.control.Pause(ctx, pausedItself+reason); err != nil {
 			return err
 		}
 		return e.beat(ctx)
 	})
+}
+
+// unseen is an error where the run has paused itself and nobody is there to go on with it: the next command is theirs who read it.
+func (e *engine) unseen() error {
+	orders := e.ordersNow()
+	if !e.unattended || orders.Desired != DesiredPaused || orders.State != StatePaused || !strings.HasPrefix(orders.Reason, pausedItself) {
+		return nil
+	}
+	return &Error{
+		Place: e.place(), Found: orders.Reason, Kind: errPausedItself,
+		Remedy: "then: pgbackfill resume " + e.plan.Job.Name + ", and run it again: it goes on where it stopped",
+	}
 }

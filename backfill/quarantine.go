@@ -149,7 +149,7 @@ func (w *worker) full(ctx context.Context, chunk Chunk, try *attempts, full *ful
 	}
 	w.observe(ChunkFailed{Worker: w.id, Chunk: chunk, Err: full, Retry: true})
 	name := w.plan.Job.Name
-	return w.pauseItself(ctx, fmt.Sprintf("paused by pgbackfill: %s; see them with: pgbackfill status %s; mend what is wrong and do them with retry-quarantined, or allow more with: pgbackfill set %s max_quarantined=%d",
+	return w.pauseItself(ctx, fmt.Sprintf("%s; see them with: pgbackfill status %s; mend what is wrong and do them with retry-quarantined, or allow more with: pgbackfill set %s max_quarantined=%d",
 		full, name, name, 10*full.most))
 }
 

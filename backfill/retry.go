@@ -184,7 +184,7 @@ func (w *worker) failed(ctx context.Context, chunk Chunk, try *attempts, err err
 	w.retries.Add(1)
 	// A row that cannot be changed is tried again and again until it stands alone; there are bounds to that of its own.
 	if !lost && action != pgerr.Data && w.failing() {
-		return w.pauseItself(ctx, fmt.Sprintf("paused by pgbackfill: more than half of the last %d chunks failed, the last one with %s", failuresLooked, pgerr.Describe(err)))
+		return w.pauseItself(ctx, fmt.Sprintf("more than half of the last %d chunks failed, the last one with %s", failuresLooked, pgerr.Describe(err)))
 	}
 	try.number++
 	return w.wait(ctx, backoff, pgerr.Describe(err))

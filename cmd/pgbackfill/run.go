@@ -375,7 +375,7 @@ func (a *app) work(ctx context.Context, connect backfill.Connect, plan *backfill
 	summary, err := backfill.Work(ctx, backfill.Options{
 		Run: run.ID(), Plan: plan, Process: run.Process(), Resumed: run.resumed, Joined: run.joined,
 		Connect: connect, Ledger: run, Segments: run, Control: run, Tasks: run, Quarantine: run, Throttle: limit, Programs: a.programs(),
-		Prepared: a.prepared(connect, run.Run, show.warn), Observer: observe, Abort: a.abort, MaxChunks: int64(o.maxChunks),
+		Prepared: a.prepared(connect, run.Run, show.warn), Observer: observe, Abort: a.abort, MaxChunks: int64(o.maxChunks), Unattended: !a.interactive(),
 		Blocked: limit.blocked, Notices: limit.notices, Clamp: func(p backfill.Pace) backfill.Pace { p, _ = a.cfg.Clamp(p); return p },
 	})
 	limit.stop()
