@@ -58,7 +58,7 @@ type engine struct {
 	yield   yielding
 	waiting waiting
 	// wanted is how many workers there should be, as far as it was told.
-	wanted atomic.Int64
+	wanted     atomic.Int64
 	unattended bool
 	// chunks counts those that are committed or at work, so that no more are begun than asked for.
 	chunks    atomic.Int64

@@ -41,6 +41,7 @@ var preflight = []check{
 	{"seq-scan", SeverityWarning, (*planning).seqScan},
 	{"seq-scan-join", SeverityWarning, (*planning).seqScanJoin},
 	{"join-may-multiply", SeverityWarning, (*planning).joinMayMultiply},
+	{"undo-overwrites", SeverityWarning, (*planning).undoOverwrites},
 	{"not-idempotent", SeverityWarning, (*planning).notIdempotent},
 	{"volatile-expression", SeverityWarning, (*planning).volatileExpression},
 	{"dual-write-order", SeverityWarning, (*planning).dualWriteOrder},
@@ -220,7 +221,7 @@ func (pl *planning) joinMayMultiply() *noticed {
 }
 
 func (pl *planning) notIdempotent() *noticed {
-	if pl.plan.Job.Idempotent {
+	if pl.plan.Job.Idempotent || pl.plan.Job.TakesBack() { // that which assigns each row once is right as it is
 		return nil
 	}
 	return &noticed{

@@ -153,6 +153,18 @@ func (pl *planning) undoWholeWalk() *noticed {
 	}
 }
 
+// undoOverwrites is about the job that takes a run back by undo.set.
+func (pl *planning) undoOverwrites() *noticed {
+	if !pl.plan.Job.TakesBack() {
+		return nil
+	}
+	return &noticed{
+		"what others have written into these columns since is taken back too: nothing tells it from what the run wrote",
+		"undo.set assigns " + some(pl.plan.Job.writtenColumns()) + " in every row that is meant",
+		"where the application writes these columns meanwhile, say in  undo: {set: {…}, where: …}  which rows it must not touch; only undo: capture, said before the run, leaves what others have changed",
+	}
+}
+
 // undoPartial is about undo.set of a job that does more than to assign columns of its table.
 func (pl *planning) undoPartial() *noticed {
 	j := pl.plan.Job

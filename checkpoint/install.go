@@ -206,6 +206,41 @@ func Remove(ctx context.Context, conn *pgx.Conn) error {
 	return refine(err, "removing")
 }
 
+// Removable is the error with which [Remove] would refuse now; nil is none.
+func Removable(ctx context.Context, conn *pgx.Conn) error {
+	err := inside(ctx, conn, func(t *tx) error {
+		status, err := look(t)
+		if err != nil && !(errors.Is(err, backfill.ErrIncompatible) && status.Version < status.Latest) {
+			return err
+		}
+		return noneUnfinished(t, status.Version)
+	})
+	return refine(err, "removing")
+}
+
+// goesAlong lists what is outside of the schema, or cannot be made anew, and goes with it.
+const goesAlong = `SELECT 'the trigger ' || quote_ident(t.tgname) || ' of ' || t.tgrelid::regclass::text
+  FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid JOIN pg_class AS c ON c.oid = t.tgrelid
+ WHERE p.pronamespace = to_regnamespace('pgbackfill') AND c.relnamespace <> p.pronamespace AND NOT t.tgisinternal AND t.tgparentid = 0
+ UNION ALL
+SELECT 'what run ' || substring(c.relname FROM '^undo_([0-9]+)_') || ' kept for undo in ' || c.oid::regclass::text
+  FROM pg_class AS c WHERE c.relnamespace = to_regnamespace('pgbackfill') AND c.relkind = 'r' AND c.relname ~ '^undo_[0-9]+_'
+ ORDER BY 1`
+
+// GoesAlong lists, for people, what [Remove] takes along besides what is recorded: triggers of other tables, and the rows kept for undo.
+func GoesAlong(ctx context.Context, conn *pgx.Conn) ([]string, error) {
+	var list []string
+	err := inside(ctx, conn, func(t *tx) error {
+		return t.send(step{Statement: pgsql.Statement{SQL: goesAlong}, read: func(rows pgx.Rows) error {
+			var what string
+			err := rows.Scan(&what)
+			list = append(list, what)
+			return err
+		}})
+	})
+	return list, refine(err, "removing")
+}
+
 // noneUnfinished is an error while somebody may still need a schema of a version.
 func noneUnfinished(t *tx, version int) error {
 	var runs, ends []string

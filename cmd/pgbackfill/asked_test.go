@@ -90,7 +90,7 @@ func TestAsked(t *testing.T) {
 	}{
 		{[]string{"run", "other.yaml"}, []string{"Run it? [y/N]", "pgbackfill: not run, as answered; nothing was written"}},
 		{[]string{"cancel", "people"}, []string{"End run 1 of people for good? 30 rows are changed and stay so. [y/N]", "pgbackfill: not cancelled, as answered"}},
-		{[]string{"schema", "remove"}, []string{"Drop the schema pgbackfill, and with it the history of 1 run? [y/N]", "pgbackfill: not removed, as answered"}},
+		{[]string{"schema", "remove"}, []string{"schema pgbackfill: it holds unfinished runs: run 1 of people"}}, // what it would not do it does not ask
 	} {
 		code, _, said := answer(t, db.DSN(), dir, "n\n", 200, c.args...)
 		if code != 2 || strings.Contains(said, "invalid input") {
@@ -102,6 +102,10 @@ func TestAsked(t *testing.T) {
 		t.Errorf("something was written: %s, before: %s", after, before)
 	}
 	must(t, db.DSN(), dir, "run", "--yes", "people.yaml")
+	code, _, said := answer(t, db.DSN(), dir, "n\n", 200, "schema", "remove")
+	if says(t, said, "Drop the schema pgbackfill, and with it the history of 1 run? [y/N]", "pgbackfill: not removed, as answered"); code != 2 {
+		t.Errorf("exit code %d", code)
+	}
 	if code, out, said := answer(t, db.DSN(), dir, "y\n", 200, "schema", "remove"); code != 0 || !strings.Contains(out, "removed") {
 		t.Errorf("exit code %d: %s%s", code, out, said)
 	}

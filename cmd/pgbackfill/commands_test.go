@@ -119,7 +119,7 @@ func TestFindingStopsUntilAccepted(t *testing.T) {
 	}
 	refuses(t, db, dir, 2, []string{"schema", "install"}, "its tables would be published by ", "everything", "install with --accept schema-published")
 	must(t, db.DSN(), dir, "schema", "install", "--accept", "schema-published")
-	must(t, db.DSN(), dir, "schema", "remove")
+	must(t, db.DSN(), dir, "schema", "remove", "--yes")
 	_, out, said := streams(t, db.DSN(), dir, "run", "--yes", "--accept", "schema-published", "people.yaml")
 	says(t, said, "error [schema-published, accepted by "+who()+"]", "notes: ", "backup-not-attested", "; see: pgbackfill plan people.yaml")
 	says(t, out, "people: finished")

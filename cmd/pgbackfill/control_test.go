@@ -146,7 +146,7 @@ func TestPauseResumeCancel(t *testing.T) {
 		t.Errorf("%d rows are changed, the ledger says %d", changed, said)
 	}
 	refuses(t, db, dir, 2, []string{"resume", "slow"}, "job slow: it has no unfinished run: run 1 is cancelled", "pgbackfill run --again")
-	says(t, must(t, db.DSN(), dir, "schema", "remove"), "the schema pgbackfill is removed")
+	says(t, must(t, db.DSN(), dir, "schema", "remove", "--yes"), "the schema pgbackfill is removed")
 	says(t, must(t, db.DSN(), dir, "status"), "no runs", "pgbackfill init TABLE")
 }
 
@@ -322,7 +322,7 @@ func TestSchemaCommands(t *testing.T) {
 		says(t, must(t, db.DSN(), dir, "schema", "install"), "the schema pgbackfill is installed")
 	}
 	says(t, must(t, db.DSN(), dir, "schema", "upgrade"), "up to date")
-	says(t, must(t, db.DSN(), dir, "schema", "remove"), "removed")
+	says(t, must(t, db.DSN(), dir, "schema", "remove", "--yes"), "removed")
 	if pgtest.One[bool](db, "SELECT to_regnamespace('pgbackfill') IS NOT NULL") {
 		t.Error("the schema is still there")
 	}
@@ -357,7 +357,7 @@ func TestLeastPrivilege(t *testing.T) {
 	}
 	says(t, must(t, dsn, dir, "cancel", "people"), "is cancelled")
 	says(t, must(t, dsn, dir, "status", "people"), "cancelled")
-	code, out := pgbackfill(t, dsn, dir, "schema", "remove")
+	code, out := pgbackfill(t, dsn, dir, "schema", "remove", "--yes")
 	if code == 0 {
 		t.Errorf("a runner may remove the schema:\n%s", out)
 	}

@@ -56,6 +56,7 @@ func TestRunInstallsTheDualWrite(t *testing.T) {
 	says(t, must(t, db.DSN(), dir, "run", "--yes", "--again", "names.yaml"), "the dual-write trigger is installed on public.people")
 	send(t, app, "INSERT INTO people (id, name) VALUES (1002, 'bo lee')")
 	is(t, db, "SELECT shown FROM people WHERE id = 1002", `("Bo Lee")`)
+	refuses(t, db, dir, 2, []string{"schema", "remove"}, "history of 2 runs", "the trigger zzzz_pgbackfill_insert_names of public.people", "expected --yes")
 	code, out = pgbackfill(t, db.DSN(), dir, "schema", "remove", "--yes")
 	if code != 0 {
 		t.Fatalf("schema remove: %s", out)

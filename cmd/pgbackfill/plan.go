@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,7 +21,8 @@ func (a *app) planCommand() *cobra.Command {
 		Short: "Shows what run would do: statements, segments, estimates, findings",
 		Long: `plan resolves the jobs of a file against the database, without a write, and prints every
 statement that run will send, how the table is walked, what it will take by the statistics there
-are, and what preflight noticed. The exit code is 2 where run would refuse.
+are, and what preflight noticed. The exit code is 2 where run would refuse, also because the job is not
+what it was when its unfinished run began; of one whose run is over it plans the next, as run --again.
 
 With --undo it prints what undo would send to take the newest run of each job back; of a job that
 has not been run, what it would send after a run of the whole table.`,
@@ -46,12 +48,19 @@ has not been run, what it would send after a run of the whole table.`,
 				for _, note := range notes {
 					a.note("note", note)
 				}
-				plan, err := a.plan(c.Context(), connect, backfill.Planner{}, job, pace)
+				planner, unknown := a.planner(c.Context(), connect, job, runOptions{})
+				if unknown != nil { // by a role that may plan and not run
+					a.note("warning", "whether the job has a run already cannot be told: "+unknown.Error())
+				}
+				plan, err := a.plan(c.Context(), connect, planner, job, pace)
 				if err != nil {
 					return err
 				}
 				if err := a.writePlan(plan); err != nil {
 					return err
+				}
+				if unknown == nil && refusedBy == nil {
+					refusedBy = a.before(c.Context(), connect, plan, given[0])
 				}
 				if blocking := plan.Blocking(); len(blocking) > 0 && refusedBy == nil {
 					refusedBy = refused(plan, blocking)
@@ -64,6 +73,31 @@ has not been run, what it would send after a run of the whole table.`,
 	configs.RunFlags(c.Flags())
 	c.Flags().BoolVar(&undo, "undo", false, "show what undo would do instead")
 	return a.jsonFlag(c)
+}
+
+// before says what the job's newest run means for what is planned, and is the error with which run would refuse because of it.
+func (a *app) before(ctx context.Context, connect backfill.Connect, plan *backfill.Plan, file string) error {
+	earlier, err := a.earlier(ctx, connect, plan.Job)
+	if err != nil || earlier == nil {
+		return err
+	}
+	place := fmt.Sprintf("run %d of %s", earlier.ID, earlier.Job)
+	if earlier.State == backfill.StateFinished && earlier.SpecHash == plan.Job.Hash() {
+		a.note("note", place+" has finished: run has nothing to do; this is what run --again would do")
+		return nil
+	}
+	if err := earlier.UndoBegun(file); err != nil {
+		return err
+	}
+	if earlier.State.Over() {
+		a.note("note", fmt.Sprintf("%s is %s: this is what run --again would do", place, earlier.State))
+		return nil
+	}
+	if _, err := a.settle(earlier, plan, file, runOptions{}); err != nil {
+		return err
+	}
+	a.note("note", fmt.Sprintf("%s is unfinished (%s): run goes on with it, from %s walked; what is planned here is all of it", place, earlier.State, human.Plural(earlier.Totals.RowsSeen, "row")))
+	return nil
 }
 
 // refused is the error of a plan that run does not carry out.

@@ -80,14 +80,15 @@ func TestQuarantinedRowsAreSaid(t *testing.T) {
 	refuses(0, []string{"run", "--yes", job}, "divided: run 1 has finished", "Nothing to do")
 	// A row that there is no more was done by nobody, and that is said, once and in status.
 	db.Exec("UPDATE counters SET d = 0 WHERE id = 2021")
-	refuses(4, []string{"run", "--yes", "--again", job}, "1 row quarantined")
+	refuses(2, []string{"run", "--yes", "--again", job}, "run 1 of divided: the job is not idempotent, and 1 998 rows are changed already", "--accept not-idempotent")
+	refuses(4, []string{"run", "--yes", "--again", "--accept", "not-idempotent", job}, "1 row quarantined")
 	db.Exec("DELETE FROM counters WHERE id = 2021")
 	refuses(4, []string{"retry-quarantined", job}, "divided, run 2: incomplete: 1 row gone", "0 rows done now, 0 failed again, 1 gone")
 	says(t, must(t, db.DSN(), dir, "status", "divided"), "gone      1 row quarantined before")
 	says(t, must(t, db.DSN(), dir, "retry-quarantined", job), "nothing is quarantined")
 	// With more than are allowed the run pauses, and in a pipeline, where nobody would see it wait, its process ends.
 	db.Exec("UPDATE counters SET d = 0 WHERE id = -979 OR id = (SELECT max(id) FROM counters)")
-	for _, arguments := range [][]string{{"--again"}, nil} {
+	for _, arguments := range [][]string{{"--again", "--accept", "not-idempotent"}, nil} {
 		refuses(4, append([]string{"run", "--yes", "--set", "max_quarantined=1", job}, arguments...),
 			"run 3 of divided: paused by pgbackfill: ", "max_quarantined=10", "→ then: pgbackfill resume divided, and run it again")
 		says(t, must(t, db.DSN(), dir, "status", "divided"), "paused")
@@ -95,7 +96,7 @@ func TestQuarantinedRowsAreSaid(t *testing.T) {
 	must(t, db.DSN(), dir, "resume", "divided")
 	refuses(4, []string{"run", "--yes", "--set", "max_quarantined=2", job}, "2 rows quarantined")
 	// With none allowed the first one stops the run, as an error.
-	refuses(1, []string{"run", "--yes", "--again", "--set", "max_quarantined=0", job}, "a row cannot be changed", "through (-979)", "division by zero", "max_quarantined")
+	refuses(1, []string{"run", "--yes", "--again", "--accept", "not-idempotent", "--set", "max_quarantined=0", job}, "a row cannot be changed", "through (-979)", "division by zero", "max_quarantined")
 	must(t, db.DSN(), dir, "cancel", "--yes", "divided")
 	refuses(2, []string{"retry-quarantined", job}, "run 4 of divided", "cancelled", "--again")
 }

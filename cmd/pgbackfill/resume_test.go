@@ -75,11 +75,12 @@ func TestChangedSinceTheRunBegan(t *testing.T) {
 			before := ledgered(db)
 			refuses(t, db, dir, 2, []string{"run", "--yes", "people.yaml"},
 				append(c.says, "run 1 of people: changed since the run began:", "change it back and run again, or start over with: pgbackfill run --again")...)
+			refuses(t, db, dir, 2, []string{"plan", "people.yaml"}, append(c.says, "changed since the run began:")...)
 			if n := ledgered(db); n != before {
 				t.Errorf("%d chunks were committed", n-before)
 			}
 			// What is said to help, helps: a new run, and the old one is closed for good.
-			says(t, must(t, db.DSN(), dir, "run", "--yes", "--again", "people.yaml"), "people: finished", "(run 2)")
+			says(t, must(t, db.DSN(), dir, "run", "--yes", "--again", "--accept", "not-idempotent", "people.yaml"), "people: finished", "(run 2)")
 			if state := pgtest.One[string](db, "SELECT state || ': ' || reason FROM pgbackfill.runs WHERE id = 1"); !strings.HasPrefix(state, "cancelled: replaced by a new run, by "+who()) {
 				t.Errorf("the old run is %s", state)
 			}
@@ -197,7 +198,7 @@ func TestColumnDroppedInMidRun(t *testing.T) {
 	db.Exec("ALTER TABLE counters ADD COLUMN counter int NOT NULL DEFAULT 0")
 	refuses(t, db, dir, 2, []string{"run", "--yes", "slow.yaml"}, "run 1 of slow: changed since the run began:",
 		"table: column counter was number 2: integer NOT NULL and is number 4: integer NOT NULL")
-	says(t, must(t, db.DSN(), dir, "run", "--yes", "--again", "--rate", "0", "--chunk-rows", "5000", "slow.yaml"), "slow: finished")
+	says(t, must(t, db.DSN(), dir, "run", "--yes", "--again", "--accept", "not-idempotent", "--rate", "0", "--chunk-rows", "5000", "slow.yaml"), "slow: finished")
 	if n := pgtest.One[int](db, "SELECT count(*) FROM counters WHERE counter <> 1"); n != 0 {
 		t.Errorf("%d rows of the new column were not done once", n)
 	}

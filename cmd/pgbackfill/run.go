@@ -129,6 +129,9 @@ func (a *app) take(ctx context.Context, connect backfill.Connect, plan *backfill
 			return part{}, nil, err
 		}
 	}
+	if err := a.twice(earlier, plan, o); err != nil {
+		return part{}, nil, err
+	}
 	done, err := a.settle(earlier, plan, file, o)
 	if done || err != nil {
 		return part{}, nil, err
@@ -137,6 +140,22 @@ func (a *app) take(ctx context.Context, connect backfill.Connect, plan *backfill
 		return part{}, nil, err
 	}
 	return a.startRun(ctx, connect, plan, earlier, o)
+}
+
+// twice refuses to do again what a job has done that is not idempotent, unless that is accepted.
+func (a *app) twice(earlier *checkpoint.RunInfo, plan *backfill.Plan, o runOptions) error {
+	if earlier == nil || !o.again || plan.Job.Idempotent || earlier.State == backfill.StateUndone || earlier.Totals.RowsChanged == 0 || a.accepts("not-idempotent") {
+		return nil
+	}
+	remedy := "to change them once more all the same: --accept not-idempotent"
+	if !earlier.State.Over() {
+		remedy = "leave --again out: the run goes on where it stopped; " + remedy
+	}
+	return &backfill.Error{
+		Place: fmt.Sprintf("run %d of %s", earlier.ID, earlier.Job), Kind: backfill.ErrInput,
+		Found:  fmt.Sprintf("the job is not idempotent, and %s are changed already: a new run would change them a second time, and undo takes back the newest run only", human.Plural(earlier.Totals.RowsChanged, "row")),
+		Remedy: remedy,
+	}
 }
 
 // planner plans for the run that is gone on with, where there is one and the job has what a run keeps.

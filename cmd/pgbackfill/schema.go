@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
@@ -48,12 +49,12 @@ func (a *app) schemaCommand() *cobra.Command {
 	})
 	configs.AcceptFlag(install.Flags())
 	configs.AcceptFlag(upgrade.Flags())
-	remove := a.schemaStep("remove", "Drops the schema with all that is recorded; refused while a run is unfinished", "removed", a.remove)
+	remove := a.schemaStep("remove", "Drops the schema with all that is recorded, the rows kept for undo, and the triggers; refused while a run is unfinished", "removed", a.remove)
 	c.AddCommand(install, upgrade, remove, sql, grants)
 	return c
 }
 
-// remove drops the schema, and asks first: what is recorded of every run goes with it.
+// remove drops the schema, and asks first: what is recorded of every run goes with it, and the triggers that applications may rely on.
 func (a *app) remove(ctx context.Context, conn *pgx.Conn) error {
 	what := "all that it holds"
 	err := a.stored(ctx, func(s *checkpoint.Store) error {
@@ -61,7 +62,26 @@ func (a *app) remove(ctx context.Context, conn *pgx.Conn) error {
 		what = "the history of " + human.Plural(int64(len(list)), "run")
 		return err
 	})
-	if err == nil && !a.ask("Drop the schema pgbackfill, and with it "+what+"?") { // an error is for Remove to explain
+	if err != nil { // it is for Remove to explain
+		return checkpoint.Remove(ctx, conn)
+	}
+	if err := checkpoint.Removable(ctx, conn); err != nil {
+		return err
+	}
+	goes, err := checkpoint.GoesAlong(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if len(goes) > 0 {
+		what += ", and " + strings.Join(goes, ", ")
+	}
+	if !a.yes && !a.interactive() {
+		return &backfill.Error{
+			Place: "schema pgbackfill", Found: "removing it takes along " + what + ", and nobody can be asked here", Expected: "--yes", Kind: backfill.ErrInput,
+			Remedy: "where all of that may go: pgbackfill schema remove --yes",
+		}
+	}
+	if !a.ask("Drop the schema pgbackfill, and with it " + what + "?") {
 		return &backfill.Error{Found: "not removed, as answered", Kind: backfill.ErrInput}
 	}
 	return checkpoint.Remove(ctx, conn)

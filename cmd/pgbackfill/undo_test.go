@@ -37,6 +37,7 @@ func TestUndoCaptureFromTheCommandLine(t *testing.T) {
 			t.Errorf("plan does not say %q", want)
 		}
 	}
+	says(t, must(t, db.DSN(), dir, "run", "--dry-run", "1", job), " would change") // nothing is kept of what is rolled back
 	must(t, db.DSN(), dir, "run", "--yes", job)
 	if n := pgtest.One[int](db, "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pgbackfill%'"); n != 0 {
 		t.Errorf("%d triggers are left after the run", n)
@@ -81,6 +82,7 @@ func TestUndoCaptureFromTheCommandLine(t *testing.T) {
 		t.Errorf("run after an undo said\n%s", out)
 	}
 	must(t, db.DSN(), dir, "run", "--yes", "--again", job)
+	refuses(t, db, dir, 2, []string{"schema", "remove"}, "what run 1 kept for undo in pgbackfill.undo_1_1", "expected --yes")
 	must(t, db.DSN(), dir, "schema", "remove", "--yes")
 	if n := pgtest.One[int](db, "SELECT count(*) FROM pg_proc WHERE proname LIKE 'undo\\_%'"); n != 0 {
 		t.Errorf("%d functions are left", n)

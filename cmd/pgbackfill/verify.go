@@ -68,6 +68,9 @@ Rows that are wrong are named by their keys; their values are shown with --show-
 			if err != nil {
 				return err
 			}
+			if o.samples < 0 {
+				return backfill.Inputf("--samples", "0 names none", "found %d, expected how many wrong rows are to be named", o.samples)
+			}
 			checks := make([][]verify.Check, len(list))
 			for i, job := range list { // all of the file is understood before any of it is done
 				if checks[i], err = a.checksOf(job); err != nil {
