@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -56,11 +55,11 @@ has not been run, what it would send after a run of the whole table.`,
 				if err != nil {
 					return err
 				}
-				if err := a.writePlan(plan); err != nil {
-					return err
-				}
 				if unknown == nil && refusedBy == nil {
 					refusedBy = a.before(c.Context(), connect, plan, given[0])
+				}
+				if err := a.writePlan(plan); err != nil {
+					return err
 				}
 				if blocking := plan.Blocking(); len(blocking) > 0 && refusedBy == nil {
 					refusedBy = refused(plan, blocking)
@@ -73,31 +72,6 @@ has not been run, what it would send after a run of the whole table.`,
 	configs.RunFlags(c.Flags())
 	c.Flags().BoolVar(&undo, "undo", false, "show what undo would do instead")
 	return a.jsonFlag(c)
-}
-
-// before says what the job's newest run means for what is planned, and is the error with which run would refuse because of it.
-func (a *app) before(ctx context.Context, connect backfill.Connect, plan *backfill.Plan, file string) error {
-	earlier, err := a.earlier(ctx, connect, plan.Job)
-	if err != nil || earlier == nil {
-		return err
-	}
-	place := fmt.Sprintf("run %d of %s", earlier.ID, earlier.Job)
-	if earlier.State == backfill.StateFinished && earlier.SpecHash == plan.Job.Hash() {
-		a.note("note", place+" has finished: run has nothing to do; this is what run --again would do")
-		return nil
-	}
-	if err := earlier.UndoBegun(file); err != nil {
-		return err
-	}
-	if earlier.State.Over() {
-		a.note("note", fmt.Sprintf("%s is %s: this is what run --again would do", place, earlier.State))
-		return nil
-	}
-	if _, err := a.settle(earlier, plan, file, runOptions{}); err != nil {
-		return err
-	}
-	a.note("note", fmt.Sprintf("%s is unfinished (%s): run goes on with it, from %s walked; what is planned here is all of it", place, earlier.State, human.Plural(earlier.Totals.RowsSeen, "row")))
-	return nil
 }
 
 // refused is the error of a plan that run does not carry out.

@@ -224,9 +224,9 @@ func eventfulRun(t *testing.T, db *pgtest.DB, dir, job string) {
 		must(t, db.DSN(), dir, "run", "--yes", "--allow-programs", job) // finish has waited for it
 	}
 
-	p = start(t, db.DSN(), dir, "run", "--yes", "--allow-programs", "--again", job)
+	p = start(t, db.DSN(), dir, "run", "--yes", "--allow-programs", "--accept", "not-idempotent", "--again", job)
 	awaitState(t, db, p, "running")
-	p2 := start(t, db.DSN(), dir, "run", "--yes", "--allow-programs", "--again", job)
+	p2 := start(t, db.DSN(), dir, "run", "--yes", "--allow-programs", "--accept", "not-idempotent", "--again", job)
 	if code := p.wait(t, time.Minute); code != 1 {
 		t.Errorf("the process that was replaced exits with %d; it said:\n%s", code, p.out)
 	}
