@@ -86,9 +86,32 @@ func wrong() Report {
 	return r
 }
 
+// long is a report full of names that know no space to break at.
+func long() Report {
+	name := strings.Repeat("a_very_long_identifier_", 3)[:63]
+	r := wrong()
+	r.Verdict = Verdict{Mismatched, "1 203 rows are not as they should be: " + strings.Repeat(name, 3)}
+	r.Job.Name, r.Job.Table, r.Job.Description = strings.Repeat("job-", 30), name+"."+name, strings.Repeat("Describes at length. ", 40)
+	r.Server.Address, r.Server.Database, r.Server.Role = strings.Repeat("db-", 40)+"example.com:5432", name, name
+	r.Run.By, r.Verification.By, r.Verification.Role = strings.Repeat("x", 120), name+"@"+name, name
+	r.Verification.Checks[0].Name = name + name
+	for i := range r.Verification.Samples {
+		m := &r.Verification.Samples[i]
+		m.Check, m.Key, m.Columns = name+name, []*string{text(strings.Repeat("0123456789abcdef", 8)), nil}, []string{name, name}
+		m.Expected, m.Actual = []*string{text(strings.Repeat("w", 300)), nil}, []*string{nil, text(strings.Repeat("é", 300))}
+	}
+	r.Gate.Conditions[0].Evidence, r.Gate.Conditions[0].SQL = strings.Repeat(name+".", 4), "SELECT "+strings.Repeat(name+", ", 20)+"1"
+	r.DualWrite.Triggers[0] = Trigger{name + "." + name, "pgbackfill_" + name, "enabled always"}
+	r.DualWrite.Drift = []DriftEntry{{made, "{" + strings.Repeat("k", 200) + "}", name, name, "UPDATE " + name + " SET " + strings.Repeat(name+" = 1, ", 20)}}
+	r.Waits[0].Reason = strings.Repeat(name+" ", 4)
+	r.Events = append(r.Events, Event{made, name + "@" + name, strings.Repeat("y", 150), strings.Repeat("z", 300)})
+	return r
+}
+
 func reports() map[string]Report {
 	return map[string]Report{
 		"proven": proven(), "wrong": wrong(),
+		"long":  long(),
 		"empty": {Made: made, Tool: "dev", Verdict: Verdict{Unproven, "the job was never run"}, Job: Job{Name: "never", Table: "public.t"}},
 	}
 }
@@ -208,7 +231,7 @@ func TestHTML(t *testing.T) {
 		if at := strings.Index(body, r.Verdict.Text); at < 0 || at > strings.Index(body, "<h2>") {
 			t.Errorf("%s: the verdict does not come first", name)
 		}
-		if drawn := strings.Count(body, "<svg"); drawn != map[string]int{"proven": 8, "wrong": 8}[name] {
+		if drawn := strings.Count(body, "<svg"); drawn != map[string]int{"proven": 8, "wrong": 8, "long": 8}[name] {
 			t.Errorf("%s: %d charts", name, drawn)
 		}
 	}
@@ -220,7 +243,7 @@ func TestHTML(t *testing.T) {
 func TestShortForms(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]struct{ tests, failures, errors, skipped int }{
-		"proven": {4, 0, 0, 1}, "wrong": {4, 3, 1, 0}, "empty": {1, 0, 1, 0},
+		"proven": {4, 0, 0, 1}, "wrong": {4, 3, 1, 0}, "long": {4, 3, 1, 0}, "empty": {1, 0, 1, 0},
 	} {
 		r := reports()[name]
 		lines := strings.SplitN(string(r.Markdown()), "\n", 2)
