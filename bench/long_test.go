@@ -12,7 +12,10 @@ import (
 // The tables that TestCompare leaves out.
 func TestCompareTheOtherTables(t *testing.T) {
 	t.Parallel()
-	compared(t, "indexed", "fillfactor", "wide", "sparse")
+	kept := compared(t, "sequential", "indexed", "fillfactor", "wide", "sparse")
+	if n := len(kept["compare-sequential"].Targets); n != 7 {
+		t.Errorf("%d targets of the sequential table", n)
+	}
 }
 
 // Growth is told with what it predicts, and a longer way to the server with what is spent on it whatever the table.
