@@ -37,7 +37,9 @@ type Config struct {
 	ceilings        ceilings
 	// standbys are those to be asked themselves, and variable looks into the environment for their connection strings.
 	standbys []standby
-	variable func(name string) string
+	// databases are those that checks call by name.
+	databases []database
+	variable  func(name string) string
 }
 
 // Log says what is written about the work.
@@ -71,6 +73,7 @@ func Load(s Sources) (Config, error) {
 	}
 	c, err := build(path, builtin, file, variables, flags, system, s.variable(databaseURL))
 	c.standbys, c.variable = everyStandby(system, variables, file), s.variable
+	c.databases = everyDatabase(system, variables, file)
 	return c, err
 }
 

@@ -40,6 +40,7 @@ var keys = slices.Concat([]key{
 	{name: "ceilings.timeouts.idle", kind: orNone(duration)},
 
 	{name: "standbys", kind: standbyList},
+	{name: "databases", kind: databaseMap},
 	{name: "programs.allow", kind: boolean},
 	{name: "metrics", kind: listenAddress},
 	{name: "accept", kind: words},

@@ -29,7 +29,7 @@ func newDistantProof(o Options, c Check, scope pgsql.Scope) (*distantProof, erro
 	place := whereIn(o.Plan.Job, c.line)
 	connect := o.Databases[c.spec.In]
 	if connect == nil {
-		return nil, backfill.Inputf(place, fmt.Sprintf("say where it is: --database %s=CONNECTION", c.spec.In), "expected … in: %s, and no database of that name is known", c.spec.In)
+		return nil, backfill.Inputf(place, fmt.Sprintf("say where it is: databases: {%[1]s: …} in the configuration, or --database %[1]s=CONNECTION", c.spec.In), "expected … in: %s, and no database of that name is known", c.spec.In)
 	}
 	for _, t := range c.spec.Expected.Templates {
 		if t != "range" && !strings.HasPrefix(t, "range ") {

@@ -96,7 +96,7 @@ Rows that are wrong are named by their keys; their values are shown with --show-
 	c.Flags().IntVar(&o.samples, "samples", 10, "how many wrong rows of a check are named; all are counted")
 	c.Flags().StringVar(&o.standby, "on-standby", "", "read this standby: its name in the configuration, or a connection string; what is recorded goes to the primary")
 	c.Flags().StringVar(&o.sample, "sample", "", "look at a part of the rows only, as 5%, and say what that means for all")
-	c.Flags().StringArrayVar(&o.databases, "database", nil, "NAME=CONNECTION: what a check means by in: NAME; the connection may be env:VARIABLE, which holds it")
+	c.Flags().StringArrayVar(&o.databases, "database", nil, "NAME=CONNECTION: what a check means by in: NAME, over what databases: in the configuration says; the connection may be env:VARIABLE, which holds it")
 	c.Flags().DurationVar(&o.still, "still", 0, "how long a row must stand still in both databases for a difference to count: longer than one lags behind the other (default 2s)")
 	c.Flags().BoolVar(&o.continuous, "continuous", false, "go over it again and again until stopped, each time a verification of its own")
 	c.Flags().DurationVar(&o.every, "every", time.Hour, "with --continuous: how long to wait after each time")
@@ -208,7 +208,7 @@ func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.C
 	if options.Sample, err = fraction(o.sample); err != nil {
 		return verify.Verdict{}, err
 	}
-	if options.Databases, err = a.databases(o.databases); err != nil {
+	if options.Databases, err = a.databases(job, o.databases); err != nil {
 		return verify.Verdict{}, err
 	}
 	if o.standby != "" {

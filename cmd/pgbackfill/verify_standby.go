@@ -120,8 +120,8 @@ func (a *app) wanted(ctx context.Context, s surveyed) (reached func(context.Cont
 	}, fmt.Sprintf("the last chunk of run %d, and what the primary has written since", s.run.ID), snapshot, nil
 }
 
-// databases are those that jobs call by name, given as NAME=CONNECTION.
-func (a *app) databases(given []string) (map[string]backfill.Connect, error) {
+// databases are those that a job's checks name with in:, as NAME=CONNECTION was given for them, or as the configuration says.
+func (a *app) databases(job backfill.Job, given []string) (map[string]backfill.Connect, error) {
 	list := map[string]backfill.Connect{}
 	for _, one := range given {
 		name, text, ok := strings.Cut(one, "=")
@@ -131,6 +131,18 @@ func (a *app) databases(given []string) (map[string]backfill.Connect, error) {
 		var err error
 		if list[name], err = configs.DatabaseConnector(a.cfg, name, text, "--database "+name); err != nil {
 			return nil, err
+		}
+	}
+	for _, check := range job.Verify {
+		if check.In == "" || list[check.In] != nil {
+			continue
+		}
+		connect, err := configs.Database(a.cfg, check.In)
+		if err != nil {
+			return nil, err
+		}
+		if connect != nil {
+			list[check.In] = connect
 		}
 	}
 	return list, nil

@@ -130,9 +130,10 @@ func TestVerifyAgainAndAgain(t *testing.T) {
 	}
 }
 
-// What a job means by in: NAME is said with --database, also by way of an environment variable; nothing of it is printed.
+// What a job means by in: NAME is said by the configuration, or with --database over that, also by way of an environment variable;
+// nothing of it is printed, and what another name stands for is not looked at.
 //
-// Made to fail: with the map of databases left out of the options, the job is refused.
+// Made to fail: with the map of databases left out of the options, the job is refused; with those of the configuration left out of it too.
 func TestVerifyAgainstAnotherDatabase(t *testing.T) {
 	t.Parallel()
 	db, legacy, dir := pgtest.New(t), pgtest.New(t), t.TempDir()
@@ -155,6 +156,14 @@ verify:
 	legacy.Exec("UPDATE things SET v = 'other' WHERE id = 50; DELETE FROM things WHERE id = 60")
 	if out := mustExit(t, exitMismatch, db.DSN(), dir, named...); !strings.Contains(out, "different (50)") || !strings.Contains(out, "extra (60)") {
 		t.Errorf("it says: %s", out)
+	}
+	config := write(t, dir, "named.yaml", "databases: {other: env:NOBODY_SET_THIS, legacy: \""+legacy.DSN()+"\"}\n")
+	if out := mustExit(t, exitMismatch, db.DSN(), dir, "verify", "--still", "10ms", "--config", config, job); !strings.Contains(out, "different (50)") || strings.Contains(out, legacy.DSN()) {
+		t.Errorf("with what the configuration calls by that name it says: %s", out)
+	}
+	config = write(t, dir, "none.yaml", "databases: {legacy: env:NOBODY_SET_THIS}\n")
+	if out := mustExit(t, exitInput, db.DSN(), dir, "verify", "--config", config, job); !strings.Contains(out, "none.yaml:1 (NOBODY_SET_THIS)") || !strings.Contains(out, "names no server") {
+		t.Errorf("where its variable is not set it says: %s", out)
 	}
 	if out := mustExit(t, exitInput, db.DSN(), dir, "verify", "--database", "legacy=env:NOBODY_SET_THIS", job); !strings.Contains(out, "names no server") {
 		t.Errorf("it says: %s", out)
