@@ -115,8 +115,10 @@ func readTripwireStatus(t *tx, job string, table uint32) (Tripwire, error) {
 			w.Triggers, calls = append(w.Triggers, g), append(calls, ours)
 			return err
 		}},
-		step{Statement: pgsql.Statement{Name: "definition", SQL: readTripwireDefinition, Args: append(args, pgsql.Text(pgsql.TripwireSequence(job)), pgsql.Text(pgsql.TripwireUnwritten(job)))},
-			read: one(&function, &definition, &same, &w.Writes, &w.Unwritten, &counted, &mayRecord)})
+		step{
+			Statement: pgsql.Statement{Name: "definition", SQL: readTripwireDefinition, Args: append(args, pgsql.Text(pgsql.TripwireSequence(job)), pgsql.Text(pgsql.TripwireUnwritten(job)))},
+			read:      one(&function, &definition, &same, &w.Writes, &w.Unwritten, &counted, &mayRecord),
+		})
 	if err != nil {
 		return w, translate(err)
 	}
