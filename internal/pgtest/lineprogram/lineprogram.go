@@ -47,7 +47,7 @@ func Main() {
 			os.Exit(0)
 		}
 		f(n, strings.TrimSuffix(line, "\n"), func(text string) { fmt.Fprintln(out, text) })
-		if name != "holds" && lines.Buffered() == 0 && out.Flush() != nil {
+		if name != "holds" && (name == "drips" || lines.Buffered() == 0) && out.Flush() != nil {
 			os.Exit(1)
 		}
 	}
@@ -128,6 +128,11 @@ var programs = map[string]func(n int, line string, say func(string)){
 			fmt.Fprintln(os.Stderr, "out of cheese")
 			os.Exit(9)
 		}
+		say(upper(line))
+	},
+	// drips takes 100 ms for each line.
+	"drips": func(_ int, line string, say func(string)) {
+		time.Sleep(100 * time.Millisecond)
 		say(upper(line))
 	},
 	// poisoned ends at a row whose value says so.
