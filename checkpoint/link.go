@@ -27,10 +27,15 @@ type link struct {
 	// turn holds one token; who has taken it may use conn.
 	turn chan struct{}
 	conn *pgx.Conn
+	// begin begins each transaction.
+	begin pgsql.Statement
 }
 
-func newLink(connect backfill.Connect, conn *pgx.Conn) *link {
-	l := &link{connect: connect, turn: make(chan struct{}, 1), conn: conn}
+func newLink(connect backfill.Connect, conn *pgx.Conn, readOnly bool) *link {
+	l := &link{connect: connect, turn: make(chan struct{}, 1), conn: conn, begin: pgsql.Begin}
+	if readOnly {
+		l.begin = pgsql.BeginReading
+	}
 	l.turn <- struct{}{}
 	return l
 }
@@ -108,7 +113,7 @@ func (l *link) close(ctx context.Context) error {
 // once sends one statement as a transaction of its own, all in one round trip.
 func (l *link) once(ctx context.Context, patience time.Duration, settings pgsql.Statement, st step) error {
 	return l.do(ctx, patience, func(conn *pgx.Conn) error {
-		return send(ctx, conn, step{Statement: pgsql.Begin}, step{Statement: settings}, st, commit())
+		return send(ctx, conn, step{Statement: l.begin}, step{Statement: settings}, st, commit())
 	})
 }
 
@@ -116,7 +121,7 @@ func (l *link) once(ctx context.Context, patience time.Duration, settings pgsql.
 func (l *link) transact(ctx context.Context, patience time.Duration, settings pgsql.Statement, work func(*tx) error) error {
 	return l.do(ctx, patience, func(conn *pgx.Conn) error {
 		t := &tx{ctx: ctx, conn: conn}
-		if err := t.send(step{Statement: pgsql.Begin}, step{Statement: settings}); err != nil {
+		if err := t.send(step{Statement: l.begin}, step{Statement: settings}); err != nil {
 			return err
 		}
 		if err := work(t); err != nil {

@@ -98,7 +98,7 @@ const readMigrations = `SELECT version, name, applied_at, applied_by, tool_versi
 // program, and a [backfill.ErrUnreadable] where it is damaged or this role may not read it.
 func Status(ctx context.Context, conn *pgx.Conn) (Schema, error) {
 	status := Schema{Latest: Latest()}
-	err := inside(ctx, conn, func(t *tx) (err error) {
+	err := insideAs(ctx, conn, pgsql.BeginReading, func(t *tx) (err error) {
 		status, err = look(t)
 		return err
 	})
@@ -107,8 +107,13 @@ func Status(ctx context.Context, conn *pgx.Conn) (Schema, error) {
 
 // inside runs work in a transaction on conn.
 func inside(ctx context.Context, conn *pgx.Conn, work func(*tx) error) error {
+	return insideAs(ctx, conn, pgsql.Begin, work)
+}
+
+// insideAs is [inside] with the statement that begins it.
+func insideAs(ctx context.Context, conn *pgx.Conn, begin pgsql.Statement, work func(*tx) error) error {
 	t := &tx{ctx: ctx, conn: conn}
-	err := t.send(step{Statement: pgsql.Begin}, step{Statement: settings})
+	err := t.send(step{Statement: begin}, step{Statement: settings})
 	if err == nil {
 		err = work(t)
 	}

@@ -28,6 +28,8 @@ type Options struct {
 	Process string
 	// Patience is how long a lost connection, or a lock that is not had, is tried again before it is an error; 15 s by default.
 	Patience time.Duration
+	// ReadOnly is a store that is only looked at, which may be that of a standby: as far as it has replayed.
+	ReadOnly bool
 	// CancelPatience is how long Cancel waits for workers' open transactions; 30 s by default.
 	CancelPatience time.Duration
 }
@@ -89,7 +91,7 @@ func Open(ctx context.Context, connect backfill.Connect, opts Options) (*Store, 
 	if _, err := Status(ctx, conn); err != nil {
 		return nil, errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
 	}
-	s.link = newLink(connect, conn)
+	s.link = newLink(connect, conn, opts.ReadOnly)
 	return s, nil
 }
 

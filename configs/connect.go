@@ -30,6 +30,32 @@ func Connector(c Config) (backfill.Connect, error) {
 	return Dial(cc), nil
 }
 
+// ReadingConnector is [Connector] for who only reads: where no primary answers, and nothing says what kind of server it should
+// be, a standby will do. onStandby is told of it.
+func ReadingConnector(c Config, onStandby func()) (backfill.Connect, error) {
+	cc, err := connection(c.DSN, c.asked.Over(c.base).ConnectTimeout)
+	if err != nil {
+		return nil, err
+	}
+	primary := Dial(cc)
+	if asksForSession(c.DSN.Reveal()) {
+		return primary, nil
+	}
+	cc = cc.Copy()
+	cc.ValidateConnect = nil
+	standby := Dial(cc)
+	return func(ctx context.Context) (*pgx.Conn, error) {
+		conn, err := primary(ctx)
+		if !errors.Is(err, pgconn.ErrStandbyConnection) {
+			return conn, err
+		}
+		if conn, err = standby(ctx); err == nil {
+			onStandby()
+		}
+		return conn, err
+	}, nil
+}
+
 // Dial makes connections as cc says, each with a copy of its own. Its errors name the place
 // (hosts, database, user), what was found and what to do, and show no password; what the
 // server or the network said can still be had by errors.As.

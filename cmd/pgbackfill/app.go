@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/rs/zerolog"
@@ -179,6 +180,20 @@ func (a *app) stored(ctx context.Context, f func(*checkpoint.Store) error) error
 		return err
 	}
 	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }() // what it was for is done, or has failed already
+	return f(store)
+}
+
+// looked calls f with the store of the database to read from, which may be a standby's, and closes it.
+func (a *app) looked(ctx context.Context, f func(*checkpoint.Store) error) error {
+	connect, err := configs.ReadingConnector(a.cfg, sync.OnceFunc(func() { a.note("note", "this is a standby: it shows what it has replayed") }))
+	if err != nil {
+		return err
+	}
+	store, err := checkpoint.Open(ctx, connect, checkpoint.Options{Version: a.version, Who: who(), ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }() // nothing was written
 	return f(store)
 }
 

@@ -315,9 +315,18 @@ func TestStandbyIsRefused(t *testing.T) {
 		t.Errorf("doctor: exit code %d\n%s", code, said)
 	}
 	says(t, out, ": 1 thing is in the way", ", a standby", "people: cannot be run: the server is a standby", "→ connect to the primary")
+	// Who asks for nothing is told as much, and who only looks is shown what has been replayed: the primary may be down.
+	_, out, _ = streams(t, standby.DSN(db.Name()), dir, "doctor", "people.yaml")
+	says(t, out, "people: cannot be run: the server is a standby")
+	says(t, must(t, standby.DSN(db.Name()), dir, "status"), "no runs")
 	if is := untouched(db); is != was {
 		t.Errorf("something was written: %s, before: %s", is, was)
 	}
+	must(t, db.DSN(), dir, "run", "--yes", "people.yaml")
+	if err := standby.CatchUp(t.Context(), primary); err != nil {
+		t.Fatal(err)
+	}
+	says(t, must(t, standby.DSN(db.Name()), dir, "status", "people"), "note: this is a standby: it shows what it has replayed", "people, run 1", "finished")
 }
 
 // What asks for more than the operator allows is lowered, with a note that says who asked and who forbade.

@@ -122,7 +122,7 @@ func (d *diagnosis) fails(r remedy) {
 
 // diagnose looks at the server, and at whether the jobs can be run.
 func (a *app) diagnose(ctx context.Context, list []backfill.Job) (*diagnosis, error) {
-	connect, err := a.connect()
+	connect, err := configs.ReadingConnector(a.cfg, func() {}) // that it is a standby is one of the things that are in the way
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Args:  args(0, 1, "at most one job"),
 		RunE: func(c *cobra.Command, given []string) error {
 			show := func(ctx context.Context) error {
-				err := a.stored(ctx, func(s *checkpoint.Store) error { return a.status(ctx, s, given) })
+				err := a.looked(ctx, func(s *checkpoint.Store) error { return a.status(ctx, s, given) })
 				if len(given) == 1 {
 					return neverRun(given[0], err)
 				}
@@ -50,7 +50,7 @@ func (a *app) statusCommand() *cobra.Command {
 
 // watch shows the status again and again over one connection.
 func (a *app) watch(ctx context.Context, given []string) error {
-	err := a.stored(ctx, func(s *checkpoint.Store) error {
+	err := a.looked(ctx, func(s *checkpoint.Store) error {
 		for {
 			if a.output == "text" && a.interactive() {
 				fmt.Fprint(a.out, "\x1b[H\x1b[2J")

@@ -173,11 +173,12 @@ WHERE c.relkind IN ('r', 'm', 't')
 ORDER BY 2 DESC, 1`, Args: [][]byte{Int(int64(table))}}
 }
 
-// DeadRows are the dead and the live rows of a table and its partitions, as the server counts them.
+// DeadRows are the dead and the live rows of a table and its partitions, as the server counts them: from nothing again after a
+// crash, so that the live ones are no fewer than ANALYZE saw.
 func DeadRows(table uint32) Statement {
 	return Statement{Name: "dead rows", SQL: family + `SELECT COALESCE(pg_catalog.sum(pg_catalog.pg_stat_get_dead_tuples(tree.oid)), 0),
-       COALESCE(pg_catalog.sum(pg_catalog.pg_stat_get_live_tuples(tree.oid)), 0)
-FROM tree`, Args: [][]byte{Int(int64(table))}}
+       COALESCE(GREATEST(pg_catalog.sum(pg_catalog.pg_stat_get_live_tuples(tree.oid)), pg_catalog.sum(c.reltuples)), 0)
+FROM tree JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) tree.oid`, Args: [][]byte{Int(int64(table))}}
 }
 
 // ActiveSessions counts the sessions that are at work and are not of pgbackfill's, and those that the role may not see

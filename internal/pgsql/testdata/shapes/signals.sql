@@ -126,8 +126,8 @@ family AS (
   UNION
   SELECT c.reltoastrelid FROM tree JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) tree.oid)
 SELECT COALESCE(pg_catalog.sum(pg_catalog.pg_stat_get_dead_tuples(tree.oid)), 0),
-       COALESCE(pg_catalog.sum(pg_catalog.pg_stat_get_live_tuples(tree.oid)), 0)
-FROM tree;
+       COALESCE(GREATEST(pg_catalog.sum(pg_catalog.pg_stat_get_live_tuples(tree.oid)), pg_catalog.sum(c.reltuples)), 0)
+FROM tree JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) tree.oid;
 -- $1 = "16384"
 -- sessions
 SELECT pg_catalog.count(*) FILTER (WHERE a.state OPERATOR(pg_catalog.=) 'active' AND a.backend_type OPERATOR(pg_catalog.=) 'client backend'
