@@ -52,8 +52,13 @@ type Plan struct {
 	// Segments are those of PassWalk. The last one's Through is the greatest key at planning;
 	// there are none where the table is empty.
 	Segments []Segment `json:"segments"`
-	// Pace is what the run will use: the job's over the configuration's.
-	Pace Pace `json:"pace"`
+	// Pace is what the run will use: the job's over the configuration's. FirstRows is how many rows chunks begin with, where they are not fixed.
+	Pace      Pace `json:"pace"`
+	FirstRows int  `json:"first_rows,omitempty"`
+	// Choices are what was decided about the pace, and why; WalkReason is why of the walk. RoundTrip is how long the server took to answer, at
+	// best.
+	Choices   []Choice      `json:"choices,omitempty"`
+	RoundTrip time.Duration `json:"round_trip"`
 	// Estimates, from statistics.
 	EstimatedRows   int64         `json:"estimated_rows"`
 	EstimatedChunks int64         `json:"estimated_chunks"`

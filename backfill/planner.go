@@ -37,6 +37,8 @@ type Planner struct {
 	BackupAt time.Time
 	// Tripwire asks for a tripwire whatever the job says.
 	Tripwire bool
+	// MostWorkers is how many workers may be chosen where nobody has said a number; 0 is no bound.
+	MostWorkers int
 	// Walk is how the run walks the table; "" is not known, and is decided anew. Heap is what a walk in physical order goes by.
 	Walk WalkKind
 	Heap *HeapWalk
@@ -62,12 +64,15 @@ func (p Planner) environment(name string) (string, bool) {
 // expression of the wrong type, a missing privilege. What can be run but should be known first is in the plan's
 // findings.
 func (p Planner) Plan(ctx context.Context, conn *pgx.Conn, job Job, pace Pace) (*Plan, error) {
-	pl := &planning{known: p, conn: conn, plan: &Plan{Job: job, Pace: job.Pace.Over(pace).Over(DefaultPace).Settled()}}
+	pl := &planning{
+		known: p, conn: conn, plan: &Plan{Job: job, Pace: job.Pace.Over(pace).Over(DefaultPace).Settled()},
+		workersSaid: job.Pace.Over(pace).Workers > 0,
+	}
 	if err := pl.begin(ctx); err != nil {
 		return nil, pl.wrap(err)
 	}
 	defer rollback(context.WithoutCancel(ctx), conn.PgConn())
-	err := pl.all(ctx, pl.readServer, pl.readBackup, pl.readParams, pl.readTasks, pl.prepareHelpers, pl.readTable)
+	err := pl.all(ctx, pl.readServer, pl.choosePace, pl.readBackup, pl.readParams, pl.readTasks, pl.prepareHelpers, pl.readTable)
 	if err == nil && !pl.blank {
 		err = pl.all(ctx, pl.readFunctions, pl.readCaptures, pl.refuse)
 	}
@@ -76,7 +81,7 @@ func (p Planner) Plan(ctx context.Context, conn *pgx.Conn, job Job, pace Pace) (
 	case pl.blank: // there is nothing to look at yet
 		err = pl.all(ctx, pl.listStatements, pl.look)
 	default:
-		err = pl.all(ctx, pl.readTransform, pl.proveNulls, pl.readOverriding, pl.prepare, pl.estimate, pl.chooseStripes, pl.planDualWrite, pl.planTripwire, pl.cut, pl.explain, pl.look)
+		err = pl.all(ctx, pl.readTransform, pl.proveNulls, pl.readOverriding, pl.prepare, pl.estimate, pl.chooseStripes, pl.planDualWrite, pl.planTripwire, pl.cut, pl.chooseChunks, pl.explain, pl.look)
 		pl.fingerprint()
 	}
 	if err != nil {
@@ -101,6 +106,8 @@ type planning struct {
 	plan *Plan
 	// known is what was known before.
 	known Planner
+	// workersSaid is set where somebody has said how many workers there are.
+	workersSaid bool
 	// blank is set where the walked table, or a column that is written, is not there yet, or not any more.
 	blank bool
 

@@ -105,6 +105,9 @@ func ProgramsRefused(job Job) error {
 // newSizer is the servo of a pass.
 func (e *engine) newSizer(sparse bool) *sizer {
 	s := newSizer(e.pace(), sparse)
+	if first := e.plan.FirstRows; first > 0 && !sparse {
+		s.rows = min(s.rows, first)
+	}
 	if e.transforms != nil && !sparse {
 		s.rows = min(s.rows, firstTransformRows)
 	}

@@ -18,7 +18,7 @@ type key struct {
 var keys = slices.Concat([]key{
 	{name: "dsn", kind: connectionString},
 
-	{name: "workers", kind: whole(1, 1000), pace: true},
+	{name: "workers", kind: workersOrChosen, pace: true},
 	{name: "rate", kind: rateOrOff, pace: true},
 	{name: "chunk.rows", kind: rowsOrOff, pace: true},
 	{name: "chunk.target", kind: duration, pace: true},

@@ -75,6 +75,16 @@ var (
 			return rows.parse(text)
 		},
 	}
+	workersOrChosen = kind{
+		expected: "a whole number from 1 to 1000, or 0 to let the plan choose",
+		number:   true,
+		parse: func(text string) (any, error) {
+			if text == "0" || text == "auto" {
+				return backfill.Off, nil
+			}
+			return whole(1, 1000).parse(text)
+		},
+	}
 	rowsOrNone = kind{
 		expected: "a number of rows from 1 to 10M, or 0 for none",
 		number:   true,

@@ -81,7 +81,7 @@ func nested(path []string, value any) map[string]any {
 // paceOf reads the pace under a prefix: "" or "ceilings.". What is not said stays zero.
 func paceOf(v *viper.Viper, prefix string) backfill.Pace {
 	return backfill.Pace{
-		Workers:           v.GetInt(prefix + "workers"),
+		Workers:           max(v.GetInt(prefix+"workers"), 0), // chosen is as good as not said
 		Rate:              v.GetFloat64(prefix + "rate"),
 		ChunkRows:         v.GetInt(prefix + "chunk.rows"),
 		ChunkTarget:       v.GetDuration(prefix + "chunk.target"),

@@ -22,6 +22,12 @@ func ParseLimits(list []string) (backfill.Pace, error) {
 	if err != nil {
 		return backfill.Pace{}, err
 	}
+	if v.GetInt("workers") < 0 {
+		return backfill.Pace{}, &backfill.Error{
+			Place: "set workers", Found: "workers is 0, which lets a plan choose, and the run is planned",
+			Expected: "a whole number from 1 to 1000", Kind: backfill.ErrInput,
+		}
+	}
 	return paceOf(v, ""), nil
 }
 

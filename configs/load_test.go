@@ -17,6 +17,10 @@ func TestBuiltInDefaults(t *testing.T) {
 	t.Parallel()
 	c := newMachine(t).load()
 	pace, notes := c.Resolve(backfill.Job{})
+	if pace.Workers != 0 { // the plan chooses
+		t.Errorf("%d workers by default", pace.Workers)
+	}
+	pace.Workers = backfill.DefaultPace.Workers
 	if diff := cmp.Diff(backfill.DefaultPace, pace); diff != "" || notes != nil {
 		t.Errorf("default.yaml and backfill.DefaultPace differ (-code +file):\n%s%v", diff, notes)
 	}

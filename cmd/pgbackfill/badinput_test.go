@@ -170,7 +170,7 @@ func TestBadInput(t *testing.T) {
 		{name: "unknown command under schema", args: []string{"schema", "instal"}, code: 2, says: []string{`pgbackfill schema has no command "instal"`, "did you mean: pgbackfill schema install"}},
 		{name: "unknown key of --set", args: []string{"run", "--set", "rat=5", "bad.yaml"}, code: 2, says: []string{`--set: unknown key "rat"`, "did you mean rate=5?"}},
 		{name: "wrong value of --set", args: []string{"run", "--set", "chunk.target=100", "bad.yaml"}, code: 2, says: []string{`--set chunk.target: chunk.target is "100"`, "a duration with its unit"}},
-		{name: "wrong value of a flag", args: []string{"run", "--workers", "0", "bad.yaml"}, code: 2, says: []string{"--workers", "a whole number from 1 to 1000"}},
+		{name: "wrong value of a flag", args: []string{"run", "--workers", "1001", "bad.yaml"}, code: 2, says: []string{"--workers", "a whole number from 1 to 1000"}},
 		{name: "dry run of less than one", args: []string{"run", "--dry-run", "-1", "bad.yaml"}, code: 2, says: []string{`"-1" for "--dry-run"`, "expected a number of chunks, 1 or more"}},
 		{name: "dry run of none", args: []string{"run", "--dry-run", "0", "bad.yaml"}, code: 2, says: []string{`"0" for "--dry-run"`, "expected a number of chunks"}},
 		{name: "dry run of no number", args: []string{"run", "--dry-run", "x", "bad.yaml"}, code: 2, says: []string{`"x" for "--dry-run" flag: expected a number of chunks, 1 or more`}},

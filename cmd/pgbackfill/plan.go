@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -174,11 +175,20 @@ func writePlanBrief(w io.Writer, plan *backfill.Plan) {
 		return
 	}
 	fmt.Fprintf(w, "  segments  %d, %s, chunks of %s\n", len(plan.Segments), human.Plural(int64(plan.Pace.Workers), "worker"), chunkSize(plan.Pace))
+	for _, c := range plan.Choices {
+		fmt.Fprintf(w, "  %-9s %s: %s\n", c.What, c.Is, c.Why)
+	}
 	fmt.Fprintf(w, "  about     %s, %s, %s, %s of write-ahead log\n",
 		human.Plural(plan.EstimatedRows, "row"), human.Plural(plan.EstimatedChunks, "chunk"), human.Duration(plan.EstimatedTime), human.Bytes(plan.EstimatedWAL))
 	if len(plan.Captures) > 0 {
 		fmt.Fprintf(w, "  undo      what was there is kept, about %s, in pgbackfill.undo_…\n", human.Bytes(plan.EstimatedUndo))
 	}
+}
+
+// mostWorkers is how many workers the operator's ceilings allow; 0 is any number.
+func (a *app) mostWorkers() int {
+	allowed, _ := a.cfg.Clamp(backfill.Pace{Workers: math.MaxInt32})
+	return allowed.Workers % math.MaxInt32
 }
 
 // constantText is a parameter's value, for people.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,12 +71,17 @@ func TestPlanAndStatusReadLittle(t *testing.T) {
 		if code != 0 {
 			t.Fatalf("%s: exit code %d:\n%s", c.name, code, out)
 		}
+		says(t, out, "\n  workers   ", "\n  chunks    ")
 		if c.counted == "" {
 			says(t, out, "about     1 000 000 0")
 		}
 		if n := read("big"); n == 0 || n > most {
 			t.Errorf("%s: plan asked for %d blocks of a table of %d", c.name, n, pages)
 		}
+	}
+
+	if code, out := pgbackfill(t, db.DSN(), dir, "plan", "-o", "json", "big.yaml"); code != 0 || !strings.Contains(out, `"choices"`) || !strings.Contains(out, `"what": "workers"`) || !strings.Contains(out, `"round_trip"`) {
+		t.Errorf("exit code %d, and the choices are not in: %s", code, out)
 	}
 
 	// A long ledger: one chunk, and a hundred thousand more.

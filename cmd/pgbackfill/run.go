@@ -150,6 +150,7 @@ func (a *app) plan(ctx context.Context, connect backfill.Connect, planner backfi
 	job.Pace = backfill.Pace{} // it is in pace, with every other place that was heard
 	planner.Programs = programs.Runner{}
 	planner.BackupAt = a.backupAt.Time
+	planner.MostWorkers = a.mostWorkers()
 	plan, err := planner.Plan(ctx, conn, job, pace)
 	if err != nil {
 		return nil, err

@@ -37,6 +37,10 @@ type Server struct {
 	Autovacuum   bool  `json:"autovacuum"`
 	// MayCreate is set where the role may create a schema in the database.
 	MayCreate bool `json:"may_create"`
+	// ParallelWorkers is max_parallel_workers, and ParallelWorkersSet whether that is another number than PostgreSQL
+	// comes with, which some services write down as well.
+	ParallelWorkers    int  `json:"max_parallel_workers"`
+	ParallelWorkersSet bool `json:"max_parallel_workers_set"`
 	// BackendPID is the server process that answered. Where it is not the one that the connection was
 	// told of at its start, something stands between.
 	BackendPID uint32 `json:"-"`
@@ -64,6 +68,8 @@ SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
        pg_catalog.current_setting('autovacuum_freeze_max_age')::pg_catalog.int8,
        pg_catalog.current_setting('autovacuum')::pg_catalog.bool,
        pg_catalog.has_database_privilege(d.oid, 'CREATE'),
+       (SELECT s.setting::pg_catalog.int4 FROM pg_catalog.pg_settings AS s WHERE s.name OPERATOR(pg_catalog.=) 'max_parallel_workers'),
+       (SELECT s.setting OPERATOR(pg_catalog.<>) s.boot_val FROM pg_catalog.pg_settings AS s WHERE s.name OPERATOR(pg_catalog.=) 'max_parallel_workers'),
        pg_catalog.pg_backend_pid()::pg_catalog.int8
 FROM pg_catalog.pg_roles AS r, pg_catalog.pg_database AS d
 WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER
