@@ -24,6 +24,7 @@ type answer struct {
 var conditions = []condition{
 	{"coverage", "every segment's chunks cover the walk without a gap, and nothing is quarantined", "pgbackfill run FILE; of quarantined rows: pgbackfill retry-quarantined FILE", question(pgsql.GateCoverage, needsRun)},
 	{"verified", "a clean verification of the whole table, begun after the last chunk and after the tripwire, and recent", "pgbackfill verify FILE", question(pgsql.GateVerified, needsRun)},
+	{"scope", "what is dropped is what the job computes from, and no row outside of its scope has the only copy there", "a job over the other rows too; or, where their values may go, waive it and say why", (*gate).scope},
 	{"soak", "dual writes have been seen to be right for long enough, on enough writes", "have the service that is named write both columns; then wait", question(pgsql.GateSoak)},
 	{"tripwire", "the engine's triggers have been on all that time, as they were made", "pgbackfill tripwire install FILE, then verify again", (*gate).triggers},
 	{"old-transactions", "no transaction is open that is older than the last chunk", "let them end; of prepared ones: COMMIT PREPARED or ROLLBACK PREPARED", question(pgsql.GateTransactions, needsRun)},

@@ -114,7 +114,7 @@ func (g *gate) begin(ctx context.Context) error {
 	g.result.Drops = []string{}
 	g.about = pgsql.GateAbout{
 		Job: g.Job.Name, SpecHash: g.Job.Hash(), Asked: g.Job.ChecksHash(), MaxAge: g.terms.ReportMaxAge.Seconds(), Soak: g.terms.Soak.Seconds(), MinWrites: g.terms.MinWrites,
-		Relations: []uint32{}, Columns: []string{},
+		Relations: []uint32{}, Columns: []string{}, Scoped: g.Job.Where != nil,
 	}
 	run, err := g.ask(ctx, pgsql.GateRun(g.Job.Name))
 	if err != nil {

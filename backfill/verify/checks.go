@@ -152,7 +152,7 @@ func residualOf(job backfill.Job, w written, c Check) string {
 		}
 	}
 	for _, a := range set {
-		if keeps(a) {
+		if a.Keeps() {
 			continue
 		}
 		if column := w.mentioned(a.Value, !a.Value.Subquery); column != "" {
@@ -215,7 +215,7 @@ func writes(job backfill.Job) written {
 		switch {
 		case step.Update != nil:
 			for _, a := range step.Update.Set {
-				if !keeps(a) {
+				if !a.Keeps() {
 					w.columns = append(w.columns, a.Column)
 				}
 			}
@@ -245,11 +245,6 @@ func (w written) generated(t catalog.Table) written {
 		}
 	}
 	return w
-}
-
-// keeps reports whether an assignment gives a column the value that it has, as is said to keep a trigger from changing it.
-func keeps(a backfill.Assignment) bool {
-	return slices.Contains([]string{a.Column, "t." + a.Column, `t."` + a.Column + `"`}, strings.Trim(a.Value.SQL, "() \t\r\n"))
 }
 
 // mentioned is a written column of the walked table that a fragment speaks of; "" is none. bare says that a name without a

@@ -57,7 +57,7 @@ func historyOf(plan *backfill.Plan, c Check) *pgsql.History {
 // ownValues reports whether a value is computed from columns that are written.
 func ownValues(w written, set []backfill.Assignment) bool {
 	for _, a := range set {
-		if !keeps(a) && w.mentioned(a.Value, !a.Value.Subquery) != "" {
+		if !a.Keeps() && w.mentioned(a.Value, !a.Value.Subquery) != "" {
 			return true
 		}
 	}

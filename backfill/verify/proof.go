@@ -28,6 +28,9 @@ type counts struct {
 	since, unjudged int64
 	// hot are rows that did not stand still while they were compared with another database.
 	hot int64
+	// all are the rows of the part and inside those in the job's scope; alone and beside are of the others, see
+	// [pgsql.Scope.Outside]. They are counted with one check.
+	all, inside, alone, beside int64
 }
 
 func (c counts) mismatches() int64 { return c.missing + c.extra + c.different }

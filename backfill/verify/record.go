@@ -189,12 +189,16 @@ func (v *verification) hash() (string, error) {
 		Standby                bool
 		Server                 string
 		Checks                 []check
+		Outside                *ScopeCounts `json:",omitempty"`
 	}{
 		Spec: v.Plan.Job.Hash(), SearchPath: v.Plan.SearchPath, Role: v.from.Role, Run: v.run(), Fingerprint: v.Plan.Fingerprint,
 		Asked: v.asked(), Key: v.Plan.Key, Standby: v.from.InRecovery, Server: v.from.Server,
 	}
 	for _, c := range v.checks {
 		what.Checks = append(what.Checks, check{c.Name, string(c.Kind), c.Residual, c.history != nil, c.unread})
+		if c.result.Scope != nil {
+			what.Outside = &ScopeCounts{Dropped: c.result.Scope.Dropped, Replaced: c.result.Scope.Replaced}
+		}
 	}
 	text, err := json.Marshal(what)
 	if err != nil {

@@ -43,7 +43,7 @@ type tally struct {
 
 // list are the counts in an order that stays, for writing them down.
 func (t *tally) list() []*int64 {
-	return []*int64{&t.ranges, &t.rows, &t.expected, &t.actual, &t.unmatched, &t.multiple, &t.since, &t.unjudged, &t.hot}
+	return []*int64{&t.ranges, &t.rows, &t.expected, &t.actual, &t.unmatched, &t.multiple, &t.since, &t.unjudged, &t.hot, &t.all, &t.inside, &t.alone, &t.beside}
 }
 
 // add takes in what a part came to.
@@ -57,6 +57,10 @@ func (t *tally) add(c counts, now part) {
 	t.since += c.since
 	t.unjudged += c.unjudged
 	t.hot += c.hot
+	t.all += c.all
+	t.inside += c.inside
+	t.alone += c.alone
+	t.beside += c.beside
 	t.watermark, t.done, t.unsaved = now.rng.Through, now.last, true
 	t.spoiled = t.spoiled || c.mismatches() > 0 || c.hot > 0
 }
@@ -84,10 +88,10 @@ func (v *verification) goOn(saved []Progress) ([]piece, error) {
 		p := piece{checking: v.checks[s.Check-1], tally: &tally{watermark: s.Watermark, done: s.Done}, segment: backfill.Segment{
 			No: s.No, Pass: backfill.PassWalk, Nulls: s.Nulls, Range: s.Range,
 		}}
-		var counted []int64 // none is a segment of which nothing was read
+		var counted []int64 // none is a segment of which nothing was read; an older version counted fewer
 		err := json.Unmarshal(s.Counts, &counted)
 		fields := p.tally.list()
-		if err != nil || len(counted) != 0 && len(counted) != len(fields) {
+		if err != nil || len(counted) > len(fields) {
 			return nil, fmt.Errorf("verification %d: its record of segment %d is not readable: %s", v.id, s.No, s.Counts)
 		}
 		for j, n := range counted {
@@ -113,6 +117,12 @@ func (r *CheckResult) add(c counts, ranges int64) {
 	r.Since += c.since
 	r.Unjudged += c.unjudged
 	r.Hot += c.hot
+	if r.Scope != nil {
+		r.Scope.Rows += c.all
+		r.Scope.Inside += c.inside
+		r.Scope.Alone += c.alone
+		r.Scope.Beside += c.beside
+	}
 }
 
 // resumable reports whether it can be gone on with where it is interrupted: not where it reads as of one moment, which is

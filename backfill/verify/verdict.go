@@ -108,8 +108,25 @@ type CheckResult struct {
 	Unjudged int64 `json:"unjudged,omitempty"`
 	// Hot counts rows that differ from another database's and did not stand still when they were looked at again: they are not judged.
 	Hot int64 `json:"hot,omitempty"`
+	// Scope is what of the table the job is about, where it is not all; it is with one check, the first that could be read.
+	Scope *ScopeCounts `json:"scope,omitempty"`
 	// Samples are some of the mismatches: the first ones of the first ranges.
 	Samples []Mismatch `json:"samples,omitempty"`
+}
+
+// ScopeCounts are how much of the walked table a job with a where is about, and whether the rest can do without what will be dropped.
+type ScopeCounts struct {
+	// Rows is how many rows the table has, Inside how many of them are in scope.
+	Rows   int64 `json:"rows"`
+	Inside int64 `json:"inside"`
+	// Dropped are the columns of the walked table that contract.drops names, Replaced those that are computed from them.
+	Dropped  []string `json:"dropped"`
+	Replaced []string `json:"replaced"`
+	// Alone counts the rows outside of the scope that have a value in a dropped column and none in those that replace it: it
+	// is the only copy. Beside counts those that have a value in both, which nobody has compared; those that have left the scope
+	// by being filled are not among them.
+	Alone  int64 `json:"alone"`
+	Beside int64 `json:"beside"`
 }
 
 // Mismatches counts them all.
@@ -193,6 +210,16 @@ func (v Verdict) Classes() map[Class]int64 {
 		}
 	}
 	return list
+}
+
+// Scope is what of the table the job is about; nil is all of it, or not known.
+func (v Verdict) Scope() *ScopeCounts {
+	for _, c := range v.Checks {
+		if c.Scope != nil {
+			return c.Scope
+		}
+	}
+	return nil
 }
 
 // Rows is how many rows were checked, by the check that saw the most of them.

@@ -92,6 +92,9 @@ func Verify(ctx context.Context, o Options) (Verdict, error) {
 	}
 	err := v.drawSample()
 	if err == nil {
+		v.outside, err = outsideOf(o)
+	}
+	if err == nil {
 		err = v.prepare(ctx)
 	}
 	if err == nil {
@@ -137,6 +140,8 @@ type verification struct {
 	blinded []string
 	// sample is which rows are looked at; nil is all.
 	sample *pgsql.Sample
+	// outside is what is asked of the rows that the scope leaves out; nil is nothing.
+	outside *outside
 }
 
 // checking is a check at work.
@@ -187,6 +192,7 @@ func (v *verification) prepare(ctx context.Context) error {
 			return v.refused(c.Check, err)
 		}
 	}
+	v.counting()
 	return nil
 }
 

@@ -166,7 +166,11 @@ func (w *worker) read(ctx context.Context, p piece, now part, divisible bool) (c
 		in := pgsql.Part{Range: rng, Reading: true, Sample: w.sample}
 		r.divisible = divisible
 		var err error
-		if c, err = p.count(ctx, r, in); err != nil || c.mismatches() == 0 {
+		c, err = p.count(ctx, r, in)
+		if err == nil && w.asks(p) {
+			err = w.outside.count(ctx, r, in, &c)
+		}
+		if err != nil || c.mismatches() == 0 {
 			return err
 		}
 		if most := w.wanted(p); most > 0 {

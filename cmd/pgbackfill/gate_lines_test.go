@@ -44,6 +44,9 @@ var gateLines = []gateCase{
 	{id: "coverage", want: contract.Fail, breaks: "INSERT INTO pgbackfill.segments (run_id, no, pass, parent, after, through) SELECT 1, 99, 1, 1, '{20}', through FROM pgbackfill.segments WHERE no = 1", mends: "DELETE FROM pgbackfill.segments WHERE no = 99", says: "segment 1 was split, and its parts do not tile it"},
 	{id: "coverage", want: contract.Fail, breaks: "UPDATE pgbackfill.chunks SET seq = seq + 1 WHERE segment = 1 AND through = '{60}'", mends: "UPDATE pgbackfill.chunks SET seq = seq - 1 WHERE segment = 1 AND through = '{60}'", says: "does not take up where the one before ended"},
 
+	{id: "scope", want: contract.Fail, with: dropping(column("users", "id")), others: true, unasked: true, says: `computed from "public"."users"."id"`},
+	{id: "scope", want: contract.Unknown, with: func(o *contract.Options) { o.Job.Where = &backfill.Expr{SQL: "t.id <= 10"} }, others: true, says: "has not counted the rows outside of the scope"},
+
 	{id: "verified", want: contract.Fail, breaks: "UPDATE pgbackfill.verifications SET job = 'other'", mends: "UPDATE pgbackfill.verifications SET job = 'users'", says: "no verification has ended", others: true},
 	{id: "blinded", want: contract.Unknown, breaks: "UPDATE pgbackfill.verifications SET job = 'other'", mends: "UPDATE pgbackfill.verifications SET job = 'users'", says: "no verification has ended"},
 	{id: "verified", want: contract.Fail, breaks: "UPDATE pgbackfill.verifications SET run_id = NULL", mends: "UPDATE pgbackfill.verifications SET run_id = 1", says: "is of run none, and the newest is run 1"},

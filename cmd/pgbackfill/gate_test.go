@@ -338,7 +338,7 @@ func TestGateCommand(t *testing.T) {
 	if err := json.Unmarshal([]byte(must(t, db.DSN(), dir, "gate", "-o", "json", "--backup-at", time.Now().Format(time.RFC3339), "users.yaml")), &r); err != nil {
 		t.Fatal(err)
 	}
-	if r.Verdict != contract.Ready || len(r.Conditions) != 15 || conditionIs(r, "statements") != contract.Waived || conditionIs(r, "coverage") != contract.Pass || r.ID == 0 {
+	if r.Verdict != contract.Ready || len(r.Conditions) != 16 || conditionIs(r, "statements") != contract.Waived || conditionIs(r, "coverage") != contract.Pass || r.ID == 0 {
 		t.Errorf("as JSON it says %+v", r)
 	}
 	is(t, db, "SELECT verdict, who = '"+who()+"' FROM pgbackfill.gates ORDER BY id DESC LIMIT 1", "(ready,t)")

@@ -24,6 +24,9 @@ func verdictText(v verify.Verdict) string {
 		checks = append(checks, checkLine(c))
 	}
 	say("checked", checks...)
+	if line := scopeLine(v.Scope()); line != "" {
+		say("scope", line)
+	}
 	if line := classesLine(v.Classes()); line != "" {
 		say("likely", line)
 	}
@@ -76,6 +79,28 @@ func verdictLine(v verify.Verdict) string {
 		return fmt.Sprintf("mismatched%s: %s wrong, of %s checked%s", also, isOrAre(v.Mismatches()), rows, where)
 	}
 	return fmt.Sprintf("incomplete: %s; nothing wrong in %s that were checked%s", strings.Join(v.Incomplete, "; "), rows, where)
+}
+
+// scopeLine says what part of the table the job is about; "" is all of it.
+func scopeLine(s *verify.ScopeCounts) string {
+	if s == nil {
+		return ""
+	}
+	line := fmt.Sprintf("%s of %s are in scope", human.Count(s.Inside), human.Plural(s.Rows, "row"))
+	if s.Alone > 0 {
+		line += fmt.Sprintf("; of the others %s in %s the only copy of what will be dropped", hasOrHave(s.Alone), strings.Join(s.Dropped, ", "))
+	}
+	if s.Beside > 0 {
+		line += fmt.Sprintf("; of the others %s a value in %s and in what replaces it, which are not compared", hasOrHave(s.Beside), strings.Join(s.Dropped, ", "))
+	}
+	return line
+}
+
+func hasOrHave(n int64) string {
+	if n == 1 {
+		return "1 row has"
+	}
+	return human.Plural(n, "row") + " have"
 }
 
 func isOrAre(n int64) string {

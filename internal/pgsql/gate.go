@@ -23,6 +23,8 @@ type GateAbout struct {
 	// MaxAge, Soak and MinWrites are the job's terms; the first two in seconds.
 	MaxAge, Soak float64
 	MinWrites    int
+	// Scoped is set where the job is about some of the table's rows only.
+	Scoped bool
 }
 
 func seconds(s float64) []byte { return Text(strconv.FormatFloat(s, 'f', -1, 64)) }

@@ -294,7 +294,11 @@ func TestShapes(t *testing.T) {
 				return nil, err
 			}
 			keys, err := stepping.LeftKeys(p, 10)
-			return []pgsql.Statement{left, keys}, err
+			if err != nil {
+				return nil, err
+			}
+			outside, err := stepping.Outside(p, []string{"full_name", "Odd"}, []string{"display_name"})
+			return []pgsql.Statement{left, keys, outside}, err
 		},
 		"proof_none": func() ([]pgsql.Statement, error) {
 			p, q := pgsql.Part{Range: two, Reading: true}, pgsql.Query{Scope: stepping, SQL: "SELECT c.id FROM {{chunk}} AS c WHERE c.seen > :least -- none"}
@@ -346,7 +350,7 @@ func TestShapes(t *testing.T) {
 			about := pgsql.GateAbout{Job: "users", SpecHash: "abc", Run: 7, Table: 16384, Relations: []uint32{16384}, Columns: []string{"full_name"}, MaxAge: 3600, Soak: 86400, MinWrites: 1000}
 			return []pgsql.Statement{
 				pgsql.BeginGate, pgsql.GatePins(pgsql.Limits{}), pgsql.GateMoment, pgsql.GateRun("users"), pgsql.GateColumn("", "users", "full_name", 16384), pgsql.GateCoverage(about),
-				pgsql.GateVerified(about), pgsql.GateSoak(about), pgsql.GateTransactions(about), pgsql.GateDependencies(about), pgsql.GateSilent(about), pgsql.GateFunctions(about),
+				pgsql.GateVerified(about), pgsql.GateScope(about), pgsql.GateSoak(about), pgsql.GateTransactions(about), pgsql.GateDependencies(about), pgsql.GateSilent(about), pgsql.GateFunctions(about),
 				pgsql.GateReferences(about), pgsql.GateConstraints(about), pgsql.GateReplication(about), pgsql.GateBlinded(about), pgsql.GateUndo(about), pgsql.GatePosition,
 				pgsql.GateStandbys("0/1"), pgsql.GateLastRow(about), pgsql.GateCounters, pgsql.GateResets("public.pg_stat_statements"),
 				pgsql.GateStatements("public.pg_stat_statements", []string{"full_name"}, []string{"users"}), pgsql.GateLook("users", "primary", "now", 0),

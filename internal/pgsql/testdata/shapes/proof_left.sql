@@ -18,3 +18,13 @@ LIMIT 10;
 -- $1 = "41"
 -- $2 = "a,b"
 -- $3 = "5"
+-- outside
+SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE o.inside),
+       pg_catalog.count(*) FILTER (WHERE NOT o.inside AND o.kept AND NOT o.filled), pg_catalog.count(*) FILTER (WHERE NOT o.inside AND o.kept AND o.filled)
+  FROM (SELECT COALESCE((t.seen > ($1::bigint)
+), false) AS inside, (pg_catalog.num_nonnulls(t."full_name", t."Odd") OPERATOR(pg_catalog.>) 0) AS kept, (pg_catalog.num_nonnulls(t."display_name") OPERATOR(pg_catalog.>) 0) AS filled
+          FROM "public"."users" AS t
+         WHERE ROW(t."id", t."Co""de") OPERATOR(pg_catalog.>) ROW($2::bigint, $3::character(5) COLLATE "pg_catalog"."C") AND t."Co""de" IS NOT NULL) AS o;
+-- $1 = "5"
+-- $2 = "41"
+-- $3 = "a,b"
