@@ -1,11 +1,9 @@
 package localpg
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -19,9 +17,6 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// envChild makes the test binary play a program that starts clusters and ends without closing them.
-const envChild = "LOCALPG_TEST_CHILD"
-
 func TestMain(m *testing.M) {
 	if how := os.Getenv(envChild); how != "" {
 		child(how)
@@ -30,48 +25,6 @@ func TestMain(m *testing.M) {
 	if err := CloseAll(); err != nil {
 		panic(err)
 	}
-}
-
-// child starts a primary and a standby, says where they are, and ends as it was told.
-func child(how string) {
-	ctx := context.Background()
-	switch how {
-	case "killed in initdb":
-		_, err := Start(ctx, Options{Fresh: true})
-		fmt.Println("not killed:", err)
-		os.Exit(1)
-	case "gives up in initdb":
-		soon, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
-		defer cancel()
-		if _, err := Start(soon, Options{Fresh: true}); errors.Is(err, context.DeadlineExceeded) {
-			fmt.Println("gave up")
-		}
-		select {}
-	}
-	primary, err := Start(ctx, Options{})
-	if err != nil {
-		fmt.Println("error:", err)
-		os.Exit(1)
-	}
-	standby, err := primary.Standby(ctx, StandbyOptions{})
-	if err != nil {
-		fmt.Println("error:", err)
-		os.Exit(1)
-	}
-	if how == "frozen" {
-		if err := primary.Freeze(); err != nil {
-			fmt.Println("error:", err)
-			os.Exit(1)
-		}
-	}
-	fmt.Printf("ready %s %s\n", primary.Dir(), standby.Dir())
-	switch how {
-	case "exit":
-		os.Exit(3)
-	case "panic":
-		go func() { panic("as it was told") }()
-	}
-	select {}
 }
 
 // within polls until f is content.
@@ -159,21 +112,6 @@ func using(t *testing.T, dir string) []string {
 	return found
 }
 
-func expectGone(t *testing.T, dir string) {
-	t.Helper()
-	within(t, 20*time.Second, func() error {
-		if p := using(t, dir); len(p) > 0 {
-			return fmt.Errorf("processes: %v", p)
-		}
-		if _, err := os.Stat(dir); err == nil {
-			return fmt.Errorf("%s is there", dir)
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	})
-}
-
 func TestStartAndClose(t *testing.T) {
 	t.Parallel()
 	c := start(t, Options{Name: "mine", Settings: map[string]string{"work_mem": "7MB", "search_path": `"a'b", public`}})
@@ -257,144 +195,6 @@ func TestDurableAndHBA(t *testing.T) {
 		t.Fatal(err)
 	}
 	guest.Close(t.Context())
-}
-
-// Kill leaves nothing alive, loses nothing that was committed, and the cluster comes back on its port.
-func TestKillAndRestart(t *testing.T) {
-	t.Parallel()
-	c := start(t, Options{})
-	conn := connect(t, c)
-	exec1(t, conn, "CREATE TABLE kept (n int)")
-	for round := range 3 {
-		exec1(t, conn, fmt.Sprintf("INSERT INTO kept VALUES (%d)", round))
-		// A transaction that is open at the kill, and a child that would not notice that its parent died.
-		busy := connect(t, c)
-		exec1(t, busy, "BEGIN")
-		exec1(t, busy, "INSERT INTO kept VALUES (-1)")
-		go busy.Exec(context.Background(), "SELECT count(*) FROM generate_series(1, 1000000000)") //nolint:errcheck // it is killed
-		within(t, 10*time.Second, func() error {
-			if query[int](t, conn, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%generate_series%' AND state = 'active' AND pid <> pg_backend_pid()") == 0 {
-				return errors.New("the busy query has not begun")
-			}
-			return nil
-		})
-		shm, ok := c.sharedMemory()
-		if !ok {
-			t.Fatal("no shared memory in the pid file")
-		}
-		if err := c.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		if p := using(t, c.Dir()); len(p) > 0 {
-			t.Fatalf("alive after Kill: %v", p)
-		}
-		if c.Running() {
-			t.Error("Running after Kill")
-		}
-		if table, err := os.ReadFile("/proc/sysvipc/shm"); err == nil && containsField(string(table), strconv.Itoa(shm)) {
-			t.Errorf("shared memory %d is still there:\n%s", shm, table)
-		}
-		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(c.Port()))
-		if err != nil {
-			t.Fatalf("the port is held: %v", err)
-		}
-		l.Close()
-		if err := c.Restart(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		conn = connect(t, c)
-		if got := query[int](t, conn, "SELECT count(*) FROM kept WHERE n >= 0"); got != round+1 {
-			t.Errorf("%d rows after kill %d", got, round)
-		}
-		if got := query[int](t, conn, "SELECT count(*) FROM kept WHERE n < 0"); got != 0 {
-			t.Errorf("%d rows that were never committed", got)
-		}
-	}
-}
-
-// containsField reports whether a line's second field, the identifier in /proc/sysvipc/shm, is the given one.
-func containsField(table, id string) bool {
-	for line := range strings.Lines(table) {
-		if f := strings.Fields(line); len(f) > 1 && f[1] == id {
-			return true
-		}
-	}
-	return false
-}
-
-func TestStopModes(t *testing.T) {
-	t.Parallel()
-	c := start(t, Options{})
-	exec1(t, connect(t, c), "CREATE TABLE kept (n int)")
-	for _, mode := range []StopMode{Fast, Immediate} {
-		if err := c.Stop(t.Context(), mode); err != nil {
-			t.Fatal(err)
-		}
-		if c.Running() || len(using(t, c.Dir())) > 0 {
-			t.Fatalf("it runs after a stop %d", mode)
-		}
-		if err := c.Restart(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		query[int](t, connect(t, c), "SELECT count(*) FROM kept")
-	}
-	// Smart waits for the session that is open; the stop gives up with its context, and the server lives.
-	conn := connect(t, c)
-	short, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	if err := c.Stop(short, Smart); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("smart stop with a session open: %v", err)
-	}
-	if query[int](t, conn, "SELECT 1") != 1 || !c.Running() {
-		t.Error("the server is not there any more")
-	}
-	if err := c.Stop(t.Context(), 9); err == nil {
-		t.Error("stop mode 9 was accepted")
-	}
-}
-
-func TestFreezeAndThaw(t *testing.T) {
-	t.Parallel()
-	c := start(t, Options{})
-	conn := connect(t, c)
-	if err := c.Freeze(); err != nil {
-		t.Fatal(err)
-	}
-	answered := make(chan error, 1)
-	go func() {
-		_, err := conn.Exec(context.Background(), "SELECT 1")
-		answered <- err
-	}()
-	select {
-	case err := <-answered:
-		t.Fatalf("a frozen server answered: %v", err)
-	case <-time.After(300 * time.Millisecond): // that nothing happens can only be waited for
-	}
-	if err := c.Thaw(); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case err := <-answered:
-		if err != nil {
-			t.Fatal(err)
-		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("no answer after Thaw")
-	}
-	// A frozen cluster can be closed, killed and restarted like any other.
-	if err := c.Freeze(); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Restart(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Freeze(); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Close(); err != nil {
-		t.Fatal(err)
-	}
-	expectGone(t, c.Dir())
 }
 
 func TestStandby(t *testing.T) {
@@ -498,119 +298,4 @@ func TestPortTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	query[int](t, connect(t, c), "SELECT 1")
-}
-
-func TestCloseAll(t *testing.T) { // not parallel: it closes what others opened
-	c, err := Start(t.Context(), Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := CloseAll(); err != nil {
-		t.Fatal(err)
-	}
-	expectGone(t, c.Dir())
-}
-
-// However a process ends that never closed its clusters, nothing of them stays.
-func TestNothingOutlivesItsProcess(t *testing.T) {
-	t.Parallel()
-	for how, sig := range map[string]syscall.Signal{
-		"killed":      syscall.SIGKILL,
-		"interrupted": syscall.SIGINT,
-		"terminated":  syscall.SIGTERM,
-		"frozen":      syscall.SIGKILL,
-		"panic":       0,
-		"exit":        0,
-	} {
-		t.Run(how, func(t *testing.T) {
-			t.Parallel()
-			cmd := exec.Command(os.Args[0])
-			cmd.Env = append(os.Environ(), envChild+"="+how)
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			line, err := bufio.NewReader(out).ReadString('\n')
-			var primary, standby string
-			if n, scanErr := fmt.Sscanf(line, "ready %s %s", &primary, &standby); n != 2 {
-				_ = cmd.Process.Kill()
-				t.Fatalf("the child said %q: %v, %v", line, err, scanErr)
-			}
-			if sig != 0 {
-				if len(using(t, primary)) == 0 || len(using(t, standby)) == 0 {
-					t.Error("no server seen before the signal")
-				}
-				if err := cmd.Process.Signal(sig); err != nil {
-					t.Fatal(err)
-				}
-			}
-			err = cmd.Wait()
-			var ended *exec.ExitError
-			if !errors.As(err, &ended) {
-				t.Fatalf("the child ended with %v", err)
-			}
-			// The package must not have taken the signal for itself.
-			if status := ended.Sys().(syscall.WaitStatus); sig != 0 && (!status.Signaled() || status.Signal() != sig) {
-				t.Errorf("the child ended with %v, want death by %v", err, sig)
-			}
-			expectGone(t, primary)
-			expectGone(t, standby)
-		})
-	}
-}
-
-// A process that dies, or gives up, while initdb runs leaves nothing either.
-func TestNothingOutlivesInitdb(t *testing.T) {
-	t.Parallel()
-	for _, how := range []string{"killed in initdb", "gives up in initdb"} {
-		t.Run(how, func(t *testing.T) {
-			t.Parallel()
-			dir, err := os.MkdirTemp("/tmp", "lp-") // short, and open to the server's user, which t.TempDir need not be
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer os.RemoveAll(dir)
-			if err := os.Chmod(dir, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			cmd := exec.Command(os.Args[0])
-			cmd.Env = append(os.Environ(), envChild+"="+how, "TMPDIR="+dir)
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			if how == "killed in initdb" {
-				within(t, 20*time.Second, func() error {
-					if len(using(t, dir)) == 0 {
-						return errors.New("no initdb yet")
-					}
-					return nil
-				})
-			} else if line, err := bufio.NewReader(out).ReadString('\n'); line != "gave up\n" {
-				t.Errorf("the child said %q: %v", line, err)
-			} else if left, err := os.ReadDir(dir); err != nil || len(left) > 0 || len(using(t, dir)) > 0 {
-				t.Errorf("a start that was given up left %v, %v", left, using(t, dir))
-			}
-			if err := cmd.Process.Kill(); err != nil {
-				t.Fatal(err)
-			}
-			_ = cmd.Wait() // it was killed
-			within(t, 20*time.Second, func() error {
-				left, err := os.ReadDir(dir)
-				if err != nil {
-					return err
-				}
-				if len(left) > 0 || len(using(t, dir)) > 0 {
-					return fmt.Errorf("left: %v, %v", left, using(t, dir))
-				}
-				return nil
-			})
-		})
-	}
 }
