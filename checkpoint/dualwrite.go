@@ -24,66 +24,18 @@ func InstallDualWrite(ctx context.Context, conn *pgx.Conn, plan *backfill.Plan, 
 	if err != nil {
 		return "", err
 	}
-	done := InstalledAlready
-	err = inside(ctx, conn, func(t *tx) error {
-		current, err := w.compare(t)
-		if err == nil && !current {
-			done = ""
-			err = w.mayInstall(t, mayInstall)
+	return w.ensure(ctx, conn, mayInstall, w.compare, func(t *tx) (Installed, error) {
+		if current, err := w.compareAfter(t, w.statements[:w.locks]); err != nil || current { // somebody else was first
+			return InstalledAlready, err
 		}
-		return err
+		return w.made(t, w.statements[w.locks:], w.recorded != nil, w.record(plan))
 	})
-	if err != nil || done != "" {
-		return done, w.explain(err)
-	}
-	err = w.locked(ctx, conn, func(t *tx) error {
-		// Somebody else may have been first.
-		current, err := w.compareAfter(t, w.statements[:w.locks])
-		if err != nil || current {
-			done = InstalledAlready
-			return err
-		}
-		for _, s := range w.statements[w.locks:] {
-			if err := t.send(step{Statement: s}); err != nil {
-				return fmt.Errorf("%s: %w", s.Name, err)
-			}
-		}
-		if done = InstalledNew; w.recorded != nil {
-			done = InstalledReplaced
-		}
-		return t.send(step{Statement: w.record(plan)})
-	})
-	return done, w.explain(err)
 }
 
 // RemoveDualWrite drops a job's trigger, whatever it has become, and what is recorded of it. It reports whether there was one.
 func RemoveDualWrite(ctx context.Context, conn *pgx.Conn, job string, o TriggerOptions) (removed bool, err error) {
 	w := &dualWriting{surgery: surgery{what: dualWriteOf + job, job: job, o: o.withDefaults()}}
-	err = w.locked(ctx, conn, func(t *tx) error {
-		there := false
-		err := t.send(step{Statement: pgsql.Statement{SQL: readDualWrite, Args: [][]byte{pgsql.Text(job)}}, read: func(rows pgx.Rows) error {
-			there = true
-			return rows.Scan(&w.tableOID, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil)
-		}})
-		if err != nil {
-			return translate(err)
-		}
-		tables, err := tablesOf(t, w.function())
-		if err != nil {
-			return err
-		}
-		if removed = there || len(tables) > 0; !removed {
-			return nil
-		}
-		for _, s := range pgsql.RemoveDualWrite(job, tables) {
-			if err := t.send(step{Statement: s}); err != nil {
-				return err
-			}
-		}
-		args := [][]byte{pgsql.Text(job)}
-		return t.send(step{Statement: pgsql.Statement{SQL: forgetDualWrite, Args: args}}, step{Statement: pgsql.Statement{SQL: forgetDualWriteErrors, Args: args}})
-	})
-	return removed, w.explain(err)
+	return w.remove(ctx, conn, readDualWrite, w.function(), pgsql.RemoveDualWrite, forgetDualWrite, forgetDualWriteErrors)
 }
 
 // PrintDualWrite writes what [InstallDualWrite] does, for whoever owns the table to run.

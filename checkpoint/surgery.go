@@ -83,6 +83,78 @@ func (w *surgery) mayInstall(t *tx, ask string) error {
 	}
 }
 
+// ensure finds the triggers as they are to be, or makes them. compare is asked without a lock first, and may is what the installer
+// needs of the schema; install takes the locks, asks again, and says what it did.
+func (w *surgery) ensure(ctx context.Context, conn *pgx.Conn, may string, compare func(*tx) (current bool, err error), install func(*tx) (Installed, error)) (Installed, error) {
+	done := InstalledAlready
+	err := inside(ctx, conn, func(t *tx) error {
+		current, err := compare(t)
+		if err == nil && !current {
+			done = ""
+			err = w.mayInstall(t, may)
+		}
+		return err
+	})
+	if err == nil && done == "" {
+		err = w.locked(ctx, conn, func(t *tx) (err error) {
+			done, err = install(t)
+			return err
+		})
+	}
+	return done, w.explain(err)
+}
+
+// made sends the statements that make the triggers and the one that records them.
+func (w *surgery) made(t *tx, statements []pgsql.Statement, again bool, record pgsql.Statement) (Installed, error) {
+	for _, s := range statements {
+		if err := t.send(step{Statement: s}); err != nil {
+			return "", fmt.Errorf("%s: %w", s.Name, err)
+		}
+	}
+	done := InstalledNew
+	if again {
+		done = InstalledReplaced
+	}
+	return done, t.send(step{Statement: record})
+}
+
+// remove drops a job's triggers, whatever they have become, with the statements that drop gives, and what is recorded of them. It
+// reports whether there was anything. The first column that read answers with is the table's OID.
+func (w *surgery) remove(ctx context.Context, conn *pgx.Conn, read, function string, drop func(job string, tables []string) []pgsql.Statement, forget ...string) (removed bool, err error) {
+	args := [][]byte{pgsql.Text(w.job)}
+	err = w.locked(ctx, conn, func(t *tx) error {
+		there := false
+		err := t.send(step{Statement: pgsql.Statement{SQL: read, Args: args}, read: func(rows pgx.Rows) error {
+			there = true
+			into := make([]any, len(rows.FieldDescriptions()))
+			into[0] = &w.tableOID
+			return rows.Scan(into...)
+		}})
+		if err != nil {
+			return translate(err)
+		}
+		tables, err := tablesOf(t, function)
+		if err != nil {
+			return err
+		}
+		if removed = there || len(tables) > 0; !removed {
+			return nil
+		}
+		for _, s := range drop(w.job, tables) {
+			if err := t.send(step{Statement: s}); err != nil {
+				return err
+			}
+		}
+		for _, sql := range forget {
+			if err := t.send(step{Statement: pgsql.Statement{SQL: sql, Args: args}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return removed, w.explain(err)
+}
+
 // locked runs work, which begins with taking the tables' locks, in a transaction, and again while it does not get them. What
 // waits behind us waits no longer than the lock timeout, and has as much time again before the next attempt.
 func (w *surgery) locked(ctx context.Context, conn *pgx.Conn, work func(*tx) error) error {

@@ -28,82 +28,36 @@ func InstallTripwire(ctx context.Context, conn *pgx.Conn, plan *backfill.Plan, o
 	if err != nil {
 		return "", err
 	}
-	done := InstalledAlready
-	err = inside(ctx, conn, func(t *tx) error {
-		current, err := w.compare(t)
-		if err == nil && !current {
-			done = ""
-			err = w.mayInstall(t, mayInstallTripwire)
-		}
-		return err
-	})
-	if err != nil || done != "" {
-		return done, w.explain(err)
-	}
-	err = w.locked(ctx, conn, func(t *tx) error { return w.install(t, plan, &done) })
-	return done, w.explain(err)
+	return w.ensure(ctx, conn, mayInstallTripwire, w.compare, func(t *tx) (Installed, error) { return w.install(t, plan) })
 }
 
 // install makes it in a transaction, unless somebody else was first.
-func (w *tripwiring) install(t *tx, plan *backfill.Plan, done *Installed) error {
+func (w *tripwiring) install(t *tx, plan *backfill.Plan) (Installed, error) {
 	tables, err := tablesOf(t, w.function())
 	if err != nil {
-		return err
+		return "", err
 	}
 	statements, err := w.wire.Install(tables)
 	if err != nil {
-		return err
+		return "", err
 	}
 	locks := 0
 	for ; statements[locks].Name == "lock"; locks++ {
 		if err := t.send(step{Statement: statements[locks]}); err != nil {
-			return err
+			return "", err
 		}
 	}
-	current, err := w.compare(t)
-	if err != nil || current {
-		*done = InstalledAlready
-		return err
+	if current, err := w.compare(t); err != nil || current {
+		return InstalledAlready, err
 	}
-	for _, s := range statements[locks:] {
-		if err := t.send(step{Statement: s}); err != nil {
-			return fmt.Errorf("%s: %w", s.Name, err)
-		}
-	}
-	if *done = InstalledNew; w.recorded != nil {
-		*done = InstalledReplaced
-	}
-	return t.send(step{Statement: w.record(plan)})
+	return w.made(t, statements[locks:], w.recorded != nil, w.record(plan))
 }
 
 // RemoveTripwire drops a job's tripwire, whatever it has become, and what is recorded of it; the drift stays. It reports
 // whether there was one.
 func RemoveTripwire(ctx context.Context, conn *pgx.Conn, job string, o TriggerOptions) (removed bool, err error) {
 	w := &tripwiring{surgery: surgery{what: tripwireOf + job, job: job, o: o.withDefaults()}}
-	err = w.locked(ctx, conn, func(t *tx) error {
-		there := false
-		err := t.send(step{Statement: pgsql.Statement{SQL: readTripwire, Args: [][]byte{pgsql.Text(job)}}, read: func(rows pgx.Rows) error {
-			there = true
-			return rows.Scan(&w.tableOID, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil)
-		}})
-		if err != nil {
-			return translate(err)
-		}
-		tables, err := tablesOf(t, w.function())
-		if err != nil {
-			return err
-		}
-		if removed = there || len(tables) > 0; !removed {
-			return nil
-		}
-		for _, s := range pgsql.RemoveTripwire(job, tables) {
-			if err := t.send(step{Statement: s}); err != nil {
-				return err
-			}
-		}
-		return t.send(step{Statement: pgsql.Statement{SQL: forgetTripwire, Args: [][]byte{pgsql.Text(job)}}})
-	})
-	return removed, w.explain(err)
+	return w.remove(ctx, conn, readTripwire, w.function(), pgsql.RemoveTripwire, forgetTripwire)
 }
 
 // tablesOf are the tables with triggers of a function's, quoted.
