@@ -278,10 +278,21 @@ func (e *engine) writeDown(ctx context.Context, last bool) {
 	}
 }
 
+// joinReasons says all of them, and once what several signals say alike: that the server does not answer.
 func joinReasons(reasons []Reason) string {
-	texts := make([]string, len(reasons))
-	for i, r := range reasons {
-		texts[i] = r.Text
+	var texts []string
+	names := map[string][]string{}
+	for _, r := range reasons {
+		said, named := strings.CutPrefix(r.Text, r.Signal)
+		if len(names[said]) == 0 {
+			texts = append(texts, said)
+		}
+		if named {
+			names[said] = append(names[said], r.Signal)
+		}
+	}
+	for i, said := range texts {
+		texts[i] = strings.Join(names[said], ", ") + said
 	}
 	return strings.Join(texts, "; ")
 }

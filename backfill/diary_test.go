@@ -113,3 +113,13 @@ func TestDiaryKeeps(t *testing.T) {
 		t.Errorf("%d entries are kept", n)
 	}
 }
+
+// Made to fail: without the grouping the server's error was said three times.
+func TestReasonsThatAreAlikeAreSaidOnce(t *testing.T) {
+	t.Parallel()
+	down := " cannot be read: connection refused"
+	got := joinReasons([]Reason{{"replica_lag", "replica_lag" + down}, {"locks", "locks 3 > 2"}, {"slots", "slots" + down}, {"http", "somebody said so"}})
+	if want := "replica_lag, slots" + down + "; locks 3 > 2; somebody said so"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

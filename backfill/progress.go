@@ -253,7 +253,8 @@ func (p *Progress) Snapshot() ProgressSnapshot {
 	walked := p.seen[PassWalk] + p.seen[PassTail]
 	s.RowsSeen = walked
 	if s.Pass.Sweeps() {
-		s.EstimatedRows, s.RowsSeen = max(walked, 1), p.seen[s.Pass]
+		s.EstimatedRows = max(walked, 1)
+		s.RowsSeen = min(p.seen[s.Pass], s.EstimatedRows) // what is looked at twice is no progress
 	}
 	s.Fraction = Fraction(s.RowsSeen, s.EstimatedRows, s.State == StateFinished || s.State == StateUndone)
 	s.RowsPerSecond = p.pace.rate(paceNow)

@@ -246,6 +246,9 @@ func (e *engine) scaled() {
 	}
 	if now := e.workers(); int64(now) != e.wanted.Swap(int64(now)) {
 		_, why := s.Workers()
+		if now >= e.pace().Workers { // as many as were asked for, whatever the throttle last thought
+			why = ""
+		}
 		e.observe(Scaled{Workers: now, Why: why})
 	}
 }
