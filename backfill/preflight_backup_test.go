@@ -28,7 +28,7 @@ func TestPreflightBackup(t *testing.T) {
 		{query: "SELECT now() + interval '3 days'", words: "which is yet to come"},
 		{query: "SELECT max(finished_at) FROM backups", words: "finds none"},
 		{query: "SELECT finished_at FROM backups", words: "finds none"},
-		{query: "SELECT 'infinity'::timestamptz", words: "infinit"},
+		{query: "SELECT 'infinity'::timestamptz", words: "infini"},
 		{query: "SELECT now() FROM generate_series(1, 3)", words: "more than one row"},
 		{query: "SELECT at FROM nowhere", words: `relation "nowhere" does not exist`},
 		{query: "SELECT 5", words: "cannot cast"},
