@@ -25,8 +25,8 @@ var conditions = []condition{
 	{"coverage", "every segment's chunks cover the walk without a gap, and nothing is quarantined", "pgbackfill run FILE; of quarantined rows: pgbackfill retry-quarantined FILE", question(pgsql.GateCoverage, needsRun)},
 	{"verified", "a clean verification of the whole table, begun after the last chunk and after the tripwire, and recent", "pgbackfill verify FILE", question(pgsql.GateVerified, needsRun)},
 	{"scope", "what is dropped is what the job computes from, and no row outside of its scope has the only copy there", "a job over the other rows too; or, where their values may go, waive it and say why", (*gate).scope},
-	{"soak", "dual writes have been seen to be right for long enough, on enough writes", "have the service that is named write both columns; then wait", question(pgsql.GateSoak)},
-	{"tripwire", "the engine's triggers have been on all that time, as they were made", "pgbackfill tripwire install FILE, then verify again", (*gate).triggers},
+	{"soak", "dual writes have been seen to be right for long enough, on enough writes", "where a service is named: have it write both columns; then wait. A table that is hardly written: min_writes: 1 in contract, or --waive soak --why TEXT --until DATE", question(pgsql.GateSoak)},
+	{"tripwire", "the engine's triggers have been on all that time, as they were made", "pgbackfill tripwire install FILE, or of the dual-write trigger: pgbackfill dual-write install FILE; with --replace over what somebody changed or switched off; then verify again", (*gate).triggers},
 	{"old-transactions", "no transaction is open that is older than the last chunk", "let them end; of prepared ones: COMMIT PREPARED or ROLLBACK PREPARED", question(pgsql.GateTransactions, needsRun)},
 	{"dependencies", "nothing depends on what will be dropped", "change or drop what depends on it first", question(pgsql.GateDependencies, needsDrops)},
 	{"dropped-silently", "nothing goes with it without a word", "make what is still needed anew without the column; waive the rest", question(pgsql.GateSilent, needsDrops)},
@@ -60,8 +60,13 @@ func (g *gate) look(ctx context.Context, c condition) (Condition, error) {
 		found.status, found.evidence = Unknown, append([]string{"it cannot be read: " + why}, found.evidence...)
 	}
 	out := Condition{ID: c.id, Title: c.title, Status: found.status, Evidence: found.evidence, SQL: found.sql}
-	if out.Status != Pass {
+	switch {
+	case out.Status == Pass:
+	case !slices.Contains(out.Evidence, NoDrops):
 		out.Remedy = c.remedy
+	case !g.told: // what to do is said once
+		g.told = true
+		out.Remedy = "say it in the job: contract: {drops: [table.column]}"
 	}
 	if out.Evidence == nil {
 		out.Evidence = []string{}
@@ -82,12 +87,15 @@ func needsRun(g *gate) (Status, string) {
 	return Pass, ""
 }
 
+// NoDrops is the evidence of a condition that cannot be looked at, since the job does not say what it is about.
+const NoDrops = "the job does not say what will be dropped"
+
 func needsDrops(g *gate) (Status, string) {
 	switch {
 	case len(g.undropped) > 0:
 		return Unknown, g.undropped[0]
 	case len(g.about.Columns) == 0:
-		return Unknown, "the job does not say what will be dropped: contract: {drops: […]}"
+		return Unknown, NoDrops
 	}
 	return Pass, ""
 }

@@ -99,6 +99,8 @@ type gate struct {
 	verification, ledgerRows, shape string
 	// undropped says what of the job's drops cannot be asked about.
 	undropped []string
+	// told is set once it is said that the job must name what will be dropped.
+	told bool
 	// until is when the first waiver ends that was needed.
 	until time.Time
 }

@@ -74,6 +74,14 @@ func Unseen(job backfill.Job, err error) Verdict {
 	}
 }
 
+// TakenBack is the verdict where the newest run of the job was undone: there is nothing that its rows could be held against.
+func TakenBack(job backfill.Job, run Run) Verdict {
+	return Verdict{
+		Job: job.Name, Table: job.Table.Name, Result: Incomplete, Run: &run, Started: time.Now(), NotRecorded: "nothing was read",
+		Incomplete: []string{fmt.Sprintf("run %d was undone: nothing is to be verified until the job is run again", run.ID)},
+	}
+}
+
 // notes are what checks have to say of mismatches.
 func (v *verification) notes() []string {
 	var list []string

@@ -47,6 +47,15 @@ func TestGateCoversEveryWalk(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			told := 0
+			for _, c := range r.Conditions { // no job here says what is dropped
+				if c.Evidence != nil && slices.Contains(c.Evidence, contract.NoDrops) && c.Remedy != "" {
+					told++
+				}
+			}
+			if told != 1 {
+				t.Errorf("%s: that it must say what is dropped is told %d times", name, told)
+			}
 			return r.Conditions[slices.Index(contract.IDs(), "coverage")]
 		}
 		if got := coverage(); got.Status != contract.Pass {

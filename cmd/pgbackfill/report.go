@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -184,7 +185,8 @@ func verdictOf(r report.Report, ledger int64) report.Verdict {
 	if v != nil && v.Verdict == "mismatched" {
 		return said(report.Mismatched, "%s not as they should be (verification %d)", human.Plural(v.Mismatches, "row"), v.ID)
 	}
-	if r.Gate != nil && r.Gate.Verdict != string(contract.Ready) {
+	asked := r.Gate != nil && !slices.ContainsFunc(r.Gate.Conditions, func(c report.Condition) bool { return c.Evidence == contract.NoDrops })
+	if asked && r.Gate.Verdict != string(contract.Ready) { // of a job that drops nothing it can only refuse
 		return said(report.Refused, "the gate refused at %s; see which of its conditions did not pass", r.Gate.At.UTC().Format(timeShown))
 	}
 	switch {
@@ -211,6 +213,8 @@ func verdictOf(r report.Report, ledger int64) report.Verdict {
 	switch g := r.Gate; {
 	case g == nil:
 		text += "; the gate was not asked yet"
+	case !asked:
+		text += "; the job drops nothing that the gate could be asked about"
 	case g.Asserted != nil:
 		text += "; the contract migration ran at " + g.Asserted.Format(timeShown)
 	default:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pgbackfill/pgbackfill/backfill/contract"
 	"github.com/pgbackfill/pgbackfill/internal/pgtest"
 	"github.com/pgbackfill/pgbackfill/internal/report"
 )
@@ -170,6 +171,21 @@ func TestReportUsage(t *testing.T) {
 	} {
 		if out := mustExit(t, exitInput, "", dir, args...); !strings.Contains(out, want) {
 			t.Errorf("%v: %s, want %q", args, out, want)
+		}
+	}
+}
+
+// A job that drops nothing can only be refused by the gate: what the report says of it is what was proven, and a refusal of one
+// that drops something is said.
+//
+// Made to fail: with the gate's refusal first whatever it was about.
+func TestReportOfAJobThatDropsNothing(t *testing.T) {
+	t.Parallel()
+	r := report.Report{Run: &report.Run{ID: 1, State: "finished"}, Verification: &report.Verification{ID: 2, Verdict: "proven", Ledger: 3}}
+	for evidence, want := range map[string]report.Word{contract.NoDrops: report.Proven, "view v depends on it": report.Refused} {
+		r.Gate = &report.Gate{Verdict: "refused", Conditions: []report.Condition{{ID: "dependencies", Status: "unknown", Evidence: evidence}}}
+		if got := verdictOf(r, 3); got.Word != want {
+			t.Errorf("where the gate says %q it is %+v, want %s", evidence, got, want)
 		}
 	}
 }

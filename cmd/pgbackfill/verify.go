@@ -184,6 +184,9 @@ func (a *app) verifyJob(ctx context.Context, job backfill.Job, checks []verify.C
 	if err != nil {
 		return verify.Verdict{}, err
 	}
+	if s.run != nil && s.run.State == backfill.StateUndone {
+		return verify.TakenBack(job, *s.run), nil
+	}
 	observe, done, err := a.progress()
 	if err != nil {
 		return verify.Verdict{}, err

@@ -122,7 +122,7 @@ func TestVerifyBeforeDuringAndAfterARun(t *testing.T) {
 	if code, out := pgbackfill(t, db.DSN(), dir, "run", "--yes", "--chunk-rows", "100", "--max-chunks", "3", job); code != 130 {
 		t.Fatalf("exit code %d:\n%s", code, out)
 	}
-	says(3, []string{"mismatched, and incomplete: 4 700 rows", "has not finished"}, "--chunk-rows", "500")
+	says(3, []string{"mismatched, and unfinished: run ", "4 700 rows are not reached yet or wrong", "has not finished"}, "--chunk-rows", "500")
 	db.Exec("UPDATE users SET display_name = initcap(full_name)")
 	says(4, []string{"names: incomplete: run 1 is ", "has not finished"})
 	must(t, db.DSN(), dir, "run", "--yes", job)
@@ -207,7 +207,7 @@ func TestVerifyFromWhatWasKept(t *testing.T) {
 		t.Errorf("after a second run it says:\n%s", out)
 	}
 	must(t, db.DSN(), dir, "undo", "--yes", job)
-	if out := mustExit(t, exitMismatch, db.DSN(), dir, "verify", job); !strings.Contains(out, "there is none to look at") {
+	if out := mustExit(t, exitIncomplete, db.DSN(), dir, "verify", job); !strings.Contains(out, "shown: incomplete: run 2 was undone: nothing is to be verified") {
 		t.Errorf("after the undo it says:\n%s", out)
 	}
 }

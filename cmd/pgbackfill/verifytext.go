@@ -72,11 +72,17 @@ func verdictLine(v verify.Verdict) string {
 		}
 		return fmt.Sprintf("proven: %s checked in %s, nothing is wrong%s", rows, human.Duration(v.Elapsed), where)
 	case verify.Mismatched:
+		if r := v.Run; r != nil && !r.State.Over() && r.State != backfill.StateFinishing {
+			return fmt.Sprintf("mismatched, and unfinished: run %d is %s; %s not reached yet or wrong, of %s checked", r.ID, r.State, isOrAre(v.Mismatches()), rows)
+		}
 		also := ""
 		if len(v.Incomplete) > 0 {
 			also = ", and incomplete"
 		}
 		return fmt.Sprintf("mismatched%s: %s wrong, of %s checked%s", also, isOrAre(v.Mismatches()), rows, where)
+	}
+	if len(v.Checks) == 0 {
+		return "incomplete: " + strings.Join(v.Incomplete, "; ")
 	}
 	return fmt.Sprintf("incomplete: %s; nothing wrong in %s that were checked%s", strings.Join(v.Incomplete, "; "), rows, where)
 }
