@@ -78,7 +78,7 @@ func draft(t *catalog.Table) ([]byte, error) {
 		fmt.Fprintf(&b, "# The rows to change, as SQL over the row t. Without it, all of them:\n# where: %s\n", scalar(column+" IS NULL"))
 	}
 	b.WriteString("update:\n  set:\n")
-	b.WriteString("    # EDIT: the new value, as SQL over the row t, such as lower(t.email). As it stands it changes nothing.\n")
+	b.WriteString("    # EDIT: the new value, as SQL over the row t, such as lower(t.email). As it stands lint refuses it.\n")
 	fmt.Fprintf(&b, "    %s: %s\n", scalar(target.Name), scalar(column))
 	return []byte(b.String()), nil
 }

@@ -94,6 +94,10 @@ func (r *reader) update(u update, a around) *backfill.Update {
 	out := &backfill.Update{SkipUnchanged: u.SkipUnchanged.or(true)}
 	r.outsideKey(u.Set, a)
 	out.Set = r.assignments(u.Set, a)
+	if out.SkipUnchanged && len(out.Set) > 0 && !slices.ContainsFunc(out.Set, func(a backfill.Assignment) bool { return !a.Keeps() }) {
+		r.refuse(placeOf(u.Set.list[0].key), "`"+out.Set[0].Column+": "+out.Set[0].Value.SQL+"`, the value that it has, and nothing else in `set`", "a new value",
+			"write what the column is to become, as SQL over the row t; an update that is only to touch rows says skip_unchanged: false")
+	}
 	out.From = r.parse(u.From.sqlText, a, func(sql string) (pgparse.Facts, error) {
 		facts, err := pgparse.From(sql)
 		if err == nil {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -10,7 +12,7 @@ import (
 	"github.com/pgbackfill/pgbackfill/internal/pgtest"
 )
 
-// What init writes is a job file: lint and plan take it as it is, and it changes nothing as it stands.
+// What init writes is a job file: lint refuses it until the value is written, and then plan takes it.
 func TestInitGoesThroughPlan(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -22,6 +24,14 @@ func TestInitGoesThroughPlan(t *testing.T) {
 		out := must(t, db.DSN(), dir, "init", table)
 		says(t, must(t, db.DSN(), dir, "init", table, "-f", file), file+" is written", "pgbackfill plan "+file)
 		says(t, out, "name: ", "table: ", "update:", "EDIT")
+		refuses(t, db, dir, 2, []string{"lint", file}, "the value that it has, and nothing else in `set`")
+		draft, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(strings.TrimSpace(string(draft)), "\n")
+		last := lines[len(lines)-1]
+		write(t, dir, file, string(draft)[:strings.LastIndex(string(draft), last)]+strings.Replace(last, ": t.", ": COALESCE(t.", 1)+", NULL)\n")
 		says(t, must(t, "", dir, "lint", file), file+": ", "is well-formed")
 		says(t, must(t, db.DSN(), dir, "plan", file), "Segments", "Statements", "UPDATE ")
 		before := untouched(db)
