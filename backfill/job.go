@@ -65,8 +65,12 @@ type Job struct {
 	Origin string `json:"-"`
 }
 
-// Hash identifies what the job does: SHA-256 of its JSON form, in hex.
+// Hash identifies what the job does: SHA-256 of its JSON form, in hex. How a run is taken back is a part of it only where a run
+// does something for that (undo: capture); the rest may be said after the run.
 func (j Job) Hash() string {
+	if j.Undo != nil && !j.Undo.Capture {
+		j.Undo = nil
+	}
 	b, err := json.Marshal(j)
 	if err != nil { // strings, booleans and maps of strings always marshal
 		panic(err)
