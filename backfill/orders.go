@@ -252,10 +252,13 @@ func (e *engine) pauseItself(ctx context.Context, reason string) error {
 	})
 }
 
+// PausedItself reports whether a pause with this reason is one that the run has asked for, and no person.
+func PausedItself(reason string) bool { return strings.HasPrefix(reason, pausedItself) }
+
 // unseen is an error where the run has paused itself and nobody is there to go on with it: the next command is theirs who read it.
 func (e *engine) unseen() error {
 	orders := e.ordersNow()
-	if !e.unattended || orders.Desired != DesiredPaused || orders.State != StatePaused || !strings.HasPrefix(orders.Reason, pausedItself) {
+	if !e.unattended || orders.Desired != DesiredPaused || orders.State != StatePaused || !PausedItself(orders.Reason) {
 		return nil
 	}
 	return &Error{

@@ -13,6 +13,9 @@ RETURNING id`
 // newestOther is the newest run of job $1 but for $2; 0 where there is none.
 const newestOther = `SELECT COALESCE(max(id), 0) FROM pgbackfill.runs WHERE job = $1::text AND id <> $2::bigint`
 
+// countUndoing counts the runs of job $1 that are being taken back.
+const countUndoing = `SELECT count(*) FROM pgbackfill.undos AS u JOIN pgbackfill.runs AS r ON r.id = u.run_id WHERE r.job = $1::text AND u.ended_at IS NULL`
+
 const insertSegment = `INSERT INTO pgbackfill.segments (run_id, no, pass, parent, nulls, after, through, estimated_rows, leaf)
 VALUES ($1::bigint, $2::integer, $3::smallint, 0, $4::boolean, $5::text[], $6::text[], $7::bigint, $8::oid)`
 

@@ -13,6 +13,7 @@ func Statements() []backfill.PlannedStatement {
 		list = append(list, backfill.PlannedStatement{Name: name, When: when, SQL: sql})
 	}
 	add("store: begin", "before each of the store's transactions", pgsql.Begin.SQL)
+	add("store: begin reading", "where the schema is looked at", pgsql.BeginReading.SQL)
 	add("store: settings", "at the beginning of each of the store's transactions", settings.SQL)
 	add("store: settings with commit", "at the beginning of each heartbeat and of the finish", beatSettings.SQL)
 	add("store: commit", "after each of the store's transactions", pgsql.Commit.SQL)
@@ -26,6 +27,7 @@ func Statements() []backfill.PlannedStatement {
 	add("store: processes", "with each reading of a run", readProcesses)
 	add("store: new run", "at the start of a new run", insertRun)
 	add("store: other runs", "at the start of a new run", newestOther)
+	add("store: undoing", "at the start of a new run", countUndoing)
 	add("store: new segment", "once a segment that is planned", insertSegment)
 	add("store: event", "when something happens to the run", insertEvent)
 	add("store: heartbeat", "once a second", beat)

@@ -199,6 +199,13 @@ func (s *Store) create(ctx context.Context, plan *backfill.Plan, insert pgsql.St
 				return ErrOvertaken
 			}
 		}
+		var undoing int64
+		if err := t.send(step{Statement: run.undoing(), read: one(&undoing)}); err != nil {
+			return err
+		}
+		if undoing > 0 { // begun since we looked
+			return ErrOvertaken
+		}
 		var steps []step
 		for _, segment := range plan.Segments {
 			if !plan.Pending { // else they are planned again
@@ -212,6 +219,11 @@ func (s *Store) create(ctx context.Context, plan *backfill.Plan, insert pgsql.St
 		return t.send(append(steps, step{Statement: run.event("created", detail)})...)
 	})
 	return id, err
+}
+
+// undoing counts the job's runs that are being taken back.
+func (r *Run) undoing() pgsql.Statement {
+	return pgsql.Statement{Name: "undoing", SQL: countUndoing, Args: [][]byte{pgsql.Text(r.job)}}
 }
 
 func (r *Run) otherRuns() pgsql.Statement {

@@ -74,7 +74,8 @@ BEGIN
     UNION ALL SELECT 4, 'a waiver that its gate rests on has ended' WHERE g.waived_until < clock_timestamp()
     UNION ALL SELECT 5, format('run %s is not its newest any more, or not finished', g.run_id)
       WHERE NOT EXISTS (SELECT FROM pgbackfill.runs AS r WHERE r.id = g.run_id AND r.state = 'finished' AND NOT EXISTS (SELECT FROM pgbackfill.runs AS o WHERE o.job = require_ready.job AND o.id > r.id))
-    UNION ALL SELECT 5, format('run %s is being taken back', u.run_id) FROM pgbackfill.undos AS u WHERE u.run_id = g.run_id
+    UNION ALL SELECT 5, format('run %s is being taken back', u.run_id) FROM pgbackfill.undos AS u JOIN pgbackfill.runs AS o ON o.id = u.run_id
+      WHERE u.run_id = g.run_id OR o.job = g.job AND (u.ended_at IS NULL OR u.ended_at > g.began_at)
     UNION ALL SELECT 6, 'chunks were written since' WHERE g.ledger_rows IS DISTINCT FROM (SELECT count(*) FROM pgbackfill.chunks AS c WHERE c.run_id = g.run_id)
     UNION ALL SELECT 6, format('run %s of job %s changed rows of the table since', o.id, o.job) FROM pgbackfill.runs AS o
       WHERE NOT g.watched AND o.table_oid = g.table_oid AND o.job <> g.job AND EXISTS (SELECT FROM pgbackfill.chunks AS c WHERE c.run_id = o.id AND NOT pg_visible_in_snapshot(c.xid, g.snapshot))

@@ -222,7 +222,7 @@ func (s *sleeper) cancelled(t *testing.T) {
 // superseded: another process begins the job anew. Where the sleeper still holds its locks it is
 // woken as soon as the old run is closed, else when the new one is finished.
 func (s *sleeper) superseded(t *testing.T) {
-	other := start(t, s.db.DSN(), s.dir, "run", "--yes", "--again", "--rate", "20000", s.job)
+	other := start(t, s.db.DSN(), s.dir, "run", "--yes", "--again", "--accept", "not-idempotent", "--rate", "20000", s.job)
 	if s.how.inFlight && !s.how.ended {
 		s.await(t, 1, "SELECT count(*) FROM pgbackfill.runs WHERE id = 1 AND state = 'cancelled'")
 	} else if code := other.wait(t, time.Minute); code != 0 {

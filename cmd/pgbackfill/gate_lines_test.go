@@ -36,6 +36,18 @@ func column(table, name string) backfill.Dropped {
 var gateLines = []gateCase{
 	{id: "coverage", want: contract.Fail, breaks: "UPDATE pgbackfill.runs SET state = 'cancelled'", mends: "UPDATE pgbackfill.runs SET state = 'finished'", says: "run 1 is cancelled"},
 	{id: "coverage", want: contract.Fail, breaks: "INSERT INTO pgbackfill.undos (run_id, how, began_by) VALUES (1, 'set', 'ann')", mends: "DELETE FROM pgbackfill.undos", says: "run 1 is taken back since"},
+	{
+		id: "verified", want: contract.Fail, says: "run -1 was taken back while or after verification 1 read",
+		breaks: "INSERT INTO pgbackfill.runs OVERRIDING SYSTEM VALUE SELECT (o).* FROM (SELECT jsonb_populate_record(r, jsonb_build_object('id', -1, 'state', 'undone')) AS o FROM pgbackfill.runs AS r) AS another;" +
+			"INSERT INTO pgbackfill.undos (run_id, how, began_by, ended_at) VALUES (-1, 'set', 'ann', clock_timestamp())",
+		mends: "DELETE FROM pgbackfill.undos; DELETE FROM pgbackfill.runs WHERE id = -1",
+	},
+	{
+		id: "coverage", want: contract.Fail, says: "run -1 is taken back since",
+		breaks: "INSERT INTO pgbackfill.runs OVERRIDING SYSTEM VALUE SELECT (o).* FROM (SELECT jsonb_populate_record(r, jsonb_build_object('id', -1)) AS o FROM pgbackfill.runs AS r) AS another;" +
+			"INSERT INTO pgbackfill.undos (run_id, how, began_by) VALUES (-1, 'set', 'ann')",
+		mends: "DELETE FROM pgbackfill.undos; DELETE FROM pgbackfill.runs WHERE id = -1",
+	},
 	{id: "coverage", want: contract.Unknown, breaks: "UPDATE pgbackfill.runs SET spec_hash = 'x' || spec_hash", mends: "UPDATE pgbackfill.runs SET spec_hash = substr(spec_hash, 2)", says: "run 1 was of another version of the job"},
 	{id: "coverage", want: contract.Fail, breaks: "UPDATE pgbackfill.segments SET through = '{900}' WHERE no = 1", mends: "UPDATE pgbackfill.segments AS s SET through = (SELECT c.through FROM pgbackfill.chunks AS c WHERE c.segment = 1 ORDER BY c.seq DESC LIMIT 1) WHERE no = 1", says: "segment 1 is committed through {60} of {900}"},
 	{id: "coverage", want: contract.Fail, breaks: "UPDATE pgbackfill.chunks SET fence = 'cancelled' WHERE segment = 1 AND through = '{60}'", mends: "UPDATE pgbackfill.chunks SET fence = NULL", says: "segment 1 is closed after {60}: cancelled"},

@@ -179,7 +179,7 @@ func (a *app) agree(plan *backfill.Plan, earlier *checkpoint.RunInfo, file strin
 		if text := stillHeld(*earlier, plan.Pace); text != "" {
 			a.note("note", text)
 		}
-		if earlier.Desired == backfill.DesiredPaused {
+		if earlier.Desired == backfill.DesiredPaused && !(backfill.PausedItself(earlier.DesiredReason) && !a.interactive()) { // that ends it, and says so
 			a.note("note", fmt.Sprintf("run %d is %s; this process waits until somebody says: pgbackfill resume %s", earlier.ID, earlier.DesiredReason, earlier.Job))
 		}
 		return nil

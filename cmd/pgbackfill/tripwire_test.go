@@ -103,7 +103,7 @@ func TestOtherJobsAreLookedAt(t *testing.T) {
 	write(t, dir, "names.yaml", strings.Replace(writtenTwice, "by: application", "by: trigger", 1))
 	must(t, db.DSN(), dir, "dual-write", "install", "names.yaml")
 	db.Exec("TRUNCATE pgbackfill.drift; UPDATE people SET name = 'other' WHERE id IN (7, 8)")
-	run("--again")
+	run("--again", "--accept", "not-idempotent")
 	is(t, db, driftKeys, "")
 	is(t, db, "SELECT id, name, shown FROM people WHERE id IN (5, 8)", `(5,"person 5 x x","Person 5 X X") (8,"team 8","Team 8")`)
 }

@@ -177,7 +177,7 @@ ORDER BY 2 DESC, 1`, Args: [][]byte{Int(int64(table))}}
 // crash, so that the live ones are no fewer than ANALYZE saw.
 func DeadRows(table uint32) Statement {
 	return Statement{Name: "dead rows", SQL: family + `SELECT COALESCE(pg_catalog.sum(pg_catalog.pg_stat_get_dead_tuples(tree.oid)), 0),
-       COALESCE(GREATEST(pg_catalog.sum(pg_catalog.pg_stat_get_live_tuples(tree.oid)), pg_catalog.sum(c.reltuples)), 0)
+       COALESCE(pg_catalog.sum(GREATEST(pg_catalog.pg_stat_get_live_tuples(tree.oid), c.reltuples)) FILTER (WHERE c.relkind OPERATOR(pg_catalog.=) 'r'), 0)
 FROM tree JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) tree.oid`, Args: [][]byte{Int(int64(table))}}
 }
 

@@ -42,7 +42,8 @@ c AS (SELECT k.*, lag(k.seq) OVER w AS before, lag(k.through) OVER w AS until, l
 last AS (SELECT * FROM c WHERE next IS NULL)
 SELECT 'fail', format('run %s is %s', r.id, r.state) FROM r WHERE r.state <> 'finished'
 UNION ALL
-SELECT 'fail', format('run %s is taken back since %s', u.run_id, u.began_at) FROM pgbackfill.undos AS u WHERE u.run_id = $1::bigint
+SELECT 'fail', format('run %s is taken back since %s', u.run_id, u.began_at) FROM pgbackfill.undos AS u JOIN pgbackfill.runs AS o ON o.id = u.run_id
+ WHERE u.run_id = $1::bigint OR u.ended_at IS NULL AND o.job IN (SELECT r.job FROM r)
 UNION ALL
 SELECT 'unknown', format('run %s was of another version of the job', r.id) FROM r WHERE r.spec_hash <> $2::text
 UNION ALL
@@ -92,6 +93,8 @@ UNION ALL SELECT 'fail', format('verification %s read another table than run %s:
 UNION ALL SELECT 'fail', format('run %s of job %s has changed rows of the table since verification %s began, and no tripwire watches', o.id, o.job, v.id)
   FROM v JOIN pgbackfill.runs AS o ON o.table_oid = v.table_oid AND o.job <> v.job
  WHERE NOT EXISTS (SELECT FROM w) AND EXISTS (SELECT FROM pgbackfill.chunks AS c WHERE c.run_id = o.id AND NOT pg_visible_in_snapshot(c.xid, v.snapshot))
+UNION ALL SELECT 'fail', format('run %s was taken back while or after verification %s read', u.run_id, v.id)
+  FROM v JOIN pgbackfill.runs AS o ON o.job = v.job JOIN pgbackfill.undos AS u ON u.run_id = o.id WHERE u.ended_at > v.started_at
 UNION ALL SELECT 'fail', format('verification %s, which ended after verification %s had begun, is %s', o.id, v.id, o.verdict) FROM v JOIN pgbackfill.verifications AS o ON o.job = v.job AND o.id < v.id AND o.finished_at >= v.started_at AND o.verdict = 'mismatched'
 UNION ALL SELECT 'unknown', format('verification %s, check %s: %s rows in scope were met by no row of the join, %s by several, %s are not in scope any more: nobody knows what they should hold', v.id, c->>'name', COALESCE(c->>'unmatched', '0'), COALESCE(c->>'multiple', '0'), COALESCE(c->>'unjudged', '0'))
   FROM v, jsonb_array_elements(v.checks) AS c WHERE COALESCE((c->>'unmatched')::bigint, 0) + COALESCE((c->>'multiple')::bigint, 0) + COALESCE((c->>'unjudged')::bigint, 0) > 0

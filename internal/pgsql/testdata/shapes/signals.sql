@@ -126,7 +126,7 @@ family AS (
   UNION
   SELECT c.reltoastrelid FROM tree JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) tree.oid)
 SELECT COALESCE(pg_catalog.sum(pg_catalog.pg_stat_get_dead_tuples(tree.oid)), 0),
-       COALESCE(GREATEST(pg_catalog.sum(pg_catalog.pg_stat_get_live_tuples(tree.oid)), pg_catalog.sum(c.reltuples)), 0)
+       COALESCE(pg_catalog.sum(GREATEST(pg_catalog.pg_stat_get_live_tuples(tree.oid), c.reltuples)) FILTER (WHERE c.relkind OPERATOR(pg_catalog.=) 'r'), 0)
 FROM tree JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) tree.oid;
 -- $1 = "16384"
 -- sessions
