@@ -46,6 +46,8 @@ type app struct {
 	verb string
 	// output is "text" or "json".
 	output string
+	// warned counts what was warned of in job files.
+	warned int
 	// backupAt is when the last backup was made, where somebody said it.
 	backupAt moment
 	// metrics are those of the process; nil where nobody wants them.
@@ -251,6 +253,7 @@ func (a *app) read(file string) ([]backfill.Job, error) {
 	list, err := jobs.ReadFile(file)
 	for _, job := range list {
 		for _, warning := range jobs.Warnings(job) {
+			a.warned++
 			a.note("warning", warning)
 		}
 	}

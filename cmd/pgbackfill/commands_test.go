@@ -60,6 +60,13 @@ func TestLint(t *testing.T) {
 	_, out, _ := streams(t, "", dir, "lint", "bad.yaml", "good.yaml")
 	says(t, out, "good.yaml: people is well-formed")
 	refuses(t, db, dir, 2, []string{"lint"}, "pgbackfill lint takes one or more job files; found 0 arguments")
+
+	// What is only warned of can be refused, and a configuration that is wrong is no reason not to look.
+	// Made to fail: without PersistentPreRunE, and with strict unread.
+	write(t, dir, "pgbackfill.yaml", "tabel: x\n")
+	write(t, dir, "warned.yaml", "name: w\ntable: public.people\nidempotent: false\nupdate: {set: {age: t.age + 1}}\n")
+	refuses(t, db, dir, 2, []string{"lint", "--strict", "good.yaml", "warned.yaml"}, "nothing proves that it did what it should", "warned.yaml: 1 warning, and --strict allows none")
+	must(t, "", dir, "lint", "warned.yaml")
 }
 
 // A walk in physical order is told in pages, of the partition that they are in, and what follows it is no greatest key. Made to fail: with the

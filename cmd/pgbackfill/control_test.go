@@ -248,7 +248,11 @@ func TestUnknownJobs(t *testing.T) {
 	says(t, must(t, db.DSN(), dir, "status"), "people", "interrupted", "nobody is at work on it; go on with: pgbackfill run people.yaml")
 	says(t, must(t, db.DSN(), dir, "set", "people", "rate=5"), "no process is at work on it", "pgbackfill run people.yaml")
 	must(t, db.DSN(), dir, "set", "people", "rate=0")
+	says(t, must(t, db.DSN(), dir, "status", "--unfinished"), "people", "interrupted")
 	must(t, db.DSN(), dir, "run", "people.yaml")
+	if out := must(t, db.DSN(), dir, "status", "--unfinished"); strings.Contains(out, "people") || !strings.Contains(out, "every run is over") {
+		t.Errorf("status --unfinished shows:\n%s", out)
+	}
 	refuses(t, db, dir, 2, []string{"cancel", "people"}, "it has no unfinished run: run 1 is finished", "pgbackfill run --again")
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/human"
 	"github.com/pgbackfill/pgbackfill/jobs"
 )
 
@@ -61,12 +62,23 @@ func writeNew(path string, text []byte) error {
 }
 
 func (a *app) lintCommand() *cobra.Command {
-	return &cobra.Command{
+	strict := false
+	c := &cobra.Command{
 		Use: "lint FILE…", Short: "Checks job files without a database", Args: args(1, -1, "one or more job files"),
+		Long: `lint reads job files as run does and checks all that can be checked without a database: every
+field, every SQL fragment by PostgreSQL's own parser. It needs no server and reads no configuration.
+The exit code is 2 where a file is refused, with --strict also where there is a warning.`,
+		// What is wrong in a configuration file is no reason not to check a job.
+		PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
 		RunE: func(_ *cobra.Command, given []string) error {
 			var failed error
 			for _, file := range given {
+				before := a.warned
 				list, err := a.read(file)
+				if err == nil && strict && a.warned > before {
+					err = &backfill.Error{Place: file, Found: fmt.Sprintf("%s, and --strict allows none", human.Plural(int64(a.warned-before), "warning")),
+						Remedy: "do what they say, or leave --strict out", Kind: backfill.ErrInput}
+				}
 				if err != nil {
 					a.fail(err)
 					failed = fmt.Errorf("%w: %w", backfill.ErrInput, errSaid)
@@ -79,4 +91,6 @@ func (a *app) lintCommand() *cobra.Command {
 			return failed
 		},
 	}
+	c.Flags().BoolVar(&strict, "strict", false, "refuse what is only warned of")
+	return c
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,14 +16,14 @@ import (
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	watch := false
+	watch, unfinished := false, false
 	c := &cobra.Command{
 		Use:   "status [JOB]",
 		Short: "Shows all runs, or one: progress, rate, ETA, and what it waits for",
 		Args:  args(0, 1, "at most one job"),
 		RunE: func(c *cobra.Command, given []string) error {
 			show := func(ctx context.Context) error {
-				err := a.looked(ctx, func(s *checkpoint.Store) error { return a.status(ctx, s, given) })
+				err := a.looked(ctx, func(s *checkpoint.Store) error { return a.status(ctx, s, given, unfinished) })
 				if len(given) == 1 {
 					return neverRun(given[0], err)
 				}
@@ -36,7 +37,7 @@ func (a *app) statusCommand() *cobra.Command {
 				}
 				return err
 			}
-			err := a.watch(c.Context(), given)
+			err := a.watch(c.Context(), given, unfinished)
 			if len(given) == 1 {
 				return neverRun(given[0], err)
 			}
@@ -45,17 +46,18 @@ func (a *app) statusCommand() *cobra.Command {
 	}
 	c.Flags().BoolVar(&watch, "watch", false, fmt.Sprintf(
 		"look again every %v (status.interval) until the run is over; without JOB, until Ctrl-C", configs.BuiltIn("status.interval")))
+	c.Flags().BoolVar(&unfinished, "unfinished", false, "without JOB: only runs that are not over, and those that are being taken back")
 	return a.jsonFlag(c)
 }
 
 // watch shows the status again and again over one connection.
-func (a *app) watch(ctx context.Context, given []string) error {
+func (a *app) watch(ctx context.Context, given []string, unfinished bool) error {
 	err := a.looked(ctx, func(s *checkpoint.Store) error {
 		for {
 			if a.output == "text" && a.interactive() {
 				fmt.Fprint(a.out, "\x1b[H\x1b[2J")
 			}
-			if err := a.status(ctx, s, given); err != nil {
+			if err := a.status(ctx, s, given, unfinished); err != nil {
 				return err
 			}
 			if len(given) == 1 {
@@ -143,7 +145,7 @@ func waiting(info checkpoint.RunInfo) string {
 	return ""
 }
 
-func (a *app) status(ctx context.Context, s *checkpoint.Store, given []string) error {
+func (a *app) status(ctx context.Context, s *checkpoint.Store, given []string, unfinished bool) error {
 	var list []checkpoint.RunInfo
 	if len(given) == 1 {
 		info, err := s.Newest(ctx, given[0])
@@ -156,6 +158,9 @@ func (a *app) status(ctx context.Context, s *checkpoint.Store, given []string) e
 		if list, err = s.Runs(ctx); err != nil {
 			return err
 		}
+	}
+	if unfinished && len(given) == 0 {
+		list = slices.DeleteFunc(list, func(i checkpoint.RunInfo) bool { return i.State.Over() && !i.Undoing() })
 	}
 	all := make([]runStatus, len(list))
 	for i, info := range list {
@@ -181,6 +186,10 @@ func (a *app) status(ctx context.Context, s *checkpoint.Store, given []string) e
 		return enc.Encode(all)
 	}
 	if len(given) == 0 {
+		if unfinished && len(all) == 0 {
+			_, err := fmt.Fprintln(a.out, "every run is over")
+			return err
+		}
 		return writeRuns(a.out, all)
 	}
 	events, err := s.Events(ctx, all[0].ID)
