@@ -72,6 +72,10 @@ func works() []work {
 			_, err := b.runJob(ctx, fillJob)
 			return err
 		}},
+		{engine1, "as above with `--workers 1`: on a machine of two cores it leaves one to the application", func(ctx context.Context, b *workshop) error {
+			_, err := b.runJob(ctx, fillJob, "--workers", "1")
+			return err
+		}},
 		{single, "`" + filling.update() + "`", func(ctx context.Context, b *workshop) error { return b.exec(ctx, filling.update()) }},
 		{script, "as above", func(ctx context.Context, b *workshop) error { return filling.loop(ctx, b) }},
 		{plpgsql, "as above", func(ctx context.Context, b *workshop) error { return b.exec(ctx, filling.block()) }},

@@ -22,11 +22,11 @@ func tables() []table {
 			about: "three secondary indexes, none of them on what is written",
 		},
 		{
-			name: "fillfactor", rows: 500_000, key: "bigint", first: "0", id: "i", with: []string{"fillfactor = 80"},
+			name: "fillfactor", rows: 1_000_000, key: "bigint", first: "0", id: "i", with: []string{"fillfactor = 80"},
 			about: "a fillfactor of 80",
 		},
 		{
-			name: "wide", rows: 100_000, key: "bigint", first: "0", id: "i",
+			name: "wide", rows: 200_000, key: "bigint", first: "0", id: "i",
 			more: []string{
 				"repeat(md5(i::text || seed), 25) AS notes",
 				"(SELECT string_agg(md5(i::text || part || seed), '') FROM generate_series(1, 100) AS part) AS document",
