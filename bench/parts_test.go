@@ -39,7 +39,7 @@ func TestForeground(t *testing.T) {
 	t.Parallel()
 	out, kept, _ := bench(t, "-only", "foreground")
 	r := kept["foreground"]
-	if len(r.Foreground) != 5 || len(r.Targets) != 2 {
+	if len(r.Foreground) != len(works()) || len(r.Targets) != 2 {
 		t.Fatalf("result: %+v", r)
 	}
 	for _, d := range r.Foreground {
