@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -13,7 +14,7 @@ const (
 	byKey2  = "pgbackfill by key, 2 workers"
 )
 
-// engines are the ways of pgbackfill that are compared with the rivals on a table.
+// engines are the ways of pgbackfill that are compared with the rivals on a table, and what bounds them.
 func engines(t table) []trial {
 	list := []trial{{name: engine2, how: "the program, defaults (two workers)", run: pgbackfill(2)}}
 	if t.name != "sequential" {
@@ -23,6 +24,9 @@ func engines(t table) []trial {
 		list, trial{name: engine1, how: "the program, defaults but for `--workers 1`", run: pgbackfill(1)},
 		trial{name: byKey2, how: "the program with `walk: key`, two workers: what it does where pages cannot be walked in stripes", run: pgbackfill(2, byKey)},
 		trial{name: byKey1, how: "the same with one worker", run: pgbackfill(1, byKey)},
+		trial{name: both, how: "the loop on the server in two sessions at once, each over the half of the keys: about what two workers by key could reach without ledger, guard and sweep", run: measured(func(ctx context.Context, b *workshop) error {
+			return b.table.change().halves(ctx, b, strconv.Itoa(b.tableRows/2))
+		})},
 	)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 )
 
 // single is the way that all are compared with.
@@ -14,6 +15,7 @@ const single = "one UPDATE"
 const (
 	script  = "script loop, 1 000 rows"
 	plpgsql = "PL/pgSQL loop, 5 000 rows"
+	both    = "two PL/pgSQL loops"
 	floor   = "new table (floor)"
 
 	scriptRows  = 1_000
@@ -52,6 +54,26 @@ func (c change) loop(ctx context.Context, b *workshop) error {
 		}
 		last = upTo
 	}
+}
+
+// halves are two loops on the server at once, each over the half of the keys below or above the middle: what by key two
+// sessions can reach at most.
+func (c change) halves(ctx context.Context, b *workshop, middle string) error {
+	below, above := c, c
+	below.scope += " AND t." + c.key + " <= " + middle
+	above.first = middle
+	second, err := pgx.ConnectConfig(ctx, b.conn.Config())
+	if err != nil {
+		return err
+	}
+	defer second.Close(context.WithoutCancel(ctx))
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return b.exec(ctx, below.block()) })
+	g.Go(func() error {
+		_, err := second.Exec(ctx, above.block())
+		return err
+	})
+	return g.Wait()
 }
 
 // block is the same loop on the server.
