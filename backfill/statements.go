@@ -173,7 +173,7 @@ func (s statements) jobSettings(seg Segment, p Pace) pgsql.Statement {
 		memory = []pgsql.Setting{{Name: "work_mem", Value: "256MB"}}
 	}
 	// Our own triggers leave alone what a chunk writes, or keep what it changes.
-	own := []pgsql.Setting{{Name: pgsql.RunSetting, Value: strconv.FormatInt(int64(s.run), 10)}, {Name: pgsql.JobSetting, Value: s.owner}}
+	own := []pgsql.Setting{{Name: pgsql.RunSetting, Value: strconv.FormatInt(int64(s.run), 10)}, {Name: pgsql.JobSetting, Value: s.owner}, {Name: pgsql.XIDSetting}}
 	return pgsql.SetLocal(slices.Concat(reading, s.pins, memory, s.limits(seg, p), own)...)
 }
 

@@ -26,19 +26,19 @@ SELECT to_regprocedure($4::text) IS NOT NULL, ` + definedAs + `,
 
 // recordTripwire writes down what was made, as the server has it.
 const recordTripwire = dualWriteTree + `
-INSERT INTO pgbackfill.tripwires (job, table_oid, table_name, spec_hash, statements, watched, elsewhere, residual, definition, triggers, function_oid, function_xmin, unwritten, installed_by, tool_version)
+INSERT INTO pgbackfill.tripwires (job, table_oid, table_name, spec_hash, statements, watched, elsewhere, residual, definition, triggers, function_oid, function_xmin, unwritten, by_transaction, installed_by, tool_version)
 SELECT $5::text, $1::oid, $6::text, $7::text, $8::text, $9::text[], $10::boolean, $11::boolean, ` + definedAs + `,
        (SELECT jsonb_agg(jsonb_build_object('table', f.name, 'trigger', f.trigger, 'oid', f.oid::text, 'xmin', f.xmin) ORDER BY NOT f.root, f.nspname, f.relname, f.no) FROM found AS f),
        (SELECT p.oid FROM pg_proc AS p WHERE p.oid = to_regprocedure($4::text)), (SELECT p.xmin::text FROM pg_proc AS p WHERE p.oid = to_regprocedure($4::text)),
-       to_regclass($14::text), $12::text, $13::text
+       to_regclass($14::text), true, $12::text, $13::text
     ON CONFLICT (job) DO UPDATE SET table_oid = EXCLUDED.table_oid, table_name = EXCLUDED.table_name, spec_hash = EXCLUDED.spec_hash,
        statements = EXCLUDED.statements, watched = EXCLUDED.watched, elsewhere = EXCLUDED.elsewhere, residual = EXCLUDED.residual,
        version = tripwires.version + 1, definition = EXCLUDED.definition, triggers = EXCLUDED.triggers, function_oid = EXCLUDED.function_oid,
-       function_xmin = EXCLUDED.function_xmin, unwritten = EXCLUDED.unwritten, xid = EXCLUDED.xid, installed_at = clock_timestamp(), installed_by = EXCLUDED.installed_by,
+       function_xmin = EXCLUDED.function_xmin, unwritten = EXCLUDED.unwritten, by_transaction = EXCLUDED.by_transaction, xid = EXCLUDED.xid, installed_at = clock_timestamp(), installed_by = EXCLUDED.installed_by,
        installed_role = EXCLUDED.installed_role, tool_version = EXCLUDED.tool_version`
 
 const readTripwire = `SELECT w.table_oid, w.table_name, w.spec_hash, w.statements, w.watched, w.elsewhere, w.residual, w.version, w.definition,
-       w.installed_at, w.installed_by, w.installed_role, w.tool_version
+       w.installed_at, w.installed_by, w.installed_role, w.tool_version, w.unwritten IS NULL OR NOT w.by_transaction
   FROM pgbackfill.tripwires AS w WHERE w.job = $1`
 
 // readDrift are how many commits were recorded, and the latest.

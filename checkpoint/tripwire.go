@@ -169,5 +169,5 @@ func (w *tripwiring) compare(t *tx) (current bool, err error) {
 	case status.State == DualWriteChanged && !w.o.Replace:
 		return false, changed
 	}
-	return status.State == DualWriteInstalled && w.recorded.TableOID == w.tableOID && w.recorded.statements == w.hash && len(status.Interrupted) == 0 && status.Unwritten == 0, nil
+	return status.State == DualWriteInstalled && w.recorded.TableOID == w.tableOID && w.recorded.statements == w.hash && len(status.Interrupted) == 0 && status.Unwritten == 0 && !status.Earlier, nil
 }

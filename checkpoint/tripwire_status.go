@@ -34,6 +34,8 @@ type Tripwire struct {
 	InstalledBy   string     `json:"installed_by,omitempty"`
 	InstalledRole string     `json:"installed_role,omitempty"`
 	ToolVersion   string     `json:"tool_version,omitempty"`
+	// Earlier is set where an earlier version of the program made it, whose triggers a setting of the session passes by.
+	Earlier bool `json:"earlier,omitempty"`
 	// Triggers are those of each table, partitions included.
 	Triggers []DualWriteTrigger `json:"triggers,omitempty"`
 	// Writes is how many writes it looked at since it was installed.
@@ -91,7 +93,7 @@ func readTripwireStatus(t *tx, job string, table uint32) (Tripwire, error) {
 	about := tripwiring{surgery: surgery{job: job, tableOID: table}}
 	err := t.send(step{Statement: pgsql.Statement{Name: "tripwire", SQL: readTripwire, Args: [][]byte{pgsql.Text(job)}}, read: one(
 		&w.TableOID, &w.Table, &w.SpecHash, &w.statements, &w.Watched, &w.Elsewhere, &w.Residual, &w.Version, &w.definition,
-		&w.InstalledAt, &w.InstalledBy, &w.InstalledRole, &w.ToolVersion)})
+		&w.InstalledAt, &w.InstalledBy, &w.InstalledRole, &w.ToolVersion, &w.Earlier)})
 	if err != nil {
 		return w, translate(err)
 	}
@@ -126,7 +128,7 @@ func readTripwireStatus(t *tx, job string, table uint32) (Tripwire, error) {
 		w.Interrupted = append(w.Interrupted, "its function")
 	}
 	w.judge(function, definition, calls)
-	if w.State == DualWriteInstalled && !counted {
+	if w.State == DualWriteInstalled && !counted && !w.Earlier {
 		w.State, w.Complaints = DualWriteChanged, append(w.Complaints, "the count of what it could not write down is gone")
 	}
 	if w.State == DualWriteInstalled && !mayRecord {

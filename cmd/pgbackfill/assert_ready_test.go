@@ -145,8 +145,12 @@ func TestAssertReadyAfterTheGate(t *testing.T) {
 		{"ALTER FUNCTION pgbackfill.tripwire_users() SET work_mem = '1MB';", "is switched off, gone, or not the one"},
 		{"UPDATE pgbackfill.gates SET report_max_age = '1 year';", "changed since"},
 		{"UPDATE pgbackfill.gates SET began_at = began_at - interval '2 hours', digest = '';", "changed since"},
-		{"UPDATE pgbackfill.gates SET asked = '';", "changed since"},
-		{"UPDATE pgbackfill.verifications SET asked = '';", "verification 1 asked other checks than those of its gate"},
+		{"UPDATE pgbackfill.gates SET asked = 'x';", "changed since"},
+		{"UPDATE pgbackfill.gates SET asked = '';", "its gate was asked by an earlier version of pgbackfill"},
+		{"UPDATE pgbackfill.verifications SET asked = 'x';", "verification 1 asked other checks than those of its gate"},
+		{"UPDATE pgbackfill.verifications SET asked = '';", "verification 1 was made by an earlier version of pgbackfill"},
+		{"UPDATE pgbackfill.tripwires SET unwritten = NULL;", "the tripwire was made by an earlier version of pgbackfill"},
+		{"DROP SEQUENCE pgbackfill.tripwire_unwritten_users;", "the count of what the tripwire could not write down is gone"},
 		{"UPDATE pgbackfill.gates SET waived_until = now() - interval '1 minute';" + signed, "a waiver that its gate rests on has ended"},
 		{"UPDATE pgbackfill.gates SET began_at = began_at - interval '2 hours';" + signed, "its gate is 02:00:0"},
 		{"UPDATE pgbackfill.gates SET watched = false;" + signed + "DROP TRIGGER pgbackfill_tripwire_update_users ON users;", "a trigger was changed or made anew"},
@@ -169,6 +173,21 @@ func TestAssertReadyAfterTheGate(t *testing.T) {
 		said := try(t, conn, "BEGIN; "+c.since+assert)
 		if (said == "") != (c.says == "") || !strings.Contains(said, c.says) {
 			t.Errorf("after %s it says %q, want %q", c.since, said, c.says)
+		}
+	}
+	for _, c := range []struct{ since, hint string }{ // what to type
+		{"UPDATE pgbackfill.gates SET began_at = began_at - interval '2 hours';" + signed, "Run: pgbackfill gate FILE"},
+		{"UPDATE pgbackfill.verifications SET voided_at = now();", "Run: pgbackfill verify FILE, then: pgbackfill gate FILE"},
+		{"ALTER TABLE users DISABLE TRIGGER pgbackfill_tripwire_update_users;", "Run: pgbackfill tripwire install FILE, then: pgbackfill verify FILE"},
+		{"UPDATE pgbackfill.gates SET verdict = 'refused', conditions = '[{\"id\": \"soak\", \"status\": \"fail\", \"evidence\": [\"twice\", \"twice\"]}]';", "pgbackfill gate FILE"},
+	} {
+		_, err := conn.PgConn().Exec(t.Context(), "BEGIN; "+c.since+assert).ReadAll()
+		var server *pgconn.PgError
+		if !errors.As(err, &server) || !strings.Contains(server.Hint, c.hint) || strings.Contains(server.Message, "refused") && server.Detail != "soak: twice" {
+			t.Errorf("after %s: %+v", c.since, server)
+		}
+		if _, err := conn.PgConn().Exec(t.Context(), "ROLLBACK").ReadAll(); err != nil {
+			t.Fatal(err)
 		}
 	}
 	// Outside of a transaction, as a driver sends it in the extended protocol, and in a block that holds nothing else.

@@ -82,12 +82,15 @@ func TestDualWriteComputesWhatTheApplicationWrites(t *testing.T) {
 
 	superuser := db.Conn()
 	send(t, superuser, "SET session_replication_role = replica", "INSERT INTO people (id, name) VALUES (1005, 'ed ho')",
-		"BEGIN", "SET LOCAL pgbackfill.job = 'names'", "UPDATE people SET shown = 'stale' WHERE id = 1005", "COMMIT",
+		"BEGIN", "SET LOCAL pgbackfill.job = 'names'", "SELECT set_config('pgbackfill.xid', pg_current_xact_id()::text, true)", "UPDATE people SET shown = 'stale' WHERE id = 1005", "COMMIT",
 		"UPDATE people SET age = 7, name = name WHERE id = 1005")
 	is(t, db, "SELECT shown, short, age FROM people WHERE id = 1005", `(stale,"ED ",7)`)
 	// The setting of a transaction that is over is empty, and not unknown.
 	send(t, superuser, "UPDATE people SET name = 'ed hop' WHERE id = 1005")
 	is(t, db, "SELECT shown FROM people WHERE id = 1005", `("Ed Hop")`)
+	// Nor does it hold for a session that was given it for good.
+	send(t, superuser, "SET pgbackfill.job = 'names'", "UPDATE people SET name = 'ed hope' WHERE id = 1005")
+	is(t, db, "SELECT shown FROM people WHERE id = 1005", `("Ed Hope")`)
 }
 
 // An error of an expression never fails the application's statement: the row is as it was written, in all of its columns,

@@ -148,6 +148,9 @@ func triggersOf(ctx context.Context, conn *pgx.Conn, job backfill.Job) (contract
 		if w.State == checkpoint.DualWriteMissing {
 			t.Complaints = append(t.Complaints, "the tripwire was installed, and is gone")
 		}
+		if w.Earlier {
+			t.Complaints = append(t.Complaints, "an earlier version of pgbackfill made the tripwire, which a setting of the session passes by")
+		}
 		if w.SpecHash != job.Hash() {
 			t.Complaints = append(t.Complaints, "the tripwire was made for another version of the job")
 		}

@@ -32,6 +32,10 @@ func column(table, name string) backfill.Dropped {
 	return backfill.Dropped{Table: backfill.TableName{Schema: "public", Name: table}, Column: name}
 }
 
+// asRecorded has the tripwire's record say of its triggers what they are now, and the verification be after them.
+const asRecorded = "UPDATE pgbackfill.tripwires AS w SET triggers = (SELECT jsonb_agg(e || jsonb_build_object('xmin', x.xmin::text)) FROM jsonb_array_elements(w.triggers) AS e JOIN pg_trigger AS x ON x.oid::text = e->>'oid');" +
+	"UPDATE pgbackfill.verifications SET snapshot = pg_current_snapshot()"
+
 // gateLines are one case for every further reason that a condition has. Where it says others, more conditions are turned.
 var gateLines = []gateCase{
 	{id: "coverage", want: contract.Fail, breaks: "UPDATE pgbackfill.runs SET state = 'cancelled'", mends: "UPDATE pgbackfill.runs SET state = 'finished'", says: "run 1 is cancelled"},
@@ -75,12 +79,16 @@ var gateLines = []gateCase{
 	{id: "verified", want: contract.Unknown, breaks: "UPDATE pgbackfill.verifications SET checks = jsonb_set(checks, '{0,unjudged}', '2')", mends: "UPDATE pgbackfill.verifications SET checks = checks #- '{0,unjudged}'", says: "2 are not in scope any more"},
 	{id: "verified", want: contract.Unknown, breaks: "UPDATE pgbackfill.verifications SET ledger_rows = NULL", mends: "UPDATE pgbackfill.verifications SET ledger_rows = (SELECT count(*) FROM pgbackfill.chunks)", says: "could not read the ledger"},
 	{id: "verified", want: contract.Fail, breaks: "INSERT INTO pgbackfill.quarantine (run_id, segment, seq, key, rows, step, sqlstate, message, detail, resolved_at) VALUES (1, 1, 1, '{7}', 1, 'update', '22012', 'x', '', now())", mends: "DELETE FROM pgbackfill.quarantine", says: "1 quarantined rows were done after verification 1 began"},
+	{id: "verified", want: contract.Unknown, breaks: "UPDATE pgbackfill.verifications SET asked = ''", mends: "UPDATE pgbackfill.verifications SET asked = '" + (backfill.Job{}).ChecksHash() + "'", says: "was made by an earlier version of pgbackfill, which did not write down what it asked: verify again"},
 	{id: "verified", want: contract.Unknown, breaks: "UPDATE pgbackfill.verifications SET snapshot = NULL", mends: "UPDATE pgbackfill.verifications SET snapshot = pg_current_snapshot()", says: "was read on a standby, and what that showed is not known"},
 
 	{id: "soak", want: contract.Fail, breaks: "UPDATE pgbackfill.tripwires SET installed_at = installed_at + interval '3 hours'", mends: "UPDATE pgbackfill.tripwires SET installed_at = installed_at - interval '3 hours'", says: "the tripwire has watched since"},
 	{id: "soak", want: contract.Unknown, breaks: "INSERT INTO pgbackfill.drift (job, table_oid, operation, key, sqlstate, message, role) VALUES ('users', 1, 'UPDATE', '{1}', '22012', 'division by zero', 'ann')", mends: "TRUNCATE pgbackfill.drift", says: "the tripwire could not tell of 1 commits"},
 	{id: "soak", want: contract.Unknown, breaks: "UPDATE pgbackfill.tripwires SET residual = true", mends: "UPDATE pgbackfill.tripwires SET residual = false", says: "only sees rows that are left to be filled"},
 	{id: "soak", want: contract.Unknown, breaks: "UPDATE pgbackfill.tripwires SET job = 'other'", mends: "UPDATE pgbackfill.tripwires SET job = 'users'", says: "no tripwire watches the commits"},
+	{id: "soak", want: contract.Fail, others: true, breaks: "ALTER TABLE users DISABLE TRIGGER pgbackfill_tripwire_update_users", mends: "ALTER TABLE users ENABLE ALWAYS TRIGGER pgbackfill_tripwire_update_users; " + asRecorded, says: "nobody watches now: the tripwire, public.users, is switched off or gone"},
+	{id: "soak", want: contract.Fail, others: true, breaks: "ALTER TABLE users DISABLE TRIGGER pgbackfill_tripwire_update_users; ALTER TABLE users ENABLE ALWAYS TRIGGER pgbackfill_tripwire_update_users", mends: asRecorded, says: "the tripwire, public.users, was switched off or made anew after"},
+	{id: "soak", want: contract.Fail, others: true, breaks: "UPDATE pgbackfill.tripwires SET by_transaction = false", mends: "UPDATE pgbackfill.tripwires SET by_transaction = true", says: "was made by an earlier version of pgbackfill"},
 	{id: "tripwire", want: contract.Unknown, breaks: "UPDATE pgbackfill.tripwires SET job = 'other'", mends: "UPDATE pgbackfill.tripwires SET job = 'users'", says: "no tripwire is installed"},
 	{id: "tripwire", want: contract.Unknown, with: func(o *contract.Options) { o.Triggers = nil }, says: "nobody has looked"},
 

@@ -159,7 +159,7 @@ var gateCases = []gateCase{
 	{id: "soak", want: contract.Fail, with: terms(func(c *backfill.Contract) { c.MinWrites = 1000 }), says: "were seen to be right, of 1000"},
 	{id: "soak", want: contract.Unknown, breaks: "UPDATE pgbackfill.tripwires SET elsewhere = true", mends: "UPDATE pgbackfill.tripwires SET elsewhere = false", says: "other tables too"},
 	{id: "tripwire", want: contract.Fail, breaks: "UPDATE pgbackfill.tripwires SET definition = definition || 'x'", mends: "UPDATE pgbackfill.tripwires SET definition = left(definition, -1)", says: "its definition is another one"},
-	{id: "tripwire", want: contract.Fail, breaks: "UPDATE pgbackfill.tripwires SET function_xmin = 'x' || function_xmin", mends: "UPDATE pgbackfill.tripwires SET function_xmin = substr(function_xmin, 2)", says: "switched off or made anew since it was installed: its function"},
+	{id: "tripwire", want: contract.Fail, breaks: "UPDATE pgbackfill.tripwires SET function_xmin = 'x' || function_xmin", mends: "UPDATE pgbackfill.tripwires SET function_xmin = substr(function_xmin, 2)", others: true, says: "switched off or made anew since it was installed: its function"},
 	{id: "tripwire", want: contract.Unknown, breaks: "REVOKE SELECT ON pgbackfill.drift FROM gatekeeper", mends: "GRANT SELECT ON pgbackfill.drift TO gatekeeper"},
 	{id: "old-transactions", want: contract.Fail, breaks: "BEGIN; CREATE TABLE x (); PREPARE TRANSACTION 'old'; UPDATE pgbackfill.chunks SET xid = pg_current_xact_id()", mends: "ROLLBACK PREPARED 'old'", says: "the prepared transaction old"},
 	{id: "old-transactions", want: contract.Unknown, breaks: "REVOKE pg_monitor FROM gatekeeper", mends: "GRANT pg_monitor TO gatekeeper", says: "may not see the transactions"},

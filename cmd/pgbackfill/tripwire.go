@@ -180,6 +180,9 @@ func writeTripwireState(w io.Writer, t checkpoint.Tripwire, job backfill.Job) {
 	for _, i := range t.Interrupted {
 		fmt.Fprintf(w, "  switched off or made anew since it was installed: %s\n", i)
 	}
+	if t.Earlier {
+		fmt.Fprintln(w, "  an earlier version of pgbackfill made it, which a setting of the session passes by")
+	}
 	if t.Unwritten > 0 {
 		fmt.Fprintf(w, "  %s of broken rows, or of ones that it could not tell, could not be written to pgbackfill.drift\n", human.Plural(t.Unwritten, "record"))
 	}
@@ -188,7 +191,7 @@ func writeTripwireState(w io.Writer, t checkpoint.Tripwire, job backfill.Job) {
 		fmt.Fprintln(w, "  → to make it as the job says: pgbackfill tripwire install --replace FILE")
 	case len(t.Interrupted) > 0 || t.Unwritten > 0:
 		fmt.Fprintln(w, "  → nobody knows what went by meanwhile; to begin anew: pgbackfill tripwire install FILE, then verify again")
-	case older != "":
+	case older != "" || t.Earlier:
 		fmt.Fprintln(w, "  → to replace it: pgbackfill tripwire install FILE")
 	}
 }

@@ -123,17 +123,24 @@ func RemoveDualWrite(job string, tables []string) []Statement {
 
 // byOthers is true of what is not written in the transaction of one of the job's own chunks, or of the undo of one. What another job
 // writes in this table, whatever it walks, is as good as what an application does. After a transaction that set it, a setting of this kind
-// is empty, and not unknown.
+// is empty, and not unknown. The transaction has to name its own number too: what a role, a database or a session was given once and for
+// all exempts nothing.
 func byOthers(job string) string {
-	return fmt.Sprintf("(pg_catalog.current_setting('%s', true) OPERATOR(pg_catalog.=) %s) IS NOT TRUE", JobSetting, strings.TrimSpace(Literal(job)))
+	return fmt.Sprintf("(pg_catalog.current_setting('%s', true) OPERATOR(pg_catalog.=) %s AND pg_catalog.current_setting('%s', true) OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text) IS NOT TRUE",
+		JobSetting, strings.TrimSpace(Literal(job)), XIDSetting)
 }
 
 // RunSetting is the setting in which the transaction of a chunk says which run it belongs to, and JobSetting the one in which it says
-// of which job; that of an undo, the job that is taken back.
+// of which job; that of an undo, the job that is taken back. XIDSetting is where it names itself: [SetLocal] gives it the number of the
+// transaction after its value, which is empty, and nothing in a transaction that only reads, which is to take none.
 const (
 	RunSetting = "pgbackfill.run"
 	JobSetting = "pgbackfill.job"
+	XIDSetting = "pgbackfill.xid"
 )
+
+// ownXID appends a transaction's number to a text.
+const ownXID = "::pg_catalog.text OPERATOR(pg_catalog.||) CASE pg_catalog.current_setting('transaction_read_only') WHEN 'on' THEN '' ELSE pg_catalog.pg_current_xact_id()::pg_catalog.text END"
 
 // changed compares the images of columns of two rows.
 func (d DualWrite) changed(a, operator, b string, columns []string) string {

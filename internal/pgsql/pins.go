@@ -110,7 +110,11 @@ func SetLocal(settings ...Setting) Statement {
 	calls := make([]string, len(settings))
 	args := make([][]byte, len(settings))
 	for i, s := range settings {
-		calls[i] = fmt.Sprintf("pg_catalog.set_config('%s', $%d, true)", strings.ReplaceAll(s.Name, "'", "''"), i+1)
+		value := fmt.Sprintf("$%d", i+1)
+		if s.Name == XIDSetting {
+			value += ownXID
+		}
+		calls[i] = fmt.Sprintf("pg_catalog.set_config('%s', %s, true)", strings.ReplaceAll(s.Name, "'", "''"), value)
 		args[i] = Text(s.Value)
 	}
 	return Statement{Name: "settings", SQL: "SELECT " + strings.Join(calls, ",\n       "), Args: args}

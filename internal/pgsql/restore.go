@@ -24,6 +24,7 @@ func UndoPins(job string) []Setting {
 		// Our own triggers leave alone what is put back, and keep nothing of it: it is no run's number.
 		{RunSetting, "undo"},
 		{JobSetting, job},
+		{XIDSetting, ""},
 	}
 }
 

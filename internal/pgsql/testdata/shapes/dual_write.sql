@@ -98,11 +98,11 @@ REVOKE ALL ON FUNCTION "pgbackfill"."dual_write_users-display-name"() FROM PUBLI
 COMMENT ON FUNCTION "pgbackfill"."dual_write_users-display-name"() IS 'pgbackfill: the dual write of job users-display-name. Remove it with: pgbackfill dual-write remove';
 -- trigger
 CREATE OR REPLACE TRIGGER "zzzz_pgbackfill_insert_users-display-name" BEFORE INSERT ON "public"."users"
-FOR EACH ROW WHEN ((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'users-display-name') IS NOT TRUE OR pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 0)
+FOR EACH ROW WHEN ((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'users-display-name' AND pg_catalog.current_setting('pgbackfill.xid', true) OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text) IS NOT TRUE OR pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 0)
 EXECUTE FUNCTION "pgbackfill"."dual_write_users-display-name"();
 -- trigger
 CREATE OR REPLACE TRIGGER "zzzz_pgbackfill_update_users-display-name" BEFORE UPDATE ON "public"."users"
-FOR EACH ROW WHEN (((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'users-display-name') IS NOT TRUE OR pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 0)
+FOR EACH ROW WHEN (((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'users-display-name' AND pg_catalog.current_setting('pgbackfill.xid', true) OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text) IS NOT TRUE OR pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 0)
   AND ROW(OLD."id", OLD."display_name", OLD."price", OLD."seen")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."id", NEW."display_name", NEW."price", NEW."seen")::pg_catalog.record)
 EXECUTE FUNCTION "pgbackfill"."dual_write_users-display-name"();
 -- trigger
@@ -115,11 +115,11 @@ ALTER TABLE "public"."users" ENABLE ALWAYS TRIGGER "zzzz_pgbackfill_update_users
 COMMENT ON TRIGGER "zzzz_pgbackfill_update_users-display-name" ON "public"."users" IS 'pgbackfill: the dual write of job users-display-name. Remove it with: pgbackfill dual-write remove';
 -- trigger
 CREATE OR REPLACE TRIGGER "zzzz_pgbackfill_insert_users-display-name" BEFORE INSERT ON "public"."old_users"
-FOR EACH ROW WHEN ((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'users-display-name') IS NOT TRUE OR pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 0)
+FOR EACH ROW WHEN ((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'users-display-name' AND pg_catalog.current_setting('pgbackfill.xid', true) OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text) IS NOT TRUE OR pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 0)
 EXECUTE FUNCTION "pgbackfill"."dual_write_users-display-name"();
 -- trigger
 CREATE OR REPLACE TRIGGER "zzzz_pgbackfill_update_users-display-name" BEFORE UPDATE ON "public"."old_users"
-FOR EACH ROW WHEN (((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'users-display-name') IS NOT TRUE OR pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 0)
+FOR EACH ROW WHEN (((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'users-display-name' AND pg_catalog.current_setting('pgbackfill.xid', true) OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text) IS NOT TRUE OR pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 0)
   AND ROW(OLD."id", OLD."display_name", OLD."price", OLD."seen")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."id", NEW."display_name", NEW."price", NEW."seen")::pg_catalog.record)
 EXECUTE FUNCTION "pgbackfill"."dual_write_users-display-name"();
 -- trigger

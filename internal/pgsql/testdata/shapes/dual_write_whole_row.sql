@@ -39,11 +39,11 @@ REVOKE ALL ON FUNCTION "pgbackfill"."dual_write_long-long-long-long-long-long-lo
 COMMENT ON FUNCTION "pgbackfill"."dual_write_long-long-long-long-long-long-long-long-lon_07146060"() IS 'pgbackfill: the dual write of job long-long-long-long-long-long-long-long-long-long-long-long-. Remove it with: pgbackfill dual-write remove';
 -- trigger
 CREATE OR REPLACE TRIGGER "zzzz_pgbackfill_insert_long-long-long-long-long-long-l_07146060" BEFORE INSERT ON "public"."users"
-FOR EACH ROW WHEN ((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'long-long-long-long-long-long-long-long-long-long-long-long-') IS NOT TRUE OR pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 0)
+FOR EACH ROW WHEN ((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'long-long-long-long-long-long-long-long-long-long-long-long-' AND pg_catalog.current_setting('pgbackfill.xid', true) OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text) IS NOT TRUE OR pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 0)
 EXECUTE FUNCTION "pgbackfill"."dual_write_long-long-long-long-long-long-long-long-lon_07146060"();
 -- trigger
 CREATE OR REPLACE TRIGGER "zzzz_pgbackfill_update_long-long-long-long-long-long-l_07146060" BEFORE UPDATE ON "public"."users"
-FOR EACH ROW WHEN (((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'long-long-long-long-long-long-long-long-long-long-long-long-') IS NOT TRUE OR pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 0)
+FOR EACH ROW WHEN (((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'long-long-long-long-long-long-long-long-long-long-long-long-' AND pg_catalog.current_setting('pgbackfill.xid', true) OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text) IS NOT TRUE OR pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 0)
   AND ROW(OLD."id", OLD."doc")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."id", NEW."doc")::pg_catalog.record)
 EXECUTE FUNCTION "pgbackfill"."dual_write_long-long-long-long-long-long-long-long-lon_07146060"();
 -- trigger

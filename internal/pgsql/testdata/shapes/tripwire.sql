@@ -103,12 +103,12 @@ REVOKE ALL ON FUNCTION "pgbackfill"."tripwire_users-display-name"() FROM PUBLIC;
 COMMENT ON FUNCTION "pgbackfill"."tripwire_users-display-name"() IS 'pgbackfill: the tripwire of job users-display-name. Remove it with: pgbackfill tripwire remove';
 -- trigger
 CREATE CONSTRAINT TRIGGER "pgbackfill_tripwire_insert_users-display-name" AFTER INSERT ON "public"."users" DEFERRABLE INITIALLY DEFERRED
-FOR EACH ROW WHEN ((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'users-display-name') IS NOT TRUE
+FOR EACH ROW WHEN ((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'users-display-name' AND pg_catalog.current_setting('pgbackfill.xid', true) OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text) IS NOT TRUE
   AND pgbackfill.note_statement())
 EXECUTE FUNCTION "pgbackfill"."tripwire_users-display-name"();
 -- trigger
 CREATE CONSTRAINT TRIGGER "pgbackfill_tripwire_update_users-display-name" AFTER UPDATE ON "public"."users" DEFERRABLE INITIALLY DEFERRED
-FOR EACH ROW WHEN ((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'users-display-name') IS NOT TRUE
+FOR EACH ROW WHEN ((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'users-display-name' AND pg_catalog.current_setting('pgbackfill.xid', true) OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text) IS NOT TRUE
   AND ROW(OLD."id", OLD."Co""de", OLD."display_name", OLD."price", OLD."seen")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."id", NEW."Co""de", NEW."display_name", NEW."price", NEW."seen")::pg_catalog.record
   AND pgbackfill.note_statement())
 EXECUTE FUNCTION "pgbackfill"."tripwire_users-display-name"();
@@ -122,12 +122,12 @@ ALTER TABLE "public"."users" ENABLE ALWAYS TRIGGER "pgbackfill_tripwire_update_u
 COMMENT ON TRIGGER "pgbackfill_tripwire_update_users-display-name" ON "public"."users" IS 'pgbackfill: the tripwire of job users-display-name. Remove it with: pgbackfill tripwire remove';
 -- trigger
 CREATE CONSTRAINT TRIGGER "pgbackfill_tripwire_insert_users-display-name" AFTER INSERT ON "public"."old_users" DEFERRABLE INITIALLY DEFERRED
-FOR EACH ROW WHEN ((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'users-display-name') IS NOT TRUE
+FOR EACH ROW WHEN ((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'users-display-name' AND pg_catalog.current_setting('pgbackfill.xid', true) OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text) IS NOT TRUE
   AND pgbackfill.note_statement())
 EXECUTE FUNCTION "pgbackfill"."tripwire_users-display-name"();
 -- trigger
 CREATE CONSTRAINT TRIGGER "pgbackfill_tripwire_update_users-display-name" AFTER UPDATE ON "public"."old_users" DEFERRABLE INITIALLY DEFERRED
-FOR EACH ROW WHEN ((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'users-display-name') IS NOT TRUE
+FOR EACH ROW WHEN ((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'users-display-name' AND pg_catalog.current_setting('pgbackfill.xid', true) OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text) IS NOT TRUE
   AND ROW(OLD."id", OLD."Co""de", OLD."display_name", OLD."price", OLD."seen")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."id", NEW."Co""de", NEW."display_name", NEW."price", NEW."seen")::pg_catalog.record
   AND pgbackfill.note_statement())
 EXECUTE FUNCTION "pgbackfill"."tripwire_users-display-name"();

@@ -79,12 +79,12 @@ REVOKE ALL ON FUNCTION "pgbackfill"."tripwire_long-long-long-long-long-long-long
 COMMENT ON FUNCTION "pgbackfill"."tripwire_long-long-long-long-long-long-long-long-long-_07146060"() IS 'pgbackfill: the tripwire of job long-long-long-long-long-long-long-long-long-long-long-long-. Remove it with: pgbackfill tripwire remove';
 -- trigger
 CREATE CONSTRAINT TRIGGER "pgbackfill_tripwire_insert_long-long-long-long-long-lo_07146060" AFTER INSERT ON "public"."users" DEFERRABLE INITIALLY DEFERRED
-FOR EACH ROW WHEN ((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'long-long-long-long-long-long-long-long-long-long-long-long-') IS NOT TRUE
+FOR EACH ROW WHEN ((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'long-long-long-long-long-long-long-long-long-long-long-long-' AND pg_catalog.current_setting('pgbackfill.xid', true) OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text) IS NOT TRUE
   AND pgbackfill.note_statement())
 EXECUTE FUNCTION "pgbackfill"."tripwire_long-long-long-long-long-long-long-long-long-_07146060"();
 -- trigger
 CREATE CONSTRAINT TRIGGER "pgbackfill_tripwire_update_long-long-long-long-long-lo_07146060" AFTER UPDATE ON "public"."users" DEFERRABLE INITIALLY DEFERRED
-FOR EACH ROW WHEN ((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'long-long-long-long-long-long-long-long-long-long-long-long-') IS NOT TRUE
+FOR EACH ROW WHEN ((pg_catalog.current_setting('pgbackfill.job', true) OPERATOR(pg_catalog.=) 'long-long-long-long-long-long-long-long-long-long-long-long-' AND pg_catalog.current_setting('pgbackfill.xid', true) OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text) IS NOT TRUE
   AND ROW(OLD."id", OLD."Co""de", OLD."display_name", OLD."price", OLD."seen")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(NEW."id", NEW."Co""de", NEW."display_name", NEW."price", NEW."seen")::pg_catalog.record
   AND pgbackfill.note_statement())
 EXECUTE FUNCTION "pgbackfill"."tripwire_long-long-long-long-long-long-long-long-long-_07146060"();

@@ -12,7 +12,8 @@ SELECT pg_catalog.set_config('search_path', $1, true),
        pg_catalog.set_config('enable_mergejoin', $11, true),
        pg_catalog.set_config('jit', $12, true),
        pg_catalog.set_config('pgbackfill.run', $13, true),
-       pg_catalog.set_config('pgbackfill.job', $14, true);
+       pg_catalog.set_config('pgbackfill.job', $14, true),
+       pg_catalog.set_config('pgbackfill.xid', $15::pg_catalog.text OPERATOR(pg_catalog.||) CASE pg_catalog.current_setting('transaction_read_only') WHEN 'on' THEN '' ELSE pg_catalog.pg_current_xact_id()::pg_catalog.text END, true);
 -- $1 = "pg_catalog, pg_temp"
 -- $2 = "UTC"
 -- $3 = "ISO, MDY"
@@ -27,3 +28,4 @@ SELECT pg_catalog.set_config('search_path', $1, true),
 -- $12 = "off"
 -- $13 = "undo"
 -- $14 = "users"
+-- $15 = ""
