@@ -84,11 +84,13 @@ UNION ALL SELECT 'fail', format('verification %s read a sample, %s of the table'
 UNION ALL SELECT 'fail', format('verification %s could not check %s ranges', v.id, v.ranges_skipped) FROM v WHERE v.ranges_skipped > 0
 UNION ALL SELECT 'fail', format('verification %s is of run %s, and the newest is run %s', v.id, COALESCE(v.run_id::text, 'none'), $2::bigint) FROM v WHERE v.run_id IS DISTINCT FROM $2::bigint
 UNION ALL SELECT 'fail', format('verification %s is of another version of the job', v.id) FROM v WHERE v.spec_hash <> $3::text
-UNION ALL SELECT 'fail', format('verification %s asked other checks than the job does: it asked %s', v.id, COALESCE((SELECT string_agg(c->>'name', ', ') FROM jsonb_array_elements(v.checks) AS c), 'none')) FROM v WHERE v.asked <> $6::text
+UNION ALL SELECT 'unknown', format('verification %s was made by an earlier version of pgbackfill, which did not write down what it asked: verify again', v.id) FROM v WHERE v.asked = ''
+UNION ALL SELECT 'fail', format('verification %s asked other checks than the job does: it asked %s', v.id, COALESCE((SELECT string_agg(c->>'name', ', ') FROM jsonb_array_elements(v.checks) AS c), 'none')) FROM v WHERE v.asked <> $6::text AND v.asked <> ''
 UNION ALL SELECT 'fail', format('verification %s, check %s: no range of it was read', v.id, c->>'name') FROM v, jsonb_array_elements(v.checks) AS c WHERE COALESCE((c->>'ranges')::bigint, 0) = 0
 UNION ALL SELECT 'unknown', format('verification %s, which asked other checks (%s), found %s wrong rows, and these were not asked again since', o.id, (SELECT string_agg(c->>'name', ', ') FROM jsonb_array_elements(o.checks) AS c), o.mismatches)
   FROM (SELECT DISTINCT ON (n.asked) n.* FROM pgbackfill.verifications AS n WHERE n.job = $1::text AND n.state = 'ended' AND n.run_id = $2::bigint AND n.spec_hash = $3::text ORDER BY n.asked, n.id DESC) AS o
  WHERE o.asked <> $6::text AND o.verdict = 'mismatched'
+   AND (o.asked <> '' OR (SELECT array_agg(c->>'name') FROM jsonb_array_elements(o.checks) AS c) IS DISTINCT FROM (SELECT array_agg(c->>'name') FROM v, jsonb_array_elements(v.checks) AS c))
 UNION ALL SELECT 'fail', format('verification %s read another table than run %s: %s, with the oid %s', v.id, r.id, v.table_name, v.table_oid) FROM v JOIN pgbackfill.runs AS r ON r.id = $2::bigint WHERE v.table_oid <> r.table_oid
 UNION ALL SELECT 'fail', format('run %s of job %s has changed rows of the table since verification %s began, and no tripwire watches', o.id, o.job, v.id)
   FROM v JOIN pgbackfill.runs AS o ON o.table_oid = v.table_oid AND o.job <> v.job
@@ -106,11 +108,11 @@ UNION ALL SELECT 'fail', format('%s quarantined rows were done after verificatio
   FROM v JOIN pgbackfill.quarantine AS q ON q.run_id = $2::bigint AND q.resolved_at > v.started_at HAVING count(*) > 0
 UNION ALL SELECT 'fail', format('verification %s ended at %s, %s ago; it may be %s old', v.id, v.finished_at, date_trunc('second', clock_timestamp() - v.finished_at), make_interval(secs => $4::float8))
   FROM v WHERE v.finished_at < clock_timestamp() - make_interval(secs => $4::float8)
-UNION ALL SELECT 'fail', format('verification %s began before the tripwire on %s was set', v.id, t.name)
+UNION ALL SELECT DISTINCT 'fail', format('verification %s began before the tripwire on %s was set', v.id, t.name)
   FROM v, (SELECT g.tgrelid::regclass::text AS name, (SELECT GREATEST((x.now >> 32 << 32) + g.xmin::text::bigint - CASE WHEN (x.now >> 32 << 32) + g.xmin::text::bigint > x.now THEN 4294967296 ELSE 0 END, 3)::text::xid8
                 FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS now) AS x) AS xid FROM pg_trigger AS g WHERE g.tgfoid = to_regprocedure($5::text)
-           UNION ALL SELECT p.oid::regprocedure::text, (SELECT GREATEST((x.now >> 32 << 32) + p.xmin::text::bigint - CASE WHEN (x.now >> 32 << 32) + p.xmin::text::bigint > x.now THEN 4294967296 ELSE 0 END, 3)::text::xid8
-                FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS now) AS x) FROM pg_proc AS p WHERE p.oid = to_regprocedure($5::text)) AS t
+           UNION ALL SELECT o.name, (SELECT GREATEST((x.now >> 32 << 32) + p.xmin::text::bigint - CASE WHEN (x.now >> 32 << 32) + p.xmin::text::bigint > x.now THEN 4294967296 ELSE 0 END, 3)::text::xid8
+                FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS now) AS x) FROM pg_proc AS p, (SELECT w.table_oid::regclass::text AS name FROM w) AS o WHERE p.oid = to_regprocedure($5::text)) AS t
  WHERE NOT pg_visible_in_snapshot(t.xid, v.snapshot)
 UNION ALL SELECT 'unknown', format('verification %s was read on a standby, and what that showed is not known', v.id) FROM v WHERE v.snapshot IS NULL
 UNION ALL SELECT 'pass', format('verification %s of run %s by %s on %s, %s to %s: %s rows, none wrong, by %s', v.id, v.run_id, v.role, v.server, v.started_at, v.finished_at, v.rows_checked, (SELECT string_agg(c->>'name', ', ') FROM jsonb_array_elements(v.checks) AS c)) FROM v;
@@ -134,9 +136,17 @@ UNION ALL SELECT 'pass', format('%s of %s rows are in scope; none of the others 
 -- $2 = "{\"full_name\"}"
 -- $3 = "{}"
 -- soak
-WITH w AS (SELECT * FROM pgbackfill.tripwires WHERE job = $1::text),
+WITH RECURSIVE w AS (SELECT * FROM pgbackfill.tripwires WHERE job = $1::text),
+tree(oid) AS (SELECT w.table_oid FROM w UNION SELECT i.inhrelid FROM tree JOIN pg_inherits AS i ON i.inhparent = tree.oid),
 v AS (SELECT * FROM pgbackfill.verifications WHERE job = $1::text AND state = 'ended' ORDER BY id DESC LIMIT 1),
 d AS (SELECT d.* FROM pgbackfill.drift AS d WHERE d.job = $1::text AND (d.at > clock_timestamp() - make_interval(secs => $2::float8) OR NOT COALESCE((SELECT pg_visible_in_snapshot(d.xid, v.snapshot) FROM v), true))),
+wires AS (SELECT DISTINCT c.oid::regclass::text AS name, x.oid IS NULL OR x.tgenabled <> 'A' AS off,
+       EXISTS (SELECT FROM jsonb_array_elements(w.triggers) AS e
+                WHERE e->>'oid' = x.oid::text AND e->>'xmin' <> x.xmin::text OR e->>'oid' <> x.oid::text AND e->>'trigger' = x.tgname AND e->>'table' = quote_ident(n.nspname) || '.' || quote_ident(c.relname)) AS anew
+  FROM w CROSS JOIN tree JOIN pg_class AS c ON c.oid = tree.oid AND c.relkind IN ('r', 'p') JOIN pg_namespace AS n ON n.oid = c.relnamespace
+       CROSS JOIN (SELECT DISTINCT e->>'trigger' AS trigger FROM w, jsonb_array_elements(w.triggers) AS e) AS k
+       LEFT JOIN pg_trigger AS x ON x.tgrelid = c.oid AND x.tgname = k.trigger AND x.tgfoid = w.function_oid
+UNION SELECT 'its function', p.oid IS NULL, p.xmin::text <> w.function_xmin FROM w LEFT JOIN pg_proc AS p ON p.oid = w.function_oid),
 seen AS (SELECT COALESCE(pg_sequence_last_value(to_regclass($4::text)), 0) - COALESCE((SELECT max(o.writes) FROM pgbackfill.drift AS o, w WHERE o.job = $1::text AND o.at > w.installed_at), 0) AS writes)
 SELECT 'unknown', 'no tripwire watches the commits: nobody knows whether the application writes both' WHERE NOT EXISTS (SELECT FROM w)
 UNION ALL SELECT 'fail', format('%s commits broke the relation; the last at %s by %s (%s) from %s, %s of %s: %s', count(*) OVER (), d.at, d.role, d.application, COALESCE(host(d.client), 'the server itself'), d.operation, d.key, left(d.query, 300))
@@ -144,6 +154,9 @@ UNION ALL SELECT 'fail', format('%s commits broke the relation; the last at %s b
 UNION ALL SELECT 'fail', format('%s records of commits that broke the relation, or of which the tripwire could not tell, could not be written to pgbackfill.drift', n.lost)
   FROM w, LATERAL (SELECT pg_sequence_last_value(c.oid) AS lost FROM pg_class AS c WHERE c.oid = w.unwritten) AS n WHERE n.lost > 0
 UNION ALL SELECT 'unknown', format('the tripwire could not tell of %s commits; the last at %s by %s (%s): %s: %s', count(*) OVER (), d.at, d.role, d.application, d.sqlstate, d.message) FROM d WHERE d.sqlstate IS NOT NULL
+UNION ALL SELECT 'fail', format('nobody watches now: the tripwire, %s, is switched off or gone', x.name) FROM wires AS x WHERE x.off
+UNION ALL SELECT 'fail', format('the tripwire, %s, was switched off or made anew after %s: since when it has watched without a break nobody knows', x.name, w.installed_at) FROM wires AS x, w WHERE x.anew AND NOT x.off
+UNION ALL SELECT 'fail', 'the tripwire was made by an earlier version of pgbackfill, which a setting of the session passes by: make it anew' FROM w WHERE w.unwritten IS NULL OR NOT w.by_transaction
 UNION ALL SELECT 'fail', format('the tripwire has watched since %s, %s of %s', w.installed_at, date_trunc('second', clock_timestamp() - w.installed_at), make_interval(secs => $2::float8))
   FROM w WHERE w.installed_at > clock_timestamp() - make_interval(secs => $2::float8)
 UNION ALL SELECT 'fail', format('%s writes were seen to be right, of %s', seen.writes, $3::bigint) FROM seen, w WHERE seen.writes < $3::bigint
