@@ -33,7 +33,10 @@ type parcel struct {
 const underWay = 4096
 
 func (p *Proxy) serve(ctx context.Context, client net.Conn) {
-	server, err := new(net.Dialer).DialContext(ctx, "tcp", p.target)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := new(net.Dialer).DialContext(ctx, "tcp", target)
 	if err != nil {
 		reset(client) // the server cannot be reached: so cannot we
 		return
@@ -126,7 +129,12 @@ func (p *Proxy) deliver(ctx context.Context, l *link, in <-chan parcel, to net.C
 		if m.From == Backend && l.gagged.Load() {
 			continue
 		}
-		switch p.ask(m.Message) {
+		verdict := p.ask(m.Message)
+		if verdict >= cutsAfter {
+			p.broken(l, m.Message, int(verdict-cutsAfter), to)
+			return
+		}
+		switch verdict {
 		case Drop:
 			continue
 		case Cut:
@@ -135,7 +143,7 @@ func (p *Proxy) deliver(ctx context.Context, l *link, in <-chan parcel, to net.C
 		case ForwardThenCut:
 			p.lastWords(l, m.Message, to)
 			return
-		case Forward:
+		case Forward, cutsAfter:
 		}
 		if _, err := to.Write(m.encode()); err != nil {
 			l.cut()
@@ -160,6 +168,23 @@ func (p *Proxy) lastWords(l *link, m Message, to net.Conn) {
 	if _, err := to.Write(m.encode()); err != nil {
 		l.cut()
 	}
+}
+
+// broken delivers the first bytes of a message and then ends the link: orderly for the receiver, which so reads them.
+func (*Proxy) broken(l *link, m Message, n int, to net.Conn) {
+	all := m.encode()
+	_, _ = to.Write(all[:min(n, len(all))]) // the link ends here, whether that was heard or not
+	if tcp, ok := to.(*net.TCPConn); ok {
+		_ = tcp.CloseWrite()
+	}
+	l.end()
+	if m.From == Frontend {
+		reset(l.client)
+		l.server.Close()
+		return
+	}
+	l.client.Close()
+	l.server.Close()
 }
 
 // wait reports whether the time has passed before the context ended.

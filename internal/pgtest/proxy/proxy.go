@@ -48,7 +48,13 @@ const (
 	// it is open: pgx, for one, then sends a cancel request over a new connection, which may be in time. A hook that wants none
 	// calls [Proxy.Refuse] first.
 	ForwardThenCut
+	// cutsAfter, and a number of bytes, is what [CutAfter] makes.
+	cutsAfter
 )
+
+// CutAfter is the verdict that delivers the first n bytes of a message, its letter and length among them, and cuts the
+// connection there. The message's receiver reads these bytes and then an end, its sender sees a reset.
+func CutAfter(n int) Verdict { return cutsAfter + Verdict(n) }
 
 // Hook is asked about every message before it is delivered. It is called from several goroutines, one for each
 // direction of each connection; in one direction, messages come in order. While it runs, nothing passes in its
@@ -57,12 +63,12 @@ type Hook func(Message) Verdict
 
 // Proxy listens on 127.0.0.1 and forwards to one server. Its methods may be called from any goroutine.
 type Proxy struct {
-	target   string
 	listener net.Listener
 	stop     context.CancelFunc
 	done     sync.WaitGroup // the accepting goroutine and those of every connection
 
 	mu      sync.Mutex // guards what is below
+	target  string
 	links   map[*link]struct{}
 	serial  uint64
 	refuse  bool
@@ -94,6 +100,13 @@ func (p *Proxy) DSN(dsn string) (string, error) {
 	}
 	u.Host = p.Addr()
 	return u.String(), nil
+}
+
+// Target sets the server that new connections are made to.
+func (p *Proxy) Target(addr string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = addr
 }
 
 // Hook sets who is asked about each message; nil means nobody.
@@ -129,6 +142,13 @@ func (p *Proxy) Connections() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.links)
+}
+
+// Serial is the number of the newest connection, as [Message] has it; 0 where there was none.
+func (p *Proxy) Serial() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.serial
 }
 
 // Latency delays what each side sends, without lowering how much can be under way. It holds for messages that

@@ -248,6 +248,52 @@ func TestCutAllAndRefuse(t *testing.T) {
 	}
 }
 
+// A connection is cut inside of a message, at each of its bytes: the server has so much of a statement, or the client of an
+// answer, and what was begun is rolled back. New connections go to another server where the proxy is told so.
+//
+// Made to fail: with the whole message delivered, the statement that was cut in its last byte is carried out.
+func TestCutInsideAMessage(t *testing.T) {
+	t.Parallel()
+	p, db, dsn := between(t)
+	const sql = "INSERT INTO numbers VALUES (1)"
+	whole := 5 + len(sql) + 1
+	for n := range whole {
+		conn := pgtest.Connect(t, dsn)
+		p.Hook(func(m proxy.Message) proxy.Verdict {
+			if m.SQL() == sql {
+				return proxy.CutAfter(n)
+			}
+			return proxy.Forward
+		})
+		if _, err := conn.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol); err == nil {
+			t.Fatalf("cut after %d bytes of %d, and carried out", n, whole)
+		}
+		p.Hook(nil)
+	}
+	if n := count(db); n != 0 {
+		t.Errorf("%d statements were carried out of which the server had a part", n)
+	}
+	conn := pgtest.Connect(t, dsn)
+	p.Hook(func(m proxy.Message) proxy.Verdict {
+		if m.Tag() != "" {
+			return proxy.CutAfter(4)
+		}
+		return proxy.Forward
+	})
+	if _, err := conn.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol); err == nil {
+		t.Error("an answer of which 4 bytes came is taken for one")
+	}
+	if n := count(db); n != 1 {
+		t.Errorf("%d statements were carried out, whose answer was cut; want 1", n)
+	}
+	p.Hook(nil)
+	p.Target("127.0.0.1:1")
+	if conn, err := pgx.Connect(t.Context(), dsn); err == nil {
+		conn.Close(t.Context())
+		t.Error("a new connection does not go where the proxy was told to")
+	}
+}
+
 func TestPauseHoldsAndResumeDelivers(t *testing.T) {
 	t.Parallel()
 	p, db, dsn := between(t)
