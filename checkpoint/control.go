@@ -27,6 +27,7 @@ func (r *Run) Beat(ctx context.Context, b backfill.Beat) (backfill.Orders, error
 		Statement: pgsql.Statement{Name: "beat", SQL: beat, Args: [][]byte{
 			pgsql.Int(r.id), pgsql.Text(s.process), pgsql.Text(s.host), pgsql.Int(s.pid), pgsql.Text(s.version),
 			intsParam(b.Segments), pgsql.Int(b.Workers), pgsql.Int(b.ChunkRows), floatParam(b.RowsPerSecond), pgsql.Text(b.Waiting),
+			timeParam(r.created),
 		}},
 		read: func(rows pgx.Rows) error {
 			found = true

@@ -90,7 +90,7 @@ func TestFinishOfACoveredWalk(t *testing.T) {
 	// Each of several processes may be the last.
 	var wg sync.WaitGroup
 	for range 4 {
-		other := open(t, db, Options{}).Attach(RunInfo{ID: run.ID(), Job: run.Job()})
+		other := open(t, db, Options{}).Attach(RunInfo{ID: run.ID(), Job: run.Job(), CreatedAt: run.created})
 		wg.Go(func() {
 			if done, err := other.Finish(context.Background(), backfill.PassSweep, summary); !done || err != nil {
 				t.Error(done, err)

@@ -45,7 +45,7 @@ func (r *Run) ledgerRow(c backfill.Chunk, fence string) pgsql.Statement {
 		pgsql.Int(c.RowsSeen), intsParam(c.RowsChanged), pgsql.Int(changed),
 		pgsql.Int(c.Unmatched), pgsql.Int(c.Multiple),
 		timeParam(c.Started), durationParam(c.Duration), pgsql.Int(c.Attempt), pgsql.Text(c.Worker),
-		keyParam(c.SegmentThrough), lag,
+		keyParam(c.SegmentThrough), lag, timeParam(r.created),
 	}}
 }
 

@@ -110,11 +110,10 @@ func (l *link) close(ctx context.Context) error {
 	return l.conn.Close(ctx)
 }
 
-// once sends one statement as a transaction of its own, all in one round trip.
-func (l *link) once(ctx context.Context, patience time.Duration, settings pgsql.Statement, st step) error {
-	return l.do(ctx, patience, func(conn *pgx.Conn) error {
-		return send(ctx, conn, step{Statement: l.begin}, step{Statement: settings}, st, commit())
-	})
+// once sends one statement, or some, as a transaction of their own, all in one round trip.
+func (l *link) once(ctx context.Context, patience time.Duration, settings pgsql.Statement, steps ...step) error {
+	steps = append(append([]step{{Statement: l.begin}, {Statement: settings}}, steps...), commit())
+	return l.do(ctx, patience, func(conn *pgx.Conn) error { return send(ctx, conn, steps...) })
 }
 
 // transact runs work in a transaction and commits it, unless work returns an error.

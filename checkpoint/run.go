@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -17,6 +18,9 @@ type Run struct {
 	store *Store
 	id    backfill.RunID
 	job   string
+	// created is when the run was made, by which it is told from another of the same number: a failover to a standby that was
+	// behind takes runs back, and their numbers are given again.
+	created time.Time
 }
 
 var (
@@ -69,14 +73,12 @@ type runRow struct {
 }
 
 // lock reads the run's row and keeps others from changing it until the transaction ends.
-func (r *Run) lock(t *tx) (runRow, error) { return lockRow(t, r.id) }
-
-func lockRow(t *tx, id backfill.RunID) (runRow, error) {
+func (r *Run) lock(t *tx) (runRow, error) {
 	var row runRow
 	var plan []byte
 	found := false
 	err := t.send(step{
-		Statement: pgsql.Statement{Name: "lock run", SQL: lockRun, Args: [][]byte{pgsql.Int(id)}},
+		Statement: pgsql.Statement{Name: "lock run", SQL: lockRun, Args: [][]byte{pgsql.Int(r.id), timeParam(r.created)}},
 		read: func(rows pgx.Rows) error {
 			found = true
 			return rows.Scan(&row.state, &row.reason, &row.desired, &row.desiredReason, &row.pass, &plan, &row.undoing)
@@ -86,10 +88,10 @@ func lockRow(t *tx, id backfill.RunID) (runRow, error) {
 		return row, err
 	}
 	if !found {
-		return row, gone(id)
+		return row, gone(r.id)
 	}
 	if err := json.Unmarshal(plan, &row.walk); err != nil {
-		return row, unreadable(id, "plan", err)
+		return row, unreadable(r.id, "plan", err)
 	}
 	return row, nil
 }
@@ -97,7 +99,33 @@ func lockRow(t *tx, id backfill.RunID) (runRow, error) {
 func gone(id backfill.RunID) error {
 	return &backfill.Error{
 		Place: fmt.Sprintf("run %d", id), Found: "it is not in the database any more",
-		Remedy: "see what is there with: pgbackfill status", Kind: backfill.ErrNotFound,
+		Remedy: "see what is there with: pgbackfill status; a failover to a standby that was behind can have taken it: then run the job again", Kind: backfill.ErrNotFound,
+	}
+}
+
+// identity reads whether the run is the one that this process takes part in, and its table the one that it was planned for; whose
+// error says what is not so is wrong.
+func (r *Run) identity(wrong *error) step {
+	*wrong = gone(r.id)
+	return step{
+		Statement: pgsql.Statement{Name: "identity", SQL: readIdentity, Args: [][]byte{pgsql.Int(r.id), timeParam(r.created)}},
+		read: func(rows pgx.Rows) error {
+			var run, table bool
+			var name string
+			var oid uint32
+			if err := rows.Scan(&run, &table, &name, &oid); err != nil || !run {
+				return err
+			}
+			*wrong = nil
+			if !table {
+				*wrong = &backfill.Error{
+					Place: r.place(), Found: fmt.Sprintf("its table %s (OID %d) is gone, or has another name now", name, oid),
+					Expected: "no other in its place: what the ledger says is of that table",
+					Remedy:   "put it back and run the job again, or start over with: pgbackfill run --again", Kind: backfill.ErrChanged,
+				}
+			}
+			return nil
+		},
 	}
 }
 

@@ -16,10 +16,15 @@ import (
 
 // List returns the segments of a pass with their marks, in the order of their numbers. It costs
 // one index descent a segment, whatever the length of the ledger. Owner is another live process
-// that says it holds the segment, never this one.
+// that says it holds the segment, never this one. The error is a [backfill.ErrNotFound] where the run is gone, or another has its
+// number, and a [backfill.ErrChanged] where its table is not there any more under its name.
 func (r *Run) List(ctx context.Context, pass backfill.Pass) ([]backfill.SegmentState, error) {
 	var list []backfill.SegmentState
-	err := r.store.once(ctx, settings, r.listing(pgsql.Int(pass), &list))
+	var wrong error
+	err := r.store.once(ctx, settings, r.identity(&wrong), r.listing(pgsql.Int(pass), &list))
+	if err == nil {
+		err = wrong
+	}
 	if err != nil {
 		return nil, r.failed("listing the segments of the "+pass.String(), err)
 	}

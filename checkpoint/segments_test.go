@@ -105,7 +105,7 @@ func TestSplitsRacingWithChunks(t *testing.T) {
 		wg.Go(func() { hammer(ctx, t, run, conn, uint64(i)) })
 	}
 	for i := range 2 {
-		other := open(t, db, Options{}).Attach(RunInfo{ID: run.ID(), Job: run.Job()})
+		other := open(t, db, Options{}).Attach(RunInfo{ID: run.ID(), Job: run.Job(), CreatedAt: run.created})
 		random := rand.New(rand.NewPCG(uint64(i), 2))
 		wg.Go(func() {
 			for ctx.Err() == nil {
@@ -209,7 +209,7 @@ func TestAdvanceHappensOnceAndOnlyFromACompletePass(t *testing.T) {
 	var wg sync.WaitGroup
 	var advanced atomic.Int64
 	for range 4 {
-		other := open(t, db, Options{}).Attach(RunInfo{ID: run.ID(), Job: run.Job()})
+		other := open(t, db, Options{}).Attach(RunInfo{ID: run.ID(), Job: run.Job(), CreatedAt: run.created})
 		wg.Go(func() {
 			ok, err := other.Advance(t.Context(), backfill.PassWalk, backfill.PassTail, tail)
 			if err != nil {

@@ -49,14 +49,15 @@ func open(t *testing.T, db *pgtest.DB, opts Options) *Store {
 
 func key(n int) backfill.Key { return backfill.Key{strconv.Itoa(n)} }
 
-// planned is a plan whose segments end at the given keys; the first begins at the beginning.
+// planned is a plan whose segments end at the given keys; the first begins at the beginning. There is no such table, and so it has
+// no OID.
 func planned(job string, ends ...int) *backfill.Plan {
 	plan := &backfill.Plan{
 		Job: backfill.Job{
 			Name: job, Table: backfill.TableName{Schema: "public", Name: "users"}, Idempotent: true,
 			Steps: []backfill.Step{{Name: "update", Update: &backfill.Update{Set: []backfill.Assignment{{Column: "name", Value: backfill.Expr{SQL: "initcap(t.name)"}}}}}},
 		},
-		Table: catalog.Table{OID: 16384, Schema: "public", Name: "users"},
+		Table: catalog.Table{Schema: "public", Name: "users"},
 		Walk:  "key", Key: []pgsql.KeyColumn{{Name: "id", Type: "bigint", Less: "pg_catalog.<"}}, Unique: true, SearchPath: `"$user", public`,
 		Fingerprint: map[string]string{"column id": "bigint"},
 	}

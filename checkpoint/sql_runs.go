@@ -8,7 +8,7 @@ const insertRun = `INSERT INTO pgbackfill.runs
 VALUES ($1::text, $2::jsonb, $3::text, $4::oid, $5::text, $6::jsonb, $7::jsonb, 'planned', $8::smallint, $9::bigint, $10::text, $11::text, $12::jsonb,
         COALESCE(($6::jsonb #>> '{heap,horizon}')::xid8, pg_snapshot_xmin(pg_current_snapshot())))
     ON CONFLICT (job) WHERE state NOT IN ('finished', 'cancelled', 'undone') DO NOTHING
-RETURNING id`
+RETURNING id, created_at`
 
 // newestOther is the newest run of job $1 but for $2; 0 where there is none.
 const newestOther = `SELECT COALESCE(max(id), 0) FROM pgbackfill.runs WHERE job = $1::text AND id <> $2::bigint`
@@ -40,7 +40,7 @@ const readEvents = `SELECT at, who, what, detail FROM pgbackfill.events WHERE ru
 // lockRun keeps a run's state as it is until the transaction ends. Beats and chunks do not wait for it.
 const lockRun = `SELECT r.state, r.reason, r.desired, r.desired_reason, r.pass, r.plan,
        COALESCE((SELECT u.how FROM pgbackfill.undos AS u WHERE u.run_id = r.id AND u.ended_at IS NULL), '')
-  FROM pgbackfill.runs AS r WHERE r.id = $1::bigint FOR NO KEY UPDATE OF r`
+  FROM pgbackfill.runs AS r WHERE r.id = $1::bigint AND r.created_at = $2::timestamptz FOR NO KEY UPDATE OF r`
 
 // otherLive counts the processes at work on run $1 other than $2.
 const otherLive = `SELECT count(*) FROM pgbackfill.processes
@@ -74,11 +74,11 @@ const beat = `WITH here AS (
   INSERT INTO pgbackfill.processes AS p
     (run_id, process, host, pid, version, segments, workers, chunk_rows, rows_per_second, waiting)
   SELECT r.id, $2::text, $3::text, $4::integer, $5::text, $6::integer[], $7::integer, $8::integer, $9::double precision, $10::text
-    FROM pgbackfill.runs AS r WHERE r.id = $1::bigint
+    FROM pgbackfill.runs AS r WHERE r.id = $1::bigint AND r.created_at = $11::timestamptz
   ON CONFLICT (run_id, process) DO UPDATE SET heartbeat_at = clock_timestamp(), segments = EXCLUDED.segments,
     workers = EXCLUDED.workers, chunk_rows = EXCLUDED.chunk_rows, rows_per_second = EXCLUDED.rows_per_second, waiting = EXCLUDED.waiting)
 SELECT r.state, r.desired, CASE WHEN r.desired = 'running' OR r.desired_reason = '' THEN r.reason ELSE r.desired_reason END, r.pass, r.overrides
-  FROM pgbackfill.runs AS r WHERE r.id = $1::bigint`
+  FROM pgbackfill.runs AS r WHERE r.id = $1::bigint AND r.created_at = $11::timestamptz`
 
 // leave takes process $2 off the list and writes down that it left of its own will.
 const leave = `WITH gone AS (

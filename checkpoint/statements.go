@@ -37,6 +37,7 @@ func Statements() []backfill.PlannedStatement {
 	add("store: desired", "when the run pauses by itself, and on pause, resume and cancel", updateDesired)
 	add("store: overrides", "on set", updateOverrides)
 	add("store: segments", "at the start of a pass, after a lost connection and at the end", listSegments)
+	add("store: identity", "with each reading of the segments", readIdentity)
 	add("store: mark", "when a worker takes a segment, and after a refused chunk or a lost connection", readMark)
 	add("store: ledger", "each chunk, and each split", appendChunk)
 	add("store: quarantine turn", "where a row cannot be changed, in the transaction that sets it aside", quarantineTurn)

@@ -95,8 +95,8 @@ func Open(ctx context.Context, connect backfill.Connect, opts Options) (*Store, 
 	return s, nil
 }
 
-func (s *Store) once(ctx context.Context, settings pgsql.Statement, st step) error {
-	return s.link.once(ctx, s.patience, settings, st)
+func (s *Store) once(ctx context.Context, settings pgsql.Statement, steps ...step) error {
+	return s.link.once(ctx, s.patience, settings, steps...)
 }
 
 func (s *Store) transact(ctx context.Context, settings pgsql.Statement, work func(*tx) error) error {
@@ -164,12 +164,12 @@ func (s *Store) createAfter(ctx context.Context, plan *backfill.Plan, newest *ba
 		return nil, false, err
 	}
 	for {
-		id, err := s.create(ctx, plan, insert, newest)
+		id, created, err := s.create(ctx, plan, insert, newest)
 		if err != nil {
 			return nil, false, fmt.Errorf("making a run of %s: %w", plan.Job.Name, translate(err))
 		}
 		if id != 0 {
-			return &Run{store: s, id: id, job: plan.Job.Name}, true, nil
+			return &Run{store: s, id: id, job: plan.Job.Name, created: created}, true, nil
 		}
 		info, err := s.Find(ctx, plan.Job.Name)
 		if err == nil {
@@ -182,13 +182,14 @@ func (s *Store) createAfter(ctx context.Context, plan *backfill.Plan, newest *ba
 }
 
 // create returns the new run's number, or 0 where there is an unfinished one.
-func (s *Store) create(ctx context.Context, plan *backfill.Plan, insert pgsql.Statement, newest *backfill.RunID) (id backfill.RunID, err error) {
+func (s *Store) create(ctx context.Context, plan *backfill.Plan, insert pgsql.Statement, newest *backfill.RunID) (id backfill.RunID, created time.Time, err error) {
 	err = s.transact(ctx, settings, func(t *tx) error {
 		id = 0
-		if err := t.send(step{Statement: insert, read: one(&id)}); err != nil || id == 0 {
+		made := func(rows pgx.Rows) error { return rows.Scan(&id, &created) }
+		if err := t.send(step{Statement: insert, read: made}); err != nil || id == 0 {
 			return err
 		}
-		run := &Run{store: s, id: id, job: plan.Job.Name}
+		run := &Run{store: s, id: id, job: plan.Job.Name, created: created}
 		if newest != nil {
 			// Once our row is there no other can be: whoever made one before us has committed it.
 			var other backfill.RunID
@@ -218,7 +219,7 @@ func (s *Store) create(ctx context.Context, plan *backfill.Plan, insert pgsql.St
 		}
 		return t.send(append(steps, step{Statement: run.event("created", detail)})...)
 	})
-	return id, err
+	return id, created, err
 }
 
 // undoing counts the job's runs that are being taken back.
@@ -257,7 +258,9 @@ func tableText(t backfill.TableName) string {
 }
 
 // Attach is this process's part in a run that was found.
-func (s *Store) Attach(info RunInfo) *Run { return &Run{store: s, id: info.ID, job: info.Job} }
+func (s *Store) Attach(info RunInfo) *Run {
+	return &Run{store: s, id: info.ID, job: info.Job, created: info.CreatedAt}
+}
 
 // SetDesired asks the run of a job for something: its unfinished one, or the one that is being taken back from what it
 // kept ([Store.Steered]). Its processes follow within about a second. why may be empty. A run that was asked to be

@@ -83,7 +83,7 @@ func TestRunIsFoundAsItWasMade(t *testing.T) {
 		t.Errorf("before: %v", err)
 	}
 	plan := withNulls(planned("kept", 100, 200))
-	plan.Job.Origin = "users.yaml#2"
+	plan.Job.Origin, plan.Table.OID = "users.yaml#2", 16384
 	plan.Job.Where = &backfill.Expr{SQL: "t.a < 1 AND t.b > 'x & y'"}
 	run := create(t, s, plan)
 	info, err := s.Find(t.Context(), "kept")
