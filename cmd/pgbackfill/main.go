@@ -24,7 +24,7 @@ func run(args []string) int {
 	defer stop()
 	root := a.root()
 	root.SetArgs(args)
-	err := interrupted(ctx, root.ExecuteContext(ctx))
+	err := unanswered(interrupted(ctx, root.ExecuteContext(ctx)))
 	if err != nil && !errors.Is(err, errSaid) {
 		a.fail(err)
 	}
@@ -39,6 +39,19 @@ func interrupted(ctx context.Context, err error) error {
 		return err
 	}
 	return &backfill.Error{Found: "interrupted; what is committed stays", Remedy: "start it again to go on", Kind: backfill.ErrInterrupted}
+}
+
+// unanswered makes of an error that only says that a connection is gone, as it is between the moments at which one waits for the
+// server, one that says what that means.
+func unanswered(err error) error {
+	var said *backfill.Error
+	if err == nil || errors.Is(err, errSaid) || errors.As(err, &said) || pgerr.Class(err) != pgerr.Retry || pgerr.Code(err) != "" {
+		return err
+	}
+	return &backfill.Error{
+		Place: "connection", Found: "the server did not answer, or the connection to it was lost", Err: err,
+		Remedy: "start it again: what is committed stays. Where it happens again, look at the network, and into the server's log",
+	}
 }
 
 // The exit codes, as product.md has them.
