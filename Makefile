@@ -8,9 +8,11 @@ RACE := $(shell [ "$$($(GO) env CGO_ENABLED)" = 1 ] && \
 LINTER = bin/golangci-lint
 
 .DEFAULT_GOAL := help
+TIME ?= 60
+SEED ?= 1
 VERSIONS ?= 14 15 16 17 18
 
-.PHONY: help build test long matrix tools lint fmt demo bench clean
+.PHONY: help build test chaos long matrix tools lint fmt demo bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +25,10 @@ test: ## all tests but the long ones, with the race detector where there is a C 
 
 long: ## all tests, also those that take minutes
 	PGBACKFILL_TEST_LONG=1 $(GO) test $(RACE) -tags long -count=1 -timeout 120m ./...
+
+chaos: ## random faults while an application writes, for about TIME seconds (60); SEED and FAULT repeat one
+	PGBACKFILL_CHAOS=$(TIME) PGBACKFILL_CHAOS_SEED=$(SEED) PGBACKFILL_CHAOS_FAULT='$(FAULT)' \
+		$(GO) test -count=1 -vet=off -v -timeout 60m -run '^TestChaos' ./cmd/pgbackfill
 
 matrix: ## all tests but the long ones against each PostgreSQL of VERSIONS (14 to 18), downloaded where it is not here
 	for v in $(VERSIONS); do echo "PostgreSQL $$v" && PGBACKFILL_PG_VERSION=$$v $(GO) test -count=1 -vet=off -timeout 20m ./... || exit 1; done

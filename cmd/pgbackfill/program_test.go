@@ -93,6 +93,12 @@ func (o *output) String() string {
 // start starts the program against a database, in a directory of the test's.
 func start(t *testing.T, dsn, dir string, args ...string) *process {
 	t.Helper()
+	return startIn(t, nil, dsn, dir, args...)
+}
+
+// startIn is start with further variables in the program's environment.
+func startIn(t *testing.T, environ []string, dsn, dir string, args ...string) *process {
+	t.Helper()
 	path, err := program()
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +107,7 @@ func start(t *testing.T, dsn, dir string, args ...string) *process {
 	p.cmd = exec.Command(path, args...)
 	p.cmd.Dir = dir
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
-	p.cmd.Env = append(clean(os.Environ()), "DATABASE_URL="+dsn)
+	p.cmd.Env = append(append(clean(os.Environ()), "DATABASE_URL="+dsn), environ...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
