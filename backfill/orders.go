@@ -119,25 +119,33 @@ func (e *engine) setState(ctx context.Context, to State, reason string) error {
 
 // mayWork returns when the worker may begin a chunk, after a pause where there is one, or
 // with the reason why it should not begin any more.
+//
+// Nobody may call it with a transaction or a snapshot in hand: a pause may last for days, and the database could not be cleaned meanwhile.
 func (e *engine) mayWork(ctx context.Context, id int) error {
+	_, err := e.mayWorkAfter(ctx, id)
+	return err
+}
+
+// mayWorkAfter is [engine.mayWork] that says whether there was a pause.
+func (e *engine) mayWorkAfter(ctx context.Context, id int) (paused bool, err error) {
 	for parked := false; ; {
 		was := parked
 		if err := ctx.Err(); err != nil {
 			e.unpark(parked)
-			return err
+			return paused, err
 		}
 		var reason string
 		var changed <-chan struct{}
-		var err error
 		if parked, reason, changed, err = e.decide(id, was); !parked {
 			if was {
 				e.observe(Waiting{Worker: id})
 			}
-			return err
+			return paused, err
 		}
 		if !was {
 			e.observe(Waiting{Worker: id, Reason: reason})
 		}
+		paused = true
 		select {
 		case <-ctx.Done():
 		case <-changed:

@@ -3,6 +3,7 @@ package backfill
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
@@ -12,7 +13,8 @@ import (
 // a worker reads, computes and writes at the same time, and a chunk takes as long as the slower one of its server and its program.
 //
 // What is written is the same, and in the same order: a chunk is written when all before it in its segment are committed, and only over the
-// versions of rows that were read. What has changed since, by the chunk before it for one, is read and computed again.
+// versions of rows that were read. What has changed since, by the chunk before it for one, is read and computed again. So nothing is lost,
+// however long ago it was read; and what failed is no word about the rows of now: it is done again in its turn.
 type ahead struct {
 	segment int
 	after   Key
@@ -41,12 +43,12 @@ func (a *ahead) follows(seg Segment, c Chunk) bool {
 // returns.
 func (w *worker) computed(running context.Context, seg Segment, chunk *Chunk, part pgsql.Part) (*batch, error) {
 	at := w.takeAhead(seg, *chunk)
-	if at == nil {
+	early := at != nil
+	if !early {
 		var err error
-		if at, err = w.readToCompute(seg, chunk, part); err != nil {
+		if at, err = w.startOn(running, seg, chunk, part); err != nil {
 			return nil, err
 		}
-		w.start(running, at, chunk.divisible(seg))
 	}
 	var following *ahead
 	if at.next != nil && w.ahead == nil {
@@ -56,6 +58,15 @@ func (w *worker) computed(running context.Context, seg Segment, chunk *Chunk, pa
 	}
 	<-at.done
 	at.stop()
+	if at.err != nil && early && running.Err() == nil && !w.aborted() {
+		// What it failed by was of another time: a row may have been mended since, or what the program depends on.
+		var err error
+		if at, err = w.startOn(running, seg, chunk, part); err != nil {
+			return nil, err
+		}
+		<-at.done
+		at.stop()
+	}
 	if at.err != nil {
 		return nil, at.err
 	}
@@ -64,6 +75,15 @@ func (w *worker) computed(running context.Context, seg Segment, chunk *Chunk, pa
 		w.ahead = following
 	}
 	return at.batch, nil
+}
+
+// startOn reads a chunk's rows and has them computed.
+func (w *worker) startOn(running context.Context, seg Segment, chunk *Chunk, part pgsql.Part) (*ahead, error) {
+	at, err := w.readToCompute(seg, chunk, part)
+	if err == nil {
+		w.start(running, at, chunk.divisible(seg))
+	}
+	return at, err
 }
 
 // readToCompute reads a chunk's rows and, where the next one's may be read ahead, finds where that one ends.
@@ -125,6 +145,18 @@ func (w *worker) leaveAhead() {
 		w.ahead.stop()
 		<-w.ahead.done
 		w.ahead = nil
+	}
+}
+
+// aheadKept is how long a worker may have to wait for its turn and use what is ahead all the same.
+const aheadKept = 5 * time.Second
+
+// outdated forgets what is ahead where the worker has waited since some moment: for a pause, however short, which is where people mend rows, or
+// for long. It is let finish, since a program that is stopped must be started again.
+func (w *worker) outdated(paused bool, since time.Time) {
+	if paused || time.Since(since) > aheadKept {
+		w.awaitAhead()
+		w.leaveAhead()
 	}
 }
 

@@ -64,10 +64,13 @@ func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 	at, try := &position{doubtful: !w.began}, newAttempts(seg)
 	w.began, w.running = true, ctx
 	defer w.leaveAhead()
+	turn := time.Now() // since when the worker has waited to begin a chunk
 	for {
-		if err := w.mayWork(ctx, w.id); err != nil {
+		paused, err := w.mayWorkAfter(ctx, w.id)
+		if err != nil {
 			return at.mark, err
 		}
+		w.outdated(paused, turn)
 		if err := w.know(ctx, seg, at, try); err != nil {
 			if err = w.passing(ctx, try, err); err != nil {
 				return at.mark, err
@@ -82,11 +85,13 @@ func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 		} else if !let {
 			continue
 		}
+		w.outdated(false, turn)
 		if n := w.chunks.Add(1); w.maxChunks > 0 && n > w.maxChunks {
 			w.chunks.Add(-1)
 			return at.mark, errEnough
 		}
 		chunk, following, err := w.attempt(seg, at, try)
+		turn = time.Now()
 		if err != nil {
 			w.chunks.Add(-1)
 			at.next = nil
