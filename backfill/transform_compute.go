@@ -144,6 +144,8 @@ type computer struct {
 	observe Observer
 	// abort ends what is computed at once.
 	abort context.Context
+	// readsAhead is set of a worker that has the next chunk's rows in memory too.
+	readsAhead bool
 	// program is at work; nil is none yet, or none any more.
 	program Program
 }
@@ -151,7 +153,7 @@ type computer struct {
 // computes is the worker as one that computes.
 func (w *worker) computes() *computer {
 	if w.computer == nil {
-		w.computer = &computer{transforming: w.transforms, id: w.id, pace: w.pace, observe: w.observe, abort: w.abort}
+		w.computer = &computer{transforming: w.transforms, id: w.id, pace: w.pace, observe: w.observe, abort: w.abort, readsAhead: !w.transforms.plan.Others}
 	}
 	return w.computer
 }
@@ -163,9 +165,13 @@ func (w *worker) endProgram() {
 	}
 }
 
-// budget is how many bytes the rows of one chunk may take.
+// budget is how many bytes the rows of one chunk may take. Where the next one is read while this one is at work, there are two.
 func (c *computer) budget() int {
-	return max(transformBytes/max(c.pace().Workers, 1), transformBytesLeast)
+	bytes := max(transformBytes/max(c.pace().Workers, 1), transformBytesLeast)
+	if c.readsAhead {
+		bytes /= 2
+	}
+	return bytes
 }
 
 // shorter makes the chunk that was too large as long as it may be.

@@ -45,6 +45,10 @@ type boundary struct {
 	last bool
 }
 
+// fits reports whether a chunk may end there that is to have so many rows. What was found ahead was of another moment: where less is borne now,
+// since a lock was not had, somebody waited or a replica is behind, it is found anew. A tenth is no difference that would be worth the question.
+func (b *boundary) fits(rows int) bool { return b.size <= rows+rows/10 }
+
 // position is where a worker is in a segment.
 type position struct {
 	mark Mark
@@ -223,9 +227,8 @@ func (w *worker) chunk(seg Segment, mark Mark, next *boundary, try *attempts) (C
 	if chunk.Range.After = mark.Watermark; mark.Seq == 0 {
 		chunk.Range.After = seg.Range.After
 	}
-	if next == nil || try.most() > 0 && next.size > try.most() {
+	if chunk.size = w.rows(try); next == nil || !next.fits(chunk.size) {
 		var err error
-		chunk.size = w.rows(try)
 		if next, err = w.boundary(ctx, seg, chunk.Range.After, chunk.size); err != nil {
 			return chunk, nil, err
 		}
