@@ -19,8 +19,8 @@ func (w *worker) leaveStandby(ctx context.Context, err error) {
 	}
 }
 
-// reconnect makes the worker a connection, for as long as it takes and the orders let it. What no second try makes
-// better, as a wrong password, is returned.
+// reconnect makes the worker a connection, for as long as it takes and the orders let it: nobody calls it with a transaction in hand. What no
+// second try makes better, as a wrong password, is returned.
 func (w *worker) reconnect(ctx context.Context) error {
 	for number := 1; ; number++ {
 		if number > 1 { // whoever calls has just asked
@@ -28,24 +28,14 @@ func (w *worker) reconnect(ctx context.Context) error {
 				return err
 			}
 		}
-		connecting, cancel := context.WithTimeout(ctx, w.pace().ConnectTimeout)
-		conn, err := w.connect(connecting)
-		cancel()
+		err := w.connectOnce(ctx)
 		if err == nil {
-			if err := speaksUTF8(conn.PgConn()); err != nil {
-				return errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
-			}
-			w.conn = conn
-			if !w.lost.IsZero() {
-				w.observe(Reconnected{Worker: w.id, After: time.Since(w.lost)})
-				w.lost = time.Time{}
-			}
 			return nil
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if pgerr.Class(err) == pgerr.Fatal {
+		if errors.As(err, new(*encodingError)) || pgerr.Class(err) == pgerr.Fatal {
 			return err
 		}
 		if w.lost.IsZero() {
@@ -57,6 +47,25 @@ func (w *worker) reconnect(ctx context.Context) error {
 	}
 }
 
+// connectOnce makes the worker a connection, where one can be had now.
+func (w *worker) connectOnce(ctx context.Context) error {
+	connecting, cancel := context.WithTimeout(ctx, w.pace().ConnectTimeout)
+	defer cancel()
+	conn, err := w.connect(connecting)
+	if err != nil {
+		return err
+	}
+	if err := speaksUTF8(conn.PgConn()); err != nil {
+		return errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
+	}
+	w.conn = conn
+	if !w.lost.IsZero() {
+		w.observe(Reconnected{Worker: w.id, After: time.Since(w.lost)})
+		w.lost = time.Time{}
+	}
+	return nil
+}
+
 // speaksUTF8 refuses a connection in another encoding than that of the job's text, as a role or a
 // database can have set it: other letters than were meant would be stored.
 func speaksUTF8(conn *pgconn.PgConn) error {
@@ -64,11 +73,17 @@ func speaksUTF8(conn *pgconn.PgConn) error {
 	if encoding == "UTF8" || conn.ParameterStatus("server_encoding") == "SQL_ASCII" {
 		return nil
 	}
-	return &Error{
+	return &encodingError{&Error{
 		Place: "connection", Found: "its client_encoding is " + encoding, Expected: "UTF8",
 		Remedy: "add client_encoding=UTF8 to the connection string, or set it for the role: ALTER ROLE … SET client_encoding = 'UTF8'", Kind: ErrInput,
-	}
+	}}
 }
+
+// encodingError is a connection in another encoding, which another try does not change.
+type encodingError struct{ err error }
+
+func (e *encodingError) Error() string { return e.err.Error() }
+func (e *encodingError) Unwrap() error { return e.err }
 
 // leave lays the worker's connection aside for the next one: a new one must be paid for again, by the
 // server most of all, whose process begins without its catalogue and its share of the memory.

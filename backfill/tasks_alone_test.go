@@ -138,3 +138,38 @@ func TestIndexThatFailsIsBuiltWhenMended(t *testing.T) {
 		t.Error("the index is invalid")
 	}
 }
+
+// A pause between two statements of a script is waited for with no transaction open, also not that of the lock; and Ctrl-C ends the waiting.
+//
+// Made to fail: with the lock held from the first statement to the last, its transaction is open for as long as the pause takes; with mayBegin
+// told of the run's cancellation alone, the process cannot be stopped.
+func TestPauseWithinAScript(t *testing.T) {
+	t.Parallel()
+	db := installed(t, numbered(95))
+	job := indexJob("CREATE INDEX CONCURRENTLY by_n ON numbers (n)", "VACUUM numbers")
+	store := desk(t, db)
+	w := join(t, db, plans(t, db, job), part{observer: func(e backfill.Event) {
+		if e, ok := e.(backfill.TaskDone); ok && e.Task.No == 1 {
+			desire(t, store, job.Name, backfill.DesiredPaused)
+			beats(t, db, 2)
+		}
+	}})
+	until(w, "a pause", func(e backfill.StateChanged) bool { return e.To == backfill.StatePaused })
+	pgtest.Eventually(t, ended/2, func() error {
+		if open := pgtest.All[string](db, "SELECT left(query, 80) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'pgbackfill %' AND xact_start IS NOT NULL"); len(open) > 0 {
+			return fmt.Errorf("the paused run has transactions open: %v", open)
+		}
+		return nil
+	})
+	w.stop()
+	if _, err := w.wait(); !errors.Is(err, backfill.ErrInterrupted) {
+		t.Fatalf("stopped: %v", err)
+	}
+	desire(t, store, job.Name, backfill.DesiredRunning)
+	w = join(t, db, plans(t, db, job), part{})
+	w.finished()
+	onceEach(t, db, "numbers")
+	if again := of[backfill.TaskStarted](w); len(again) != 1 || again[0].Task.No != 2 {
+		t.Errorf("what was begun then is %v, want the second statement alone", again)
+	}
+}

@@ -88,7 +88,7 @@ func (e *engine) doTasks(ctx context.Context, part TaskPart) error {
 		return err
 	}
 	if list[0].alone {
-		return e.once(ctx, list[0], func(doing context.Context, w *worker) error { return w.script(doing, list) })
+		return e.once(ctx, list[0], func(doing context.Context, w *worker) error { return w.script(ctx, doing, list) })
 	}
 	for _, t := range list {
 		if err := e.once(ctx, t, func(doing context.Context, w *worker) error { return w.transaction(doing, t) }); err != nil {
@@ -261,28 +261,36 @@ func sleep(ctx context.Context, d time.Duration) error {
 // script sends the statements of a script alone, each of them recorded before and after. The lock that one
 // process holds meanwhile spares the others the work; what keeps the result right when it is lost is that a
 // statement that was begun is looked at before it is sent again.
-func (w *worker) script(ctx context.Context, list []task) error {
+//
+// Between two statements it stops where the run is asked to, or paused, and has no lock in hand then: a pause may last for days.
+func (w *worker) script(ctx, doing context.Context, list []task) error {
 	holder := &worker{engine: w.engine}
 	if err := holder.reconnect(ctx); err != nil {
 		return err
 	}
 	defer holder.close(ctx)
-	answers, err := exchange(ctx, holder.conn.PgConn(), pgsql.Begin, pgsql.SetLocal(w.sql.holderSettings(w.pace())...), pgsql.TryAlone(int64(w.run), string(list[0].Part)), pgsql.LetGo)
-	if err != nil {
-		return err
-	}
-	if answers[2].rows[0][0] != "t" {
-		return errElsewhere
-	}
 	for _, t := range list {
 		if err := w.mayBegin(ctx); err != nil {
 			return err
 		}
-		if err := w.statement(ctx, t); err != nil {
+		if err := holder.aloneAt(doing, t.Part); err != nil {
 			return err
 		}
+		if err := w.statement(doing, t); err != nil {
+			return err
+		}
+		rollback(doing, holder.conn.PgConn())
 	}
 	return nil
+}
+
+// aloneAt takes the lock of a script, which is held to the end of a transaction.
+func (w *worker) aloneAt(ctx context.Context, part TaskPart) error {
+	answers, err := exchange(ctx, w.conn.PgConn(), pgsql.Begin, pgsql.SetLocal(w.sql.holderSettings(w.pace())...), pgsql.TryAlone(int64(w.run), string(part)), pgsql.LetGo)
+	if err == nil && answers[2].rows[0][0] != "t" {
+		err = errElsewhere
+	}
+	return err
 }
 
 // statement sends one statement alone, unless it is recorded as done.

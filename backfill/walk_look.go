@@ -191,6 +191,15 @@ func (l *looked) add(key string) {
 func (w *worker) look(ctx context.Context, rows int) (*looked, error) {
 	defer w.observe(Waiting{})
 	w.observe(Waiting{Reason: "looking whether a row was missed that moved while it was walked"})
+	lookers, err := w.lookers(ctx)
+	defer func() {
+		for _, l := range lookers {
+			l.leave(context.WithoutCancel(ctx))
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
 	// The table's lock comes before the snapshot: to one that is older than a rewrite by ALTER TABLE the table is empty.
 	answers, err := exchange(ctx, w.conn.PgConn(), pgsql.Begin, w.sql.jobSettings(Segment{Pass: PassSweep}, w.pace()), w.sql.walk.Keep(),
 		pgsql.ExportSnapshot, w.pages(), w.sql.walk.Walkers(int64(w.run), pgsql.Range{}), pgsql.Now)
@@ -212,7 +221,7 @@ func (w *worker) look(ctx context.Context, rows int) (*looked, error) {
 	ranges := make(chan KeyRange)
 	g.Go(func() error {
 		defer close(ranges)
-		step := min(w.plan.Heap.blocksFor(rows), ceilDiv(found.blocks, int64(w.workers()))) // some for each of them
+		step := min(w.plan.Heap.blocksFor(rows), ceilDiv(found.blocks, int64(len(lookers)))) // some for each of them
 		for at := int64(0); at < found.blocks; at += step {
 			r := KeyRange{Through: blockKey(min(at+step, found.blocks))}
 			if at > 0 {
@@ -227,8 +236,8 @@ func (w *worker) look(ctx context.Context, rows int) (*looked, error) {
 		return nil
 	})
 	snapshot := answers[3].rows[0][0]
-	for range w.workers() {
-		g.Go(func() error { return w.lookAt(looking, snapshot, part, ranges, found) })
+	for _, l := range lookers {
+		g.Go(func() error { return l.lookAt(looking, snapshot, part, ranges, found) })
 	}
 	all := make(chan error, 1)
 	go func() { all <- g.Wait() }()

@@ -10,15 +10,31 @@ import (
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
-// lookAt looks at ranges of pages as they were in a snapshot, over a connection of its own, and adds up what it finds.
-func (e *engine) lookAt(ctx context.Context, snapshot string, part pgsql.Part, ranges <-chan KeyRange, found *looked) error {
-	w := &worker{engine: e, conn: e.spareConn()}
-	defer w.leave(context.WithoutCancel(ctx))
-	if w.conn == nil || w.conn.IsClosed() {
-		if err := w.reconnect(ctx); err != nil {
-			return err
+// lookers are those who look, each with a connection. It is made before there is a snapshot, since it may have to be waited for, in a pause too:
+// then for the first one. The others look where a connection can be had at once.
+func (e *engine) lookers(ctx context.Context) ([]*worker, error) {
+	var list []*worker
+	for len(list) < e.workers() {
+		l := &worker{engine: e, conn: e.spareConn()}
+		if l.conn == nil || l.conn.IsClosed() {
+			connecting, err := l.reconnect, error(nil)
+			if len(list) > 0 {
+				connecting = l.connectOnce
+			}
+			if err = connecting(ctx); err != nil && len(list) > 0 && ctx.Err() == nil {
+				break
+			}
+			if err != nil {
+				return list, err
+			}
 		}
+		list = append(list, l)
 	}
+	return list, nil
+}
+
+// lookAt looks at ranges of pages as they were in a snapshot, and adds up what it finds.
+func (w *worker) lookAt(ctx context.Context, snapshot string, part pgsql.Part, ranges <-chan KeyRange, found *looked) error {
 	defer rollback(context.WithoutCancel(ctx), w.conn.PgConn())
 	answers, err := exchange(ctx, w.conn.PgConn(), pgsql.BeginSnapshot, pgsql.SetSnapshot(snapshot), w.sql.jobSettings(Segment{Pass: PassSweep}, w.pace()))
 	if err != nil {
@@ -28,7 +44,7 @@ func (e *engine) lookAt(ctx context.Context, snapshot string, part pgsql.Part, r
 		return err
 	}
 	for r := range ranges {
-		if err := e.mayLookOn(ctx); err != nil {
+		if err := w.mayLookOn(ctx); err != nil {
 			return err
 		}
 		part.Range = pgsql.Range{After: r.After, Through: r.Through}
