@@ -49,8 +49,9 @@ type attempts struct {
 	narrowed []narrowing
 	// failedAt is the end of the undividable chunk that had a data error; nil where none had.
 	failedAt *Key
-	// aside is the chunk that is to be committed next with its rows quarantined; nil is none.
-	aside *Chunk
+	// aside is the chunk that is to be committed next with its rows quarantined; nil is none. It has given way so often.
+	aside       *Chunk
+	asideYields int
 	// refusedAt is the sequence number that the ledger refused, 0 for none, and refusals how often
 	// it did so without having got any further.
 	refusedAt, refusals int
@@ -70,7 +71,7 @@ func newAttempts(seg Segment) *attempts { return &attempts{segment: seg, number:
 // succeeded forgets the failures, and of the narrowing what is behind: then chunks grow again, step by step, so that one
 // bad row of many costs tries of its own neighbourhood and not of all the chunk it was in.
 func (a *attempts) succeeded(c Chunk) {
-	a.number, a.failedAt, a.aside, a.refusedAt, a.refusals, a.timeouts, a.outside, a.yields = 1, nil, nil, 0, 0, 0, 0, 0
+	a.number, a.failedAt, a.aside, a.asideYields, a.refusedAt, a.refusals, a.timeouts, a.outside, a.yields = 1, nil, nil, 0, 0, 0, 0, 0, 0
 	for i := range a.narrowed {
 		a.narrowed[i].ahead -= int(c.RowsSeen)
 	}
@@ -146,6 +147,17 @@ func (a *attempts) takeAside(mark Mark) *Chunk {
 		return nil
 	}
 	return aside
+}
+
+// asideBorne is how often in a row rows may be set aside anew that had to give way, before they are tried again: whoever they gave way to
+// may have mended them.
+const asideBorne = 3
+
+// asideAgain keeps a chunk whose rows were being set aside when somebody waited for them: what is wrong with them is known already.
+func (a *attempts) asideAgain(aside *Chunk) {
+	if a.asideYields++; a.asideYields%(asideBorne+1) != 0 {
+		a.aside = aside
+	}
 }
 
 // failed decides what follows an error: nil is another try, after a wait. It is the

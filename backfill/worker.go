@@ -139,7 +139,11 @@ func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 // attempt does the next chunk of a segment, or sets its rows aside where it is known that they cannot be changed.
 func (w *worker) attempt(seg Segment, at *position, try *attempts) (Chunk, *boundary, error) {
 	if aside := try.takeAside(at.mark); aside != nil {
-		return w.setAside(seg, *aside, try)
+		chunk, following, err := w.setAside(seg, *aside, try)
+		if errors.As(err, new(*yieldedError)) {
+			try.asideAgain(aside)
+		}
+		return chunk, following, err
 	}
 	return w.chunk(seg, at.mark, at.next, try)
 }
