@@ -206,19 +206,30 @@ func (r *retrier) once(seg Segment, chunk *Chunk, row QuarantinedRow) (gone int6
 	return gone, true, nil
 }
 
-// gone counts the rows of an entry that there are no more, in the transaction that has done the others. They were counted before
-// these were changed; where nothing was, somebody may have been deleting them meanwhile, whose end the change has waited for.
+// gone counts the rows of an entry that there are no more, in the transaction that has done the others. They were counted before these were
+// changed, and somebody may have been deleting some meanwhile, whose end the change has waited for: so they are counted again, and
+// with them those that the job itself deletes. Where its own SQL may do that, only where nothing was changed is it known.
 func (r *retrier) gone(ctx context.Context, seg Segment, chunk *Chunk, row QuarantinedRow) (int64, error) {
-	found, changed := chunk.RowsSeen, int64(0)
-	for _, n := range chunk.RowsChanged {
+	found, changed, deleted, unknown := chunk.RowsSeen, int64(0), int64(0), false
+	for i, n := range chunk.RowsChanged {
 		changed += n
+		if i >= len(r.plan.Job.Steps) {
+			continue
+		}
+		switch step := r.plan.Job.Steps[i]; {
+		case step.Delete:
+			deleted += n
+		case step.SQL != nil && step.SQL.Kind != "insert" && step.SQL.Kind != "update":
+			unknown = true
+		}
 	}
-	if found > 0 && changed == 0 {
+	certain := changed > 0 && (row.Rows == 1 || unknown)
+	if found > 0 && !certain {
 		answers, err := exchange(ctx, r.conn.PgConn(), r.sql.walk.Count(chunk.keys(seg)))
 		if err != nil {
 			return 0, err
 		}
-		found = number(answers[0].rows[0][0])
+		found = number(answers[0].rows[0][0]) + deleted
 	}
 	return max(row.Rows-found, 0), nil
 }
