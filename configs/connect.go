@@ -213,6 +213,10 @@ func explainServer(cc *pgx.ConnConfig, e *pgconn.PgError) (found, remedy string)
 	case "57P03":
 		return "the server does not take connections now: " + e.Message, "wait until it has started"
 	}
+	if e.Code == "08P01" && e.Routine == "" && !strings.HasPrefix(e.Message, "unsupported startup parameter") {
+		// PgBouncer has this code for all that it says, and tells no routine.
+		return "a connection pooler answers for the server: " + e.Message, "look whether it reaches the server and may connect, and into its log"
+	}
 	if strings.HasPrefix(e.Code, "22") || strings.HasPrefix(e.Code, "42") || strings.HasPrefix(e.Code, "08P") {
 		return fmt.Sprintf("the server refuses a setting of the connection string (SQLSTATE %s)", e.Code), "look at the parameters of the connection string and at PGOPTIONS"
 	}

@@ -82,7 +82,7 @@ func (w *world) settledButTable() {
 	for _, p := range w.gone {
 		w.noProcess(p)
 	}
-	if left := append(leftovers(w.tmp), leftovers(w.dir, "count.yaml", "pgbackfill.yaml")...); len(left) > 0 {
+	if left := append(leftovers(w.tmp), leftovers(w.dir, "count.yaml", "fill.yaml", "pgbackfill.yaml")...); len(left) > 0 {
 		w.Errorf("files are left: %q", left)
 	}
 }

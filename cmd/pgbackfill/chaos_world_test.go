@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -26,6 +27,8 @@ type worldOptions struct {
 	seed uint64
 	// rows of the table at first; rate is the rows a second at which the faults find the run.
 	rows, rate int
+	// chunk is how many rows a chunk has; 0 is 40.
+	chunk int
 	// job is more of the job file, and settings more of the server's.
 	job      string
 	settings map[string]string
@@ -75,7 +78,7 @@ update:
   set:
     counter: t.counter + 1
 workers: 3
-chunk: {rows: 40}
+chunk: {rows: %d}
 timeouts: {lock: 300ms, statement: 2s, idle: 1s, connect: 2s}
 throttle: {lag: {max: 60s, grace: 500ms}}
 `
@@ -105,7 +108,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	} else {
 		w.links[1].Refuse(true)
 	}
-	w.job = write(t, w.dir, "count.yaml", worldJob+o.job)
+	w.job = write(t, w.dir, "count.yaml", fmt.Sprintf(worldJob, cmp.Or(o.chunk, 40))+o.job)
 	if !o.quiet {
 		w.app = w.write()
 	}
@@ -147,8 +150,8 @@ func (w *world) dsn() string {
 	return w.dsnOf(w.links[0].Addr() + "," + w.links[1].Addr())
 }
 
-// direct is the way past the proxies, to the primary.
-func (w *world) direct() string { return w.dsnOf(address(w.server())) }
+// direct is the way past the proxies, to the primary, whatever is set there.
+func (w *world) direct() string { return w.dsnOf(address(w.server())) + "&search_path=public" }
 
 func (w *world) dsnOf(hosts string) string {
 	u, err := url.Parse(w.server().DSN(w.dbname))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
@@ -44,14 +45,21 @@ func interrupted(ctx context.Context, err error) error {
 // unanswered makes of an error that only says that a connection is gone, as it is between the moments at which one waits for the
 // server, one that says what that means.
 func unanswered(err error) error {
-	var said *backfill.Error
-	if err == nil || errors.Is(err, errSaid) || errors.As(err, &said) || pgerr.Class(err) != pgerr.Retry || pgerr.Code(err) != "" {
+	code := pgerr.Code(err)
+	if err == nil || errors.Is(err, errSaid) || pgerr.Class(err) != pgerr.Retry || code != "" && !strings.HasPrefix(code, "57P") {
 		return err
 	}
-	return &backfill.Error{
-		Place: "connection", Found: "the server did not answer, or the connection to it was lost", Err: err,
-		Remedy: "start it again: what is committed stays. Where it happens again, look at the network, and into the server's log",
+	const remedy = "start it again: what is committed stays. Where it happens again, look at the network, and into the server's log"
+	var said *backfill.Error
+	if !errors.As(err, &said) {
+		return &backfill.Error{Place: "connection", Found: "the server did not answer, or the connection to it was lost", Err: err, Remedy: remedy}
 	}
+	if said.Remedy == "" && said.Error() == err.Error() { // nobody has said more about it
+		told := *said
+		told.Remedy = remedy
+		return &told
+	}
+	return err
 }
 
 // The exit codes, as product.md has them.
