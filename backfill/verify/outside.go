@@ -13,8 +13,9 @@ import (
 // the only copy of what they hold. nil is where there is no such row, or nothing is dropped of the walked table.
 type outside struct {
 	scope pgsql.Scope
-	// dropped are the columns that will go, replaced those that are computed from them.
+	// dropped are the columns that will go, replaced those that are computed from any of them, and by of each of them.
 	dropped, replaced []string
+	by                [][]string
 	// leave is set where rows leave the scope by being filled: those that hold something in replaced are no surprise.
 	leave bool
 }
@@ -29,7 +30,7 @@ func outsideOf(o Options) (*outside, error) {
 	for _, d := range job.ContractTerms().Drops {
 		t := o.Plan.Table
 		if d.Table.Name == t.Name && (d.Table.Schema == "" || d.Table.Schema == t.Schema) && slices.ContainsFunc(t.Columns, func(c catalog.Column) bool { return c.Name == d.Column }) {
-			drops, out.dropped = append(drops, d), append(out.dropped, d.Column)
+			drops, out.dropped, out.by = append(drops, d), append(out.dropped, d.Column), append(out.by, job.Replaces([]backfill.Dropped{d}))
 		}
 	}
 	out.replaced = job.Replaces(drops)
@@ -42,7 +43,7 @@ func outsideOf(o Options) (*outside, error) {
 
 // count asks it of a part, in the transaction of a check.
 func (o *outside) count(ctx context.Context, r *reading, p pgsql.Part, c *counts) error {
-	st, err := o.scope.Outside(p, o.dropped, o.replaced)
+	st, err := o.scope.Outside(p, o.dropped, o.by)
 	if err != nil {
 		return err
 	}
@@ -50,7 +51,12 @@ func (o *outside) count(ctx context.Context, r *reading, p pgsql.Part, c *counts
 	if err != nil {
 		return err
 	}
-	err = integers(rows, &c.all, &c.inside, &c.alone, &c.beside)
+	c.only = make([]int64, len(o.dropped))
+	into := []*int64{&c.all, &c.inside, &c.alone, &c.beside}
+	for i := range c.only {
+		into = append(into, &c.only[i])
+	}
+	err = integers(rows, into...)
 	if o.leave {
 		c.beside = 0
 	}
@@ -71,5 +77,7 @@ func (v *verification) counting() {
 	if v.outside == nil || i < 0 {
 		return
 	}
-	v.checks[i].result.Scope = &ScopeCounts{Dropped: append([]string{}, v.outside.dropped...), Replaced: append([]string{}, v.outside.replaced...)}
+	v.checks[i].result.Scope = &ScopeCounts{
+		Dropped: append([]string{}, v.outside.dropped...), Replaced: append([]string{}, v.outside.replaced...), Only: make([]int64, len(v.outside.dropped)),
+	}
 }

@@ -31,6 +31,8 @@ type counts struct {
 	// all are the rows of the part and inside those in the job's scope; alone and beside are of the others, see
 	// [pgsql.Scope.Outside]. They are counted with one check.
 	all, inside, alone, beside int64
+	// only is alone for each of the columns that will be dropped.
+	only []int64
 }
 
 func (c counts) mismatches() int64 { return c.missing + c.extra + c.different }

@@ -43,7 +43,11 @@ type tally struct {
 
 // list are the counts in an order that stays, for writing them down.
 func (t *tally) list() []*int64 {
-	return []*int64{&t.ranges, &t.rows, &t.expected, &t.actual, &t.unmatched, &t.multiple, &t.since, &t.unjudged, &t.hot, &t.all, &t.inside, &t.alone, &t.beside}
+	list := []*int64{&t.ranges, &t.rows, &t.expected, &t.actual, &t.unmatched, &t.multiple, &t.since, &t.unjudged, &t.hot, &t.all, &t.inside, &t.alone, &t.beside}
+	for i := range t.only {
+		list = append(list, &t.only[i])
+	}
+	return list
 }
 
 // add takes in what a part came to.
@@ -61,6 +65,7 @@ func (t *tally) add(c counts, now part) {
 	t.inside += c.inside
 	t.alone += c.alone
 	t.beside += c.beside
+	t.only = plus(t.only, c.only)
 	t.watermark, t.done, t.unsaved = now.rng.Through, now.last, true
 	t.spoiled = t.spoiled || c.mismatches() > 0 || c.hot > 0
 }
@@ -90,6 +95,9 @@ func (v *verification) goOn(saved []Progress) ([]piece, error) {
 		}}
 		var counted []int64 // none is a segment of which nothing was read; an older version counted fewer
 		err := json.Unmarshal(s.Counts, &counted)
+		if p.result.Scope != nil {
+			p.tally.only = make([]int64, len(p.result.Scope.Dropped))
+		}
 		fields := p.tally.list()
 		if err != nil || len(counted) > len(fields) {
 			return nil, fmt.Errorf("verification %d: its record of segment %d is not readable: %s", v.id, s.No, s.Counts)
@@ -122,7 +130,19 @@ func (r *CheckResult) add(c counts, ranges int64) {
 		r.Scope.Inside += c.inside
 		r.Scope.Alone += c.alone
 		r.Scope.Beside += c.beside
+		r.Scope.Only = plus(r.Scope.Only, c.only)
 	}
+}
+
+// plus adds up counts of the same columns; none are all 0.
+func plus(a, b []int64) []int64 {
+	if len(a) < len(b) {
+		a = append(a, make([]int64, len(b)-len(a))...)
+	}
+	for i, n := range b {
+		a[i] += n
+	}
+	return a
 }
 
 // resumable reports whether it can be gone on with where it is interrupted: not where it reads as of one moment, which is

@@ -127,6 +127,8 @@ type ScopeCounts struct {
 	// by being filled are not among them.
 	Alone  int64 `json:"alone"`
 	Beside int64 `json:"beside"`
+	// Only counts for each of Dropped the rows outside of the scope that have the only copy in it: a row that keeps several is in several.
+	Only []int64 `json:"only,omitempty"`
 }
 
 // Mismatches counts them all.

@@ -17,7 +17,8 @@ import (
 // do not count; of others that have both nobody knows. A waiver covers it.
 //
 // Made to fail: without the question of what the scope leaves out (the first is ready, and the migration drops 18 names), with
-// rows counted that have no value, with those that are filled counted, and without the look at what the job reads.
+// rows counted that have no value, with those that are filled counted, without the look at what the job reads, and with the columns of a
+// job counted together (rows 4 to 6 have an x, and the only copy of b).
 func TestGateLooksOutsideOfTheScope(t *testing.T) {
 	t.Parallel()
 	db, dir := pgtest.New(t), t.TempDir()
@@ -60,5 +61,27 @@ func TestGateLooksOutsideOfTheScope(t *testing.T) {
 		if got := ask(); got.Status != contract.Waived {
 			t.Errorf("where %s, waived: %s", c.where, got.Status)
 		}
+	}
+	// Of two columns each is held against what replaces it, and not against what replaces the other.
+	db.Exec(`CREATE TABLE pairs (id int PRIMARY KEY, a text, b text, x text, y text);
+		INSERT INTO pairs SELECT g, 'a', CASE WHEN g < 9 THEN 'b' END, CASE WHEN g > 3 THEN 'A' END, CASE WHEN g > 6 THEN 'B' END FROM generate_series(1, 10) AS g; ANALYZE pairs`)
+	file := write(t, dir, "pairs.yaml", "name: pairs\ntable: pairs\nwhere: t.id <= 2\nupdate: {set: {x: upper(t.a), y: upper(t.b)}}\ncontract: {drops: [pairs.a, pairs.b]}\n")
+	must(t, db.DSN(), dir, "run", "--yes", file)
+	must(t, db.DSN(), dir, "verify", file)
+	list, err := jobs.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := contract.Gate(t.Context(), contract.Options{Job: list[0], Conn: db.Conn(), Patience: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"1 of 10 rows are not in scope and have a value in a, and none in what replaces it: the only copy would be dropped",
+		"4 of 10 rows are not in scope and have a value in b, and none in what replaces it: the only copy would be dropped",
+		"4 of 10 rows are not in scope and have a value in a, b and in what replaces it: nobody has compared them",
+	}
+	if got := r.Conditions[slices.Index(contract.IDs(), "scope")]; got.Status != contract.Fail || !slices.Equal(got.Evidence, want) {
+		t.Errorf("of two columns it says %s %q, want %q", got.Status, got.Evidence, want)
 	}
 }

@@ -287,7 +287,7 @@ func TestShapes(t *testing.T) {
 			if err != nil {
 				return nil, err
 			}
-			outside, err := stepping.Outside(p, []string{"full_name", "Odd"}, []string{"display_name"})
+			outside, err := stepping.Outside(p, []string{"full_name", "Odd"}, [][]string{{"display_name"}, {}})
 			return []pgsql.Statement{left, keys, outside}, err
 		},
 		"proof_none": func() ([]pgsql.Statement, error) {
