@@ -79,17 +79,6 @@ func (j Job) Hash() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// ChecksHash identifies what the job's checks ask, which are no part of what the job is: SHA-256 of their JSON form, in hex.
-// That of no checks is of the one that follows from the job's steps.
-func (j Job) ChecksHash() string {
-	b, err := json.Marshal(append([]Check{}, j.Verify...))
-	if err != nil { // as in Hash
-		panic(err)
-	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
-}
-
 // TableName is a table's name as SQL names it, unquoted. An empty Schema is
 // resolved by the connection's search_path at planning.
 type TableName struct {

@@ -23,7 +23,7 @@ type answer struct {
 // conditions are all of them, in the order of design/verify.md.
 var conditions = []condition{
 	{"coverage", "every segment's chunks cover the walk without a gap, and nothing is quarantined", "pgbackfill run FILE; of quarantined rows: pgbackfill retry-quarantined FILE", question(pgsql.GateCoverage, needsRun)},
-	{"verified", "a clean verification of the whole table, begun after the last chunk and after the tripwire, and recent", "pgbackfill verify FILE", question(pgsql.GateVerified, needsRun)},
+	{"verified", "a clean verification of the whole table, begun after the last chunk and after the tripwire, and recent", "pgbackfill verify FILE", question(pgsql.GateVerified, needsRun, needsDatabases)},
 	{"scope", "what is dropped is what the job computes from, and no row outside of its scope has the only copy there", "a job over the other rows too; or, where their values may go, waive it and say why", (*gate).scope},
 	{"soak", "dual writes have been seen to be right for long enough, on enough writes", "where a service is named: have it write both columns; then wait. A table that is hardly written: min_writes: 1 in contract, or --waive soak --why TEXT --until DATE", question(pgsql.GateSoak)},
 	{"tripwire", "the engine's triggers have been on all that time, as they were made", "pgbackfill tripwire install FILE, or of the dual-write trigger: pgbackfill dual-write install FILE; with --replace over what somebody changed or switched off; then verify again", (*gate).triggers},
@@ -86,6 +86,8 @@ func needsRun(g *gate) (Status, string) {
 	}
 	return Pass, ""
 }
+
+func needsDatabases(g *gate) (Status, string) { return Unknown, g.unknown }
 
 // NoDrops is the evidence of a condition that cannot be looked at, since the job does not say what it is about.
 const NoDrops = "the job does not say what will be dropped"

@@ -24,6 +24,8 @@ type Options struct {
 	Triggers func(context.Context) (Triggers, error)
 	// Standbys are asked themselves, besides what the primary says of those it sees.
 	Standbys []Standby
+	// Databases are those that the job's checks name with in:, by that name.
+	Databases map[string]backfill.Connect
 	// BackupAt is when the last backup was made, as somebody said it; zero is that the job's own query is asked.
 	BackupAt time.Time
 	// Patience is how long standbys may take to show what is written; 3 s by default.
@@ -97,6 +99,8 @@ type gate struct {
 	watched    bool
 	// verification, ledgerRows and shape are what the verdict rests on, as they were before any condition was looked at.
 	verification, ledgerRows, shape string
+	// unknown is why it cannot be said which databases the job's checks ask; "" is that it can.
+	unknown string
 	// undropped says what of the job's drops cannot be asked about.
 	undropped []string
 	// told is set once it is said that the job must name what will be dropped.
@@ -115,9 +119,17 @@ func (g *gate) begin(ctx context.Context) error {
 	g.result.Job, g.result.Began = g.Job.Name, at(g.began)
 	g.result.Drops = []string{}
 	g.about = pgsql.GateAbout{
-		Job: g.Job.Name, SpecHash: g.Job.Hash(), Asked: g.Job.ChecksHash(), MaxAge: g.terms.ReportMaxAge.Seconds(), Soak: g.terms.Soak.Seconds(), MinWrites: g.terms.MinWrites,
+		Job: g.Job.Name, SpecHash: g.Job.Hash(), MaxAge: g.terms.ReportMaxAge.Seconds(), Soak: g.terms.Soak.Seconds(), MinWrites: g.terms.MinWrites,
 		Relations: []uint32{}, Columns: []string{}, Scoped: g.Job.Where != nil,
 	}
+	which, err := g.Job.WhichDatabases(ctx, g.Databases)
+	if err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		g.unknown = "which database the checks are to ask is not known here: " + err.Error()
+	}
+	g.about.Asked = g.Job.ChecksHash(which)
 	run, err := g.ask(ctx, pgsql.GateRun(g.Job.Name))
 	if err != nil {
 		return err

@@ -33,7 +33,7 @@ type Beginning struct {
 	Job, SpecHash string
 	// ChecksHash tells verifications apart that ask something else, or something else of the table.
 	ChecksHash string
-	// Asked is the hash of the list of checks alone: see [backfill.Job.ChecksHash].
+	// Asked is the hash of the list of checks, and of which databases they ask: see [backfill.Job.ChecksHash].
 	Asked string
 	// Run is the newest run of the job; 0 where none is known.
 	Run      backfill.RunID
@@ -137,10 +137,13 @@ func (v *verification) begin(ctx context.Context) ([]piece, error) {
 	}
 	b := Beginning{
 		Job: v.Plan.Job.Name, SpecHash: v.Plan.Job.Hash(), Run: v.run(), TableOID: v.Plan.Table.OID,
-		Table: v.Plan.Table.Schema + "." + v.Plan.Table.Name, From: v.from, RowsExpected: v.Plan.EstimatedRows, Again: v.Again, Sample: v.Sample, Asked: v.asked(),
+		Table: v.Plan.Table.Schema + "." + v.Plan.Table.Name, From: v.from, RowsExpected: v.Plan.EstimatedRows, Again: v.Again, Sample: v.Sample,
 	}
 	var err error
-	if b.ChecksHash, err = v.hash(); err != nil {
+	if b.Asked, err = v.asked(ctx); err != nil {
+		return nil, err
+	}
+	if b.ChecksHash, err = v.hash(b.Asked); err != nil {
 		return nil, err
 	}
 	for _, p := range pieces {
@@ -175,7 +178,7 @@ func (v *verification) again() string {
 }
 
 // hash is of all that decides what the verification says of a row.
-func (v *verification) hash() (string, error) {
+func (v *verification) hash(asked string) (string, error) {
 	type check struct {
 		Name, Kind, Residual string
 		History, Unread      bool
@@ -192,7 +195,7 @@ func (v *verification) hash() (string, error) {
 		Outside                *ScopeCounts `json:",omitempty"`
 	}{
 		Spec: v.Plan.Job.Hash(), SearchPath: v.Plan.SearchPath, Role: v.from.Role, Run: v.run(), Fingerprint: v.Plan.Fingerprint,
-		Asked: v.asked(), Key: v.Plan.Key, Standby: v.from.InRecovery, Server: v.from.Server,
+		Asked: asked, Key: v.Plan.Key, Standby: v.from.InRecovery, Server: v.from.Server,
 	}
 	for _, c := range v.checks {
 		what.Checks = append(what.Checks, check{c.Name, string(c.Kind), c.Residual, c.history != nil, c.unread})
@@ -208,15 +211,16 @@ func (v *verification) hash() (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// asked is the hash of the list of checks that are asked.
-func (v *verification) asked() string {
+// asked is the hash of the list of checks that are asked, and of which databases.
+func (v *verification) asked(ctx context.Context) (string, error) {
 	var job backfill.Job
 	for _, c := range v.checks {
 		if c.Kind != KindDerived {
 			job.Verify = append(job.Verify, c.spec)
 		}
 	}
-	return job.ChecksHash()
+	databases, err := job.WhichDatabases(ctx, v.Databases)
+	return job.ChecksHash(databases), err
 }
 
 // end writes down the verdict, with rows by their values' hashes unless values are asked for.

@@ -25,6 +25,8 @@ type gateOptions struct {
 	waive []string
 	why   string
 	until moment
+	// databases are what checks call by name in in:, each NAME=CONNECTION.
+	databases []string
 }
 
 func (a *app) gateCommand() *cobra.Command {
@@ -61,6 +63,7 @@ fails unless a recent gate said ready and nothing has happened since.`,
 	c.Flags().StringArrayVar(&o.waive, "waive", nil, "the id of a condition to do without; may be repeated")
 	c.Flags().StringVar(&o.why, "why", "", "why it is waived")
 	c.Flags().Var(&o.until, "until", "until when it is waived")
+	c.Flags().StringArrayVar(&o.databases, "database", nil, "NAME=CONNECTION, as verify has it: a verification counts that compared with this very database")
 	a.backupFlag(c)
 	return a.jsonFlag(c)
 }
@@ -98,6 +101,10 @@ func (a *app) gate(ctx context.Context, job backfill.Job, o gateOptions) error {
 	if err != nil {
 		return err
 	}
+	databases, err := a.databases(job, o.databases)
+	if err != nil {
+		return err
+	}
 	var result contract.Result
 	err = a.connected(ctx, func(conn *pgx.Conn) error {
 		if _, err := checkpoint.Status(ctx, conn); err != nil {
@@ -109,7 +116,7 @@ func (a *app) gate(ctx context.Context, job backfill.Job, o gateOptions) error {
 			}
 		}
 		options := contract.Options{
-			Job: job, Conn: conn, BackupAt: a.backupAt.Time, Who: who(), Tool: a.version,
+			Job: job, Conn: conn, Databases: databases, BackupAt: a.backupAt.Time, Who: who(), Tool: a.version,
 			Triggers: func(ctx context.Context) (contract.Triggers, error) { return triggersOf(ctx, conn, job) },
 		}
 		for _, s := range standbys {

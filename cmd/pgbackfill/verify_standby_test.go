@@ -133,7 +133,8 @@ func TestVerifyAgainAndAgain(t *testing.T) {
 // What a job means by in: NAME is said by the configuration, or with --database over that, also by way of an environment variable;
 // nothing of it is printed, and what another name stands for is not looked at.
 //
-// Made to fail: with the map of databases left out of the options, the job is refused; with those of the configuration left out of it too.
+// Made to fail: with the map of databases left out of the options, the job is refused; with those of the configuration left out of it too;
+// with the name alone in what a verification asked, the gate passes one of another database.
 func TestVerifyAgainstAnotherDatabase(t *testing.T) {
 	t.Parallel()
 	db, legacy, dir := pgtest.New(t), pgtest.New(t), t.TempDir()
@@ -170,5 +171,24 @@ verify:
 	}
 	if out := mustExit(t, exitInput, db.DSN(), dir, "verify", job); !strings.Contains(out, "--database legacy=") {
 		t.Errorf("without a connection it says: %s", out)
+	}
+
+	// The gate takes a verification for one of the job's own question only where the name stands for the same database.
+	must(t, db.DSN(), dir, "run", "--yes", "--accept", "not-idempotent", job)
+	legacy.Exec("UPDATE things SET v = 'v50' WHERE id = 50; INSERT INTO things VALUES (60, 'v60')")
+	must(t, db.DSN(), dir, named...)
+	for _, c := range []struct{ database, says, not string }{
+		{"legacy=" + legacy.DSN(), "pass verified", "asked other checks"},
+		{"legacy=" + db.DSN(), "asked other checks than the job does", "pass verified"},
+		{"", "which database the checks are to ask is not known here", "pass verified"},
+		{"legacy=host=/nowhere dbname=x", "asking the database legacy which one it is", "pass verified"},
+	} {
+		args := []string{"gate", job}
+		if c.database != "" {
+			args = append(args, "--database", c.database)
+		}
+		if out := mustExit(t, 6, db.DSN(), dir, args...); !strings.Contains(out, c.says) || strings.Contains(out, c.not) {
+			t.Errorf("%v: it says\n%s", args, out)
+		}
 	}
 }

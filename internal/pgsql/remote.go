@@ -65,3 +65,7 @@ func (d Distant) rows(p Part, name string, list []string, where string) (Stateme
 
 // DatabaseOrder is by what text is ordered in a database where nothing else is said.
 var DatabaseOrder = Statement{Name: "order", SQL: `SELECT d.datcollate::pg_catalog.text FROM pg_catalog.pg_database AS d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()`}
+
+// WhichDatabase tells one database from another, whatever its address: the number of its cluster, and its own.
+var WhichDatabase = Statement{Name: "which database", SQL: `SELECT c.system_identifier::pg_catalog.text OPERATOR(pg_catalog.||) '/' OPERATOR(pg_catalog.||) d.oid::pg_catalog.text
+  FROM pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()`}
