@@ -32,6 +32,21 @@ var runnerGrants = []grant{
 	{"SELECT, INSERT, UPDATE", "statement_looks, statement_marks"},
 }
 
+// verifierGrants are what it takes to verify what runs have done, and to have that recorded; what the job reads is granted apart.
+var verifierGrants = []grant{
+	{"SELECT", strings.Join(tables, ", ")},
+	{"INSERT, UPDATE", "verifications"},
+	{"INSERT, UPDATE, DELETE", "verification_segments"},
+	{"INSERT", "mismatches"},
+}
+
+// viewerGrants are what it takes to see all that is recorded, and to ask the gate, which writes down what it came to.
+var viewerGrants = []grant{
+	{"SELECT", strings.Join(tables, ", ")},
+	{"INSERT", "gates"},
+	{"INSERT, UPDATE", "statement_looks, statement_marks"},
+}
+
 // installerGrants are what it takes to install triggers.
 var installerGrants = []grant{
 	{"SELECT", "migrations"},
@@ -62,6 +77,24 @@ func Grants(runner string) string {
 		"-- What the throttle looks at: replicas, and others' transactions.\n" +
 		"GRANT pg_monitor TO " + role + ";\n" +
 		"-- For jobs with helpers, whose tables are made in the schema: GRANT CREATE ON SCHEMA pgbackfill TO " + role + ";\n"
+}
+
+// VerifierGrants is the SQL that lets a role verify, and have it recorded: it changes no row of the job's tables, of which it needs SELECT.
+func VerifierGrants(verifier string) string {
+	role := pgsql.Ident(verifier)
+	return grantsTo(role, "USAGE", verifierGrants) +
+		"-- What the throttle looks at: replicas, and others' transactions.\n" +
+		"GRANT pg_monitor TO " + role + ";\n" +
+		"-- What the job reads: GRANT SELECT ON … TO " + role + ";\n"
+}
+
+// ViewerGrants is the SQL that lets a role run status, report and gate, and nothing that steers or changes anything. What a gate
+// says is relied on by assert_ready, so that who may ask it is trusted with the answer.
+func ViewerGrants(viewer string) string {
+	role := pgsql.Ident(viewer)
+	return grantsTo(role, "USAGE", viewerGrants) +
+		"-- What the gate looks at: others' transactions and statements, and replicas. The answer is written down, and assert_ready relies on it.\n" +
+		"GRANT pg_monitor TO " + role + ";\n"
 }
 
 // InstallerGrants is the SQL that lets a role, which must own the tables, install triggers there. Their functions run with

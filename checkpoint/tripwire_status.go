@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
@@ -84,6 +85,11 @@ func ReadTripwire(ctx context.Context, conn *pgx.Conn, job string) (Tripwire, er
 		}})
 	})
 	return w, translate(err)
+}
+
+// Watches reports whether it watches, as it was installed for this very job, without a break, and could write down all that it found.
+func (w Tripwire) Watches(job backfill.Job) bool {
+	return w.State == DualWriteInstalled && w.Version > 0 && w.SpecHash == job.Hash() && len(w.Interrupted) == 0 && w.Unwritten == 0 && !w.Earlier
 }
 
 // readTripwireStatus reads what is recorded of a job's tripwire and compares it with what is there. table is where it should

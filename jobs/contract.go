@@ -109,7 +109,7 @@ func (r *reader) contract(f file) *backfill.Contract {
 		ReportMaxAge: c.ReportMaxAge.or(backfill.DefaultReportMaxAge), Line: c.node.Line,
 	}
 	if c.MinWrites.given() {
-		out.MinWrites = c.MinWrites.count
+		out.MinWrites = c.MinWrites.count.count
 	}
 	r.dropsTwice(c)
 	r.dropsKept(f)

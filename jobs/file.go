@@ -286,7 +286,7 @@ type contract struct {
 	// How long dual writes must have been seen to be right. Default: 24h.
 	Soak span `json:"soak,omitempty"`
 	// On how many writes at least. Default: 1000.
-	MinWrites count `json:"min_writes,omitempty"`
+	MinWrites fewest `json:"min_writes,omitempty"`
 	// How old the verification may be when the migration runs. Default: 1h.
 	ReportMaxAge span `json:"report_max_age,omitempty"`
 	// Where the time of the last backup is found.

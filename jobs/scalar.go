@@ -105,6 +105,18 @@ func (c *count) read(r *reader, n *yaml.Node) {
 	r.refuse(placeOf(n), describe(n), "a whole number from 1", "")
 }
 
+// fewest is how many writes must have been seen.
+type fewest struct{ count }
+
+func (f *fewest) read(r *reader, n *yaml.Node) {
+	if n.Kind == yaml.ScalarNode && n.Value == "0" {
+		r.refuse(placeOf(n), describe(n), "a whole number from 1",
+			"where nobody writes to the table there is nothing to be seen: somebody does without it in writing, by pgbackfill gate FILE --waive soak --why TEXT --until DATE")
+		return
+	}
+	f.count.read(r, n)
+}
+
 // leadingZero reports whether a number would be octal to some readers and not to others.
 func leadingZero(number string) bool {
 	digits := strings.TrimLeft(number, "+-")

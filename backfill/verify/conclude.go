@@ -16,6 +16,7 @@ func (v *verification) verdict() Verdict {
 		Job: v.Plan.Job.Name, Table: v.Plan.Table.Quoted, Run: v.Run, Result: Proven, From: v.from, RowsExpected: v.Plan.EstimatedRows,
 		Unverifiable: v.unverifiable, UnverifiableRanges: v.unread, Started: v.started, Elapsed: time.Since(v.started),
 	}
+	hot := 0
 	for _, c := range v.checks {
 		found := c.found()
 		c.result.Samples = slices.Clone(found[:min(len(found), v.Samples)])
@@ -31,6 +32,7 @@ func (v *verification) verdict() Verdict {
 			out.Incomplete = append(out.Incomplete, c.Name+": no range of it was read")
 		}
 		if n := c.result.Hot; n > 0 {
+			hot++
 			out.Incomplete = append(out.Incomplete, fmt.Sprintf("%s: %s here and in %s did not stand still: not judged", c.Name, human.Plural(n, "row"), c.spec.In))
 		}
 		if c.Residual != "" {
@@ -57,7 +59,7 @@ func (v *verification) verdict() Verdict {
 	case out.Mismatches() > 0:
 		out.Result = Mismatched
 	case len(out.Incomplete) > 0:
-		out.Result = Incomplete
+		out.Result, out.Unresolved = Incomplete, len(out.Incomplete) == hot
 	}
 	return out
 }

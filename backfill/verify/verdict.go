@@ -24,6 +24,8 @@ const (
 var (
 	ErrMismatched = errors.New("rows are not as they should be")
 	ErrIncomplete = errors.New("not everything could be verified")
+	// ErrUnresolved is where all could be read, and what differs did not stand still for as long as it was waited for.
+	ErrUnresolved = errors.New("some rows did not stand still long enough to be judged")
 )
 
 // Verdict is the answer of a verification.
@@ -40,6 +42,8 @@ type Verdict struct {
 	Residual []string `json:"residual,omitempty"`
 	// Incomplete says what is missing from a full answer, a line each.
 	Incomplete []string `json:"incomplete,omitempty"`
+	// Unresolved is set where it is incomplete for no other reason than that rows did not stand still until they were given up.
+	Unresolved bool `json:"unresolved,omitempty"`
 	// Blinded says what the role may not see: columns, tables, or rows that a policy hides. The verdict is incomplete then.
 	Blinded []string `json:"blinded,omitempty"`
 	// Sample is what a sample of the rows says of all of them; nil is where all were read.
@@ -183,13 +187,16 @@ type Unverifiable struct {
 // unverifiableKept is how many ranges that could not be read are named.
 const unverifiableKept = 100
 
-// Err is the verdict as an error: [ErrMismatched], [ErrIncomplete], or nil where it is proven.
+// Err is the verdict as an error: [ErrMismatched], [ErrIncomplete], [ErrUnresolved], or nil where it is proven.
 func (v Verdict) Err() error {
 	switch v.Result {
 	case Proven:
 		return nil
 	case Mismatched:
 		return ErrMismatched
+	}
+	if v.Unresolved {
+		return ErrUnresolved
 	}
 	return ErrIncomplete
 }

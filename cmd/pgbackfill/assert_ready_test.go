@@ -134,6 +134,8 @@ func TestAssertReadyAfterTheGate(t *testing.T) {
 	db.Exec("GRANT CREATE ON SCHEMA pgbackfill TO " + nobody) // or it could own no function there
 	const assert = " SELECT pgbackfill.assert_ready('users'); ROLLBACK"
 	const signed = "UPDATE pgbackfill.gates AS g SET digest = pgbackfill.gate_digest(g);" // by who may write there
+	const othersChunk = "INSERT INTO pgbackfill.runs OVERRIDING SYSTEM VALUE SELECT (r).* FROM (SELECT jsonb_populate_record(r, jsonb_build_object('id', 79, 'job', 'other')) AS r FROM pgbackfill.runs AS r) AS another;" +
+		"INSERT INTO pgbackfill.chunks SELECT (c).* FROM (SELECT jsonb_populate_record(c, jsonb_build_object('run_id', 79, 'xid', pg_current_xact_id()::text)) AS c FROM pgbackfill.chunks AS c LIMIT 1) AS another;"
 	for _, c := range []struct{ since, says string }{
 		{"", ""},
 		{"UPDATE users SET full_name = 'x y', display_name = 'X Y' WHERE id = 1; SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED;", ""},
@@ -155,6 +157,8 @@ func TestAssertReadyAfterTheGate(t *testing.T) {
 		{"UPDATE pgbackfill.gates SET began_at = began_at - interval '2 hours';" + signed, "its gate is 02:00:0"},
 		{"UPDATE pgbackfill.gates SET watched = false;" + signed + "DROP TRIGGER pgbackfill_tripwire_update_users ON users;", "a trigger was changed or made anew"},
 		{"INSERT INTO pgbackfill.runs OVERRIDING SYSTEM VALUE SELECT (r).* FROM (SELECT jsonb_populate_record(r, jsonb_build_object('id', 78)) AS r FROM pgbackfill.runs AS r) AS another;", "run 1 is not its newest any more"},
+		{"UPDATE pgbackfill.gates SET watched = false;" + signed + othersChunk, "run 79 of job other changed rows of the table since"},
+		{othersChunk, ""}, // which the tripwire has looked at
 		{"UPDATE pgbackfill.verifications SET verdict = 'mismatched', mismatches = 2;", "verification 1 found 2 wrong rows"},
 		{"INSERT INTO pgbackfill.quarantine (run_id, segment, seq, key, rows, step, sqlstate, message, detail, resolved_at) VALUES (1, 1, 1, '{7}', 1, 'update', '22012', 'x', '', clock_timestamp());", "rows were taken out of quarantine since"},
 		{"SELECT pgbackfill.require_ready('users', NULL, true);", "which locks the tables first"},

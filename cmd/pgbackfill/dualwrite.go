@@ -48,6 +48,8 @@ already. The lock that this takes keeps writers out, so it is waited for in shor
 	install.Flags().BoolVar(&o.replace, "replace", false, "install over what somebody changed by hand")
 	status := &cobra.Command{
 		Use: "status FILE", Short: "Says whether the trigger is as it was installed, on every partition, and what it could not compute",
+		Long: `status looks at the triggers of each partition and at the rows that they could not compute. The exit code is
+0 where the trigger is as it was installed for this job, and 4 where it is not, is switched off or is not there.`,
 		Args: args(1, 1, "one job file"), RunE: a.eachTrigger(a.dualWriteStatus),
 	}
 	remove := &cobra.Command{
@@ -168,9 +170,15 @@ func (a *app) dualWriteStatus(ctx context.Context, job backfill.Job) error {
 		if a.output == "json" {
 			enc := json.NewEncoder(a.out)
 			enc.SetIndent("", "  ")
-			return enc.Encode(d)
+			if err := enc.Encode(d); err != nil {
+				return err
+			}
+		} else {
+			writeDualWrite(wrapping(a.out), d, job)
 		}
-		writeDualWrite(wrapping(a.out), d, job)
+		if d.State != checkpoint.DualWriteInstalled || d.SpecHash != job.Hash() {
+			return fmt.Errorf("%w: %w", backfill.ErrIncomplete, errSaid)
+		}
 		return nil
 	})
 }

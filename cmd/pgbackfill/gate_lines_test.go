@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
@@ -31,6 +32,9 @@ func dropping(list ...backfill.Dropped) func(*contract.Options) {
 func column(table, name string) backfill.Dropped {
 	return backfill.Dropped{Table: backfill.TableName{Schema: "public", Name: table}, Column: name}
 }
+
+// othersTripwire is the function of another job's tripwire, as far as it matters here.
+const othersTripwire = "CREATE FUNCTION pgbackfill.tripwire_other() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; COMMENT ON FUNCTION pgbackfill.tripwire_other() IS 'pgbackfill: the tripwire of job other. Remove it with: pgbackfill tripwire remove';"
 
 // asRecorded has the tripwire's record say of its triggers what they are now, and the verification be after them.
 const asRecorded = "UPDATE pgbackfill.tripwires AS w SET triggers = (SELECT jsonb_agg(e || jsonb_build_object('xmin', x.xmin::text)) FROM jsonb_array_elements(w.triggers) AS e JOIN pg_trigger AS x ON x.oid::text = e->>'oid');" +
@@ -107,6 +111,11 @@ var gateLines = []gateCase{
 	{id: "dropped-silently", want: contract.Pass, breaks: "ALTER TABLE users ALTER full_name SET DEFAULT 'x'", mends: "ALTER TABLE users ALTER full_name DROP DEFAULT"},
 	{id: "functions", want: contract.Pass, breaks: "CREATE FUNCTION f() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT max(full_names) FROM users); END'", mends: "DROP FUNCTION f"},
 	{id: "functions", want: contract.Fail, breaks: "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.full_name := upper(NEW.full_name); RETURN NEW; END'; CREATE TRIGGER g AFTER DELETE ON users FOR EACH ROW EXECUTE FUNCTION f()", mends: "DROP FUNCTION f CASCADE", says: "the body of public.f() mentions public.users.full_name"},
+	{
+		id: "dependencies", want: contract.Fail, breaks: othersTripwire + "CREATE TRIGGER g AFTER UPDATE ON users FOR EACH ROW WHEN (OLD.full_name IS DISTINCT FROM NEW.full_name) EXECUTE FUNCTION pgbackfill.tripwire_other()",
+		mends: "DROP FUNCTION pgbackfill.tripwire_other CASCADE", says: "the tripwire of job other on public.users depends on public.users.full_name",
+	},
+	{id: "functions", want: contract.Fail, breaks: strings.Replace(othersTripwire, "RETURN NULL", "PERFORM FROM public.users AS u WHERE u.full_name IS NULL; RETURN NULL", 1), mends: "DROP FUNCTION pgbackfill.tripwire_other", says: "the body of the tripwire of job other mentions public.users.full_name"},
 	{id: "references", want: contract.Fail, others: true, breaks: "ALTER TABLE users ALTER full_name SET NOT NULL; CREATE UNIQUE INDEX i ON users (id, full_name); ALTER TABLE users REPLICA IDENTITY USING INDEX i", mends: "ALTER TABLE users REPLICA IDENTITY DEFAULT; DROP INDEX i; ALTER TABLE users ALTER full_name DROP NOT NULL", says: "the replica identity of public.users is index public.i"},
 	{id: "references", want: contract.Fail, others: true, breaks: "CREATE TABLE parted (a int, b text) PARTITION BY RANGE (b)", with: dropping(column("parted", "b")), mends: "DROP TABLE parted", says: "is in the partition key of public.parted"},
 	{id: "references", want: contract.Fail, others: true, breaks: "CREATE TABLE parted (a int, b text) PARTITION BY RANGE (upper(b))", with: dropping(column("parted", "b")), mends: "DROP TABLE parted", says: "is in the partition key of public.parted"},

@@ -342,6 +342,29 @@ func TestGateCommand(t *testing.T) {
 		t.Errorf("as JSON it says %+v", r)
 	}
 	is(t, db, "SELECT verdict, who = '"+who()+"' FROM pgbackfill.gates ORDER BY id DESC LIMIT 1", "(ready,t)")
+	leastRoles(t, db, dir)
+}
+
+// leastRoles has a role that may only look, and one that may only verify: each may do that, and nothing else.
+func leastRoles(t *testing.T, db *pgtest.DB, dir string) {
+	t.Helper()
+	viewer, looks := db.Role("")
+	verifier, reads := db.Role("")
+	db.Exec(must(t, db.DSN(), dir, "schema", "grants", "--viewer", viewer))
+	db.Exec(must(t, db.DSN(), dir, "schema", "grants", "--verifier", verifier) + "GRANT SELECT ON users TO " + verifier)
+	says(t, must(t, looks, dir, "status", "users"), "users: finished")
+	says(t, must(t, looks, dir, "report", "users"), "the gate was ready at")
+	says(t, must(t, looks, dir, "gate", "users.yaml", "--backup-at", time.Now().Format(time.RFC3339)), "users: ready")
+	says(t, must(t, reads, dir, "verify", "users.yaml"), "users: proven")
+	is(t, db, "SELECT role = '"+verifier+"', verdict FROM pgbackfill.verifications ORDER BY id DESC LIMIT 1", "(t,proven)")
+	for _, refused := range [][]string{
+		{looks, "verify", "users.yaml"}, {looks, "run", "--again", "--yes", "users.yaml"}, {looks, "gate", "users.yaml", "--waive", "soak", "--why", "x", "--until", tomorrow()}, {looks, "repair", "--apply", "users.yaml"},
+		{reads, "run", "--again", "--yes", "users.yaml"}, {reads, "gate", "users.yaml"},
+	} {
+		if code, out := pgbackfill(t, refused[0], dir, refused[1:]...); code == 0 || code == exitRefused || !strings.Contains(out, "ermission denied") && !strings.Contains(out, "may not") && !strings.Contains(out, "lacks") && !strings.Contains(out, "privilege") {
+			t.Errorf("%v: exit code %d:\n%s", refused[1:], code, out)
+		}
+	}
 }
 
 func tomorrow() string { return time.Now().Add(24 * time.Hour).Format(time.RFC3339) }

@@ -69,6 +69,7 @@ const (
 	exitInput       = 2
 	exitMismatch    = 3
 	exitIncomplete  = 4
+	exitUnresolved  = 5
 	exitRefused     = 6
 	exitInterrupted = 130
 )
@@ -92,6 +93,8 @@ func exitCode(err error) int {
 		return exitMismatch
 	case errors.Is(err, verify.ErrIncomplete), errors.Is(err, backfill.ErrIncomplete):
 		return exitIncomplete
+	case errors.Is(err, verify.ErrUnresolved):
+		return exitUnresolved
 	}
 	if errors.Is(err, contract.ErrRefused) {
 		return exitRefused

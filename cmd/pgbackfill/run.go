@@ -297,7 +297,7 @@ func (a *app) work(ctx context.Context, connect backfill.Connect, plan *backfill
 	})
 	limit.stop()
 	show.close()
-	show.summary(summary, err, file)
+	show.summary(plan.Job, summary, err, file)
 	switch {
 	case err != nil:
 		return errors.Join(err, errSaid)

@@ -30,19 +30,27 @@ func (a *app) schemaCommand() *cobra.Command {
 		},
 	}
 	sql.Flags().StringVar(&runner, "runner", "", "print after it what this role needs in order to run jobs")
-	var installer bool
+	var installer, verifier, viewer bool
 	grants := &cobra.Command{
-		Use: "grants ROLE", Short: "Prints what a role needs of the schema, which is there, in order to run jobs", Args: args(1, 1, "one role"),
+		Use: "grants ROLE", Short: "Prints what a role needs of the schema, which is there: to run jobs, or only to verify, to look, or to install triggers", Args: args(1, 1, "one role"),
 		RunE: func(_ *cobra.Command, given []string) error {
 			text := checkpoint.Grants(given[0])
-			if installer {
+			switch {
+			case installer:
 				text = checkpoint.InstallerGrants(given[0])
+			case verifier:
+				text = checkpoint.VerifierGrants(given[0])
+			case viewer:
+				text = checkpoint.ViewerGrants(given[0])
 			}
 			_, err := fmt.Fprint(a.out, text)
 			return err
 		},
 	}
 	grants.Flags().BoolVar(&installer, "installer", false, "print what a role needs in order to install triggers on tables that it owns")
+	grants.Flags().BoolVar(&verifier, "verifier", false, "print what a role needs in order to verify, and to have that recorded")
+	grants.Flags().BoolVar(&viewer, "viewer", false, "print what a role needs for status, report and gate, and for nothing else")
+	grants.MarkFlagsMutuallyExclusive("installer", "verifier", "viewer")
 	install := a.schemaStep("install", "Installs the schema pgbackfill; run does it by itself where the role may", "installed", a.install)
 	upgrade := a.schemaStep("upgrade", "Brings the schema up to this version", "up to date", func(ctx context.Context, conn *pgx.Conn) error {
 		return checkpoint.Upgrade(ctx, conn, checkpoint.InstallOptions{Version: a.version, AcceptPublications: a.accepts("schema-published")})

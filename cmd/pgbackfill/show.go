@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/backfill/verify"
 	"github.com/pgbackfill/pgbackfill/internal/eventlog"
 	"github.com/pgbackfill/pgbackfill/internal/progressui"
 )
@@ -63,19 +64,19 @@ func untilTheEnd(observe backfill.Observer) backfill.Observer {
 }
 
 // summary is the one at the end: what was done, what was not, and what to type next.
-func (s *shown) summary(summary backfill.Summary, err error, file string) {
+func (s *shown) summary(job backfill.Job, summary backfill.Summary, err error, file string) {
 	if s.plain { // the log has it as an event, and standard output stays free of prose
 		return
 	}
-	progressui.Summary(wrapping(s.app.out), summary, err, nextCommand(summary, err, s.app.verb, file))
+	progressui.Summary(wrapping(s.app.out), summary, err, nextCommand(job, summary, err, s.app.verb, file))
 }
 
 // nextCommand is what to type after a run has ended like this.
-func nextCommand(summary backfill.Summary, err error, verb, file string) string {
+func nextCommand(job backfill.Job, summary backfill.Summary, err error, verb, file string) string {
 	switch {
 	case err == nil && summary.Quarantined > 0:
 		return "pgbackfill status " + summary.Job + " shows them; once the cause is mended: pgbackfill retry-quarantined " + file
-	case err == nil && verb == "run":
+	case err == nil && verb == "run" && verifiable(job):
 		return "pgbackfill verify " + file
 	case err == nil:
 		return "pgbackfill status " + summary.Job
@@ -83,4 +84,10 @@ func nextCommand(summary backfill.Summary, err error, verb, file string) string 
 		return "pgbackfill run --again " + file
 	}
 	return "pgbackfill " + verb + " " + file
+}
+
+// verifiable reports whether there is anything that verify could hold the job's result against.
+func verifiable(job backfill.Job) bool {
+	_, err := verify.Checks(job)
+	return err == nil
 }

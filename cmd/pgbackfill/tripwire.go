@@ -42,6 +42,10 @@ there already. The lock that this takes keeps writers out, so it is waited for i
 	install.Flags().BoolVar(&o.replace, "replace", false, "install over what somebody changed by hand")
 	status := &cobra.Command{
 		Use: "status FILE", Short: "Says whether the tripwire is as it was installed, on every partition, and what it has recorded",
+		Long: `status looks at the triggers of each partition, at what was recorded of them, and at the commits that broke
+the relation. The exit code is 0 where the tripwire watches as it was installed for this job, without a
+break, and could write down all that it found; 4 where it does not, or is not there. Commits that were
+recorded do not change it: the gate says what they mean.`,
 		Args: args(1, 1, "one job file"), RunE: a.eachJob(a.tripwireStatus),
 	}
 	remove := &cobra.Command{
@@ -124,9 +128,15 @@ func (a *app) tripwireStatus(ctx context.Context, job backfill.Job) error {
 		if a.output == "json" {
 			enc := json.NewEncoder(a.out)
 			enc.SetIndent("", "  ")
-			return enc.Encode(w)
+			if err := enc.Encode(w); err != nil {
+				return err
+			}
+		} else {
+			writeTripwire(wrapping(a.out), w, job)
 		}
-		writeTripwire(wrapping(a.out), w, job)
+		if !w.Watches(job) {
+			return fmt.Errorf("%w: %w", backfill.ErrIncomplete, errSaid)
+		}
 		return nil
 	})
 }

@@ -48,7 +48,8 @@ func (a *app) verifyCommand() *cobra.Command {
 what the job says: the checks under verify: in the job file, or what follows from its update or delete.
 
 The first line says proven, mismatched or incomplete, and the exit code is 0, 3 or 4: incomplete is
-what could not be read, and what is not finished yet. A proof that is residual (exit code 0) shows
+what could not be read, and what is not finished yet; 5 where all was read, and what differs did not stand still long enough to be
+judged, or a standby did not catch up in time. A proof that is residual (exit code 0) shows
 that nothing is left to do, and not that what was done is right; the line says so, and why.
 
 A check that says recompute: true runs the job's program again, which must be allowed as for run.
@@ -113,9 +114,7 @@ func (a *app) verifyAll(ctx context.Context, list []backfill.Job, checks [][]ver
 		if err := a.writeVerdict(verdict); err != nil {
 			return nil, err
 		}
-		if verdict.Result == verify.Mismatched || worst == nil {
-			worst = verdict.Err()
-		}
+		worst = graver(worst, verdict.Err())
 	}
 	return worst, nil
 }

@@ -65,7 +65,7 @@ func (a *app) caughtUp(ctx context.Context, conn *pgx.Conn, s surveyed) (snapsho
 		case time.Now().After(deadline):
 			return "", &backfill.Error{
 				Place: "--on-standby", Found: fmt.Sprintf("it does not show %s after %s", what, human.Duration(standbyPatience)), Expected: "a standby of the same server that keeps up",
-				Remedy: "look at its lag; nothing was read", Kind: backfill.ErrIncomplete,
+				Remedy: "look at its lag; nothing was read", Kind: verify.ErrUnresolved,
 			}
 		case !said:
 			said = true
@@ -164,6 +164,19 @@ func fraction(text string) (float64, error) {
 	return f, nil
 }
 
+// graver is the graver one of two verdicts, as their exit codes are ordered: mismatched, incomplete, unresolved, proven.
+func graver(a, b error) error {
+	for _, kind := range []error{verify.ErrMismatched, verify.ErrIncomplete, verify.ErrUnresolved} {
+		if errors.Is(a, kind) {
+			return a
+		}
+		if errors.Is(b, kind) {
+			return b
+		}
+	}
+	return errors.Join(a, b)
+}
+
 // verifyAgain goes over the jobs again and again, until it is stopped. What it returns is the gravest verdict that it gave.
 func (a *app) verifyAgain(ctx context.Context, every time.Duration, pass func() (verdict, err error)) (worst, err error) {
 	for passes := 0; ; passes++ {
@@ -173,9 +186,8 @@ func (a *app) verifyAgain(ctx context.Context, every time.Duration, pass func() 
 			return worst, nil
 		case err != nil:
 			return nil, err
-		case worst == nil || errors.Is(verdict, verify.ErrMismatched):
-			worst = verdict
 		}
+		worst = graver(worst, verdict)
 		select {
 		case <-ctx.Done():
 			return worst, nil

@@ -22,18 +22,31 @@ func (a GateAbout) dropped() [][]byte {
 	return [][]byte{TextArray(oids), TextArray(a.Columns)}
 }
 
-// GateDependencies looks for what DROP COLUMN would refuse to leave without: the engine's own triggers go before.
+// ofOthers are, as p, functions of the engine's own that are another job's tripwire or dual write, whose number and parameters are
+// $3 and $4; calledOurs is what they are called.
+const (
+	ofOthers   = `(starts_with(p.proname::text, 'tripwire_') OR starts_with(p.proname::text, 'dual_write_')) AND p.oid IS DISTINCT FROM to_regprocedure($3::text) AND p.oid IS DISTINCT FROM to_regprocedure($4::text)`
+	calledOurs = `COALESCE(substring(obj_description(p.oid, 'pg_proc') FROM '^pgbackfill: (.*)[.] Remove it'), p.oid::regprocedure::text)`
+)
+
+// own are the functions of the job's own triggers.
+func (a GateAbout) own() [][]byte {
+	return [][]byte{Text(TripwireFunction(a.Job) + "()"), Text(DualWriteFunction(a.Job) + "()")}
+}
+
+// GateDependencies looks for what DROP COLUMN would refuse to leave without: the job's own triggers go before, and other jobs' do not.
 func GateDependencies(a GateAbout) Statement {
 	return Statement{Name: "dependencies", SQL: gateDropped + `
-SELECT 'fail', format('%s depends on %s', COALESCE('view ' || w.ev_class::regclass::text, 'policy ' || quote_ident(l.polname) || ' on ' || l.polrelid::regclass::text, pg_describe_object(d.classid, d.objid, d.objsubid)), x.name)
+SELECT DISTINCT 'fail', format('%s depends on %s', COALESCE((SELECT ` + calledOurs + ` || ' on ' || g.tgrelid::regclass FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid JOIN pg_namespace AS n ON n.oid = p.pronamespace
+           WHERE d.classid = 'pg_trigger'::regclass AND g.oid = d.objid AND n.nspname = 'pgbackfill'), 'view ' || w.ev_class::regclass::text, 'policy ' || quote_ident(l.polname) || ' on ' || l.polrelid::regclass::text, pg_describe_object(d.classid, d.objid, d.objsubid)), x.name)
   FROM dropped AS x JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = x.rel AND d.refobjsubid = x.num AND d.deptype = 'n'
        LEFT JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid AND w.rulename = '_RETURN'
        LEFT JOIN pg_policy AS l ON d.classid = 'pg_policy'::regclass AND l.oid = d.objid
  WHERE d.classid <> 'pg_constraint'::regclass
    AND NOT (d.classid = 'pg_class'::regclass AND d.objid = x.rel)
    AND NOT (d.classid = 'pg_trigger'::regclass AND d.objid IN (
-         SELECT g.oid FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE n.nspname = 'pgbackfill'))
- ORDER BY 2`, Args: a.dropped()}
+         SELECT g.oid FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE n.nspname = 'pgbackfill' AND NOT (` + ofOthers + `)))
+ ORDER BY 2`, Args: append(a.dropped(), a.own()...)}
 }
 
 // GateSilent looks for what DROP COLUMN takes along without a word. A plain index over what is dropped alone is no loss.
@@ -54,12 +67,12 @@ SELECT DISTINCT CASE WHEN i.indexrelid IS NOT NULL AND NOT i.indisunique AND NOT
 // GateFunctions searches the bodies of functions, which the server does not parse before they are called.
 func GateFunctions(a GateAbout) Statement {
 	return Statement{Name: "functions", SQL: gateDropped + `, bodies AS (
-  SELECT p.oid, p.prosrc, p.prorettype = 'trigger'::regtype AS fires
+  SELECT p.oid, p.prosrc, p.prorettype = 'trigger'::regtype AS fires, CASE WHEN n.nspname = 'pgbackfill' THEN ` + calledOurs + ` ELSE p.oid::regprocedure::text END AS name
     FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace JOIN pg_language AS l ON l.oid = p.prolang
-   WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pgbackfill') AND l.lanname NOT IN ('c', 'internal') AND p.prosqlbody IS NULL
+   WHERE (n.nspname NOT IN ('pg_catalog', 'information_schema', 'pgbackfill') OR n.nspname = 'pgbackfill' AND ` + ofOthers + `) AND l.lanname NOT IN ('c', 'internal') AND p.prosqlbody IS NULL
      AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
 ), mentions AS (
-  SELECT DISTINCT b.oid, x.name,
+  SELECT DISTINCT b.name AS body, x.name,
          b.prosrc ~* ('\m' || regexp_replace(c.relname, '([^a-zA-Z0-9_])', '\\\1', 'g') || '\M')
          OR b.fires AND EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgfoid = b.oid AND g.tgrelid = x.rel) AS surely
     FROM bodies AS b, dropped AS x JOIN pg_class AS c ON c.oid = x.rel
@@ -67,10 +80,10 @@ func GateFunctions(a GateAbout) Statement {
      AND x.rel = ANY ($1::oid[])
 )
 SELECT CASE WHEN m.surely THEN 'fail' ELSE 'unknown' END,
-       format(CASE WHEN m.surely THEN 'the body of %s mentions %s' ELSE 'the body of %s mentions a column of that name, whether it is %s only a reader can tell' END, m.oid::regprocedure, m.name)
+       format(CASE WHEN m.surely THEN 'the body of %s mentions %s' ELSE 'the body of %s mentions a column of that name, whether it is %s only a reader can tell' END, m.body, m.name)
   FROM mentions AS m
 UNION ALL SELECT 'pass', 'by text search: what a body puts together at run time is not seen'
- ORDER BY 1, 2`, Args: a.dropped()}
+ ORDER BY 1, 2`, Args: append(a.dropped(), a.own()...)}
 }
 
 // GateReferences looks at what else hangs on the columns: foreign keys, the replica identity, partition keys, grants, children.

@@ -173,12 +173,16 @@ func (w Tripwire) body() (string, error) {
 }
 
 // unwritten says that something was found that could not be written down. The count is all that may fail no transaction and is there
-// for the gate to see. In a transaction that has become read only not even that can be had: it fails, and is the only one that does.
+// for the gate to see. In a transaction that has become read only not even that can be had: one that left a row without its values
+// fails, and is the only one that does. Where it could not be told whether it has, nobody is to blame but the expression: it passes,
+// with a warning in the server's log, which is all the trace that it can leave. It names no value, which the writer may not be meant to see.
 func (w Tripwire) unwritten(line func(string, ...any)) {
-	line("  IF pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on' THEN")
-	line("    RAISE EXCEPTION USING ERRCODE = 'read_only_sql_transaction', MESSAGE = %s,\n      HINT = 'Leave it READ WRITE until it is committed, or write what the job computes.';",
-		strings.TrimSpace(Literal("pgbackfill: this transaction wrote a row without the values of job "+w.Values.Job+", and is READ ONLY since, so that this cannot be recorded")))
-	line("  END IF;")
+	said := func(text string) string { return strings.TrimSpace(Literal("pgbackfill: " + text)) }
+	line("  IF pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on' THEN\n    IF pgbackfill_broken THEN")
+	line("      RAISE EXCEPTION USING ERRCODE = 'read_only_sql_transaction', MESSAGE = %s,\n        HINT = 'Leave it READ WRITE until it is committed, or write what the job computes.';",
+		said("this transaction wrote a row without the values of job "+w.Values.Job+", and is READ ONLY since, so that this cannot be recorded"))
+	line("    END IF;\n    RAISE WARNING USING MESSAGE = %s OPERATOR(pg_catalog.||) pgbackfill_state OPERATOR(pg_catalog.||) ')';\n    RETURN NULL;\n  END IF;",
+		said("this transaction wrote a row of which the tripwire of job "+w.Values.Job+" could not tell whether it holds its values, and is READ ONLY since, so that this cannot be recorded (SQLSTATE "))
 	line("  BEGIN\n    PERFORM pg_catalog.nextval(%s::pg_catalog.regclass);\n  EXCEPTION\n  WHEN OTHERS THEN\n    NULL;\n  END;", strings.TrimSpace(Literal(TripwireUnwritten(w.Values.Job))))
 }
 

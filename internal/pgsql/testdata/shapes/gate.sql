@@ -193,17 +193,20 @@ WITH RECURSIVE tree(rel, att) AS (
   SELECT a.attrelid AS rel, a.attnum AS num, a.attname AS att, tree.rel::regclass::text || '.' || quote_ident(a.attname) AS name
     FROM tree JOIN pg_attribute AS a ON a.attrelid = tree.rel AND a.attname = tree.att AND a.attnum > 0 AND NOT a.attisdropped
 ), tables AS (SELECT DISTINCT rel FROM dropped)
-SELECT 'fail', format('%s depends on %s', COALESCE('view ' || w.ev_class::regclass::text, 'policy ' || quote_ident(l.polname) || ' on ' || l.polrelid::regclass::text, pg_describe_object(d.classid, d.objid, d.objsubid)), x.name)
+SELECT DISTINCT 'fail', format('%s depends on %s', COALESCE((SELECT COALESCE(substring(obj_description(p.oid, 'pg_proc') FROM '^pgbackfill: (.*)[.] Remove it'), p.oid::regprocedure::text) || ' on ' || g.tgrelid::regclass FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid JOIN pg_namespace AS n ON n.oid = p.pronamespace
+           WHERE d.classid = 'pg_trigger'::regclass AND g.oid = d.objid AND n.nspname = 'pgbackfill'), 'view ' || w.ev_class::regclass::text, 'policy ' || quote_ident(l.polname) || ' on ' || l.polrelid::regclass::text, pg_describe_object(d.classid, d.objid, d.objsubid)), x.name)
   FROM dropped AS x JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = x.rel AND d.refobjsubid = x.num AND d.deptype = 'n'
        LEFT JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid AND w.rulename = '_RETURN'
        LEFT JOIN pg_policy AS l ON d.classid = 'pg_policy'::regclass AND l.oid = d.objid
  WHERE d.classid <> 'pg_constraint'::regclass
    AND NOT (d.classid = 'pg_class'::regclass AND d.objid = x.rel)
    AND NOT (d.classid = 'pg_trigger'::regclass AND d.objid IN (
-         SELECT g.oid FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE n.nspname = 'pgbackfill'))
+         SELECT g.oid FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE n.nspname = 'pgbackfill' AND NOT ((starts_with(p.proname::text, 'tripwire_') OR starts_with(p.proname::text, 'dual_write_')) AND p.oid IS DISTINCT FROM to_regprocedure($3::text) AND p.oid IS DISTINCT FROM to_regprocedure($4::text))))
  ORDER BY 2;
 -- $1 = "{\"16384\"}"
 -- $2 = "{\"full_name\"}"
+-- $3 = "\"pgbackfill\".\"tripwire_users\"()"
+-- $4 = "\"pgbackfill\".\"dual_write_users\"()"
 -- dropped silently
 WITH RECURSIVE tree(rel, att) AS (
   SELECT * FROM unnest($1::oid[], $2::name[])
@@ -234,12 +237,12 @@ WITH RECURSIVE tree(rel, att) AS (
   SELECT a.attrelid AS rel, a.attnum AS num, a.attname AS att, tree.rel::regclass::text || '.' || quote_ident(a.attname) AS name
     FROM tree JOIN pg_attribute AS a ON a.attrelid = tree.rel AND a.attname = tree.att AND a.attnum > 0 AND NOT a.attisdropped
 ), tables AS (SELECT DISTINCT rel FROM dropped), bodies AS (
-  SELECT p.oid, p.prosrc, p.prorettype = 'trigger'::regtype AS fires
+  SELECT p.oid, p.prosrc, p.prorettype = 'trigger'::regtype AS fires, CASE WHEN n.nspname = 'pgbackfill' THEN COALESCE(substring(obj_description(p.oid, 'pg_proc') FROM '^pgbackfill: (.*)[.] Remove it'), p.oid::regprocedure::text) ELSE p.oid::regprocedure::text END AS name
     FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace JOIN pg_language AS l ON l.oid = p.prolang
-   WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pgbackfill') AND l.lanname NOT IN ('c', 'internal') AND p.prosqlbody IS NULL
+   WHERE (n.nspname NOT IN ('pg_catalog', 'information_schema', 'pgbackfill') OR n.nspname = 'pgbackfill' AND (starts_with(p.proname::text, 'tripwire_') OR starts_with(p.proname::text, 'dual_write_')) AND p.oid IS DISTINCT FROM to_regprocedure($3::text) AND p.oid IS DISTINCT FROM to_regprocedure($4::text)) AND l.lanname NOT IN ('c', 'internal') AND p.prosqlbody IS NULL
      AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
 ), mentions AS (
-  SELECT DISTINCT b.oid, x.name,
+  SELECT DISTINCT b.name AS body, x.name,
          b.prosrc ~* ('\m' || regexp_replace(c.relname, '([^a-zA-Z0-9_])', '\\\1', 'g') || '\M')
          OR b.fires AND EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgfoid = b.oid AND g.tgrelid = x.rel) AS surely
     FROM bodies AS b, dropped AS x JOIN pg_class AS c ON c.oid = x.rel
@@ -247,12 +250,14 @@ WITH RECURSIVE tree(rel, att) AS (
      AND x.rel = ANY ($1::oid[])
 )
 SELECT CASE WHEN m.surely THEN 'fail' ELSE 'unknown' END,
-       format(CASE WHEN m.surely THEN 'the body of %s mentions %s' ELSE 'the body of %s mentions a column of that name, whether it is %s only a reader can tell' END, m.oid::regprocedure, m.name)
+       format(CASE WHEN m.surely THEN 'the body of %s mentions %s' ELSE 'the body of %s mentions a column of that name, whether it is %s only a reader can tell' END, m.body, m.name)
   FROM mentions AS m
 UNION ALL SELECT 'pass', 'by text search: what a body puts together at run time is not seen'
  ORDER BY 1, 2;
 -- $1 = "{\"16384\"}"
 -- $2 = "{\"full_name\"}"
+-- $3 = "\"pgbackfill\".\"tripwire_users\"()"
+-- $4 = "\"pgbackfill\".\"dual_write_users\"()"
 -- references
 WITH RECURSIVE tree(rel, att) AS (
   SELECT * FROM unnest($1::oid[], $2::name[])

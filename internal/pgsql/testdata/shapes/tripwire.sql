@@ -84,8 +84,12 @@ WHEN transaction_rollback THEN
   RAISE;
 WHEN OTHERS THEN
   IF pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on' THEN
-    RAISE EXCEPTION USING ERRCODE = 'read_only_sql_transaction', MESSAGE = 'pgbackfill: this transaction wrote a row without the values of job users-display-name, and is READ ONLY since, so that this cannot be recorded',
-      HINT = 'Leave it READ WRITE until it is committed, or write what the job computes.';
+    IF pgbackfill_broken THEN
+      RAISE EXCEPTION USING ERRCODE = 'read_only_sql_transaction', MESSAGE = 'pgbackfill: this transaction wrote a row without the values of job users-display-name, and is READ ONLY since, so that this cannot be recorded',
+        HINT = 'Leave it READ WRITE until it is committed, or write what the job computes.';
+    END IF;
+    RAISE WARNING USING MESSAGE = 'pgbackfill: this transaction wrote a row of which the tripwire of job users-display-name could not tell whether it holds its values, and is READ ONLY since, so that this cannot be recorded (SQLSTATE ' OPERATOR(pg_catalog.||) pgbackfill_state OPERATOR(pg_catalog.||) ')';
+    RETURN NULL;
   END IF;
   BEGIN
     PERFORM pg_catalog.nextval('"pgbackfill"."tripwire_unwritten_users-display-name"'::pg_catalog.regclass);
