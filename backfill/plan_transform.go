@@ -262,7 +262,7 @@ func (s statements) transformOf(p *Plan) *pgsql.Transform {
 			break
 		}
 		c := p.Table.Column(m.Name)
-		t.Write = append(t.Write, pgsql.SetColumn{Name: c.Name, Type: c.Type, Bare: c.BareType, Compare: pgsql.Compare(c.Compare)})
+		t.Write = append(t.Write, pgsql.SetColumn{Name: c.Name, Type: c.Type, Bare: c.BareType, Compare: p.compare(c)})
 		t.Returns.Names, t.Returns.Types, t.Returns.Made = append(t.Returns.Names, m.Name), append(t.Returns.Types, m.Type), append(t.Returns.Made, m.made)
 	}
 	return t

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pgbackfill/pgbackfill/internal/catalog"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
@@ -126,7 +127,7 @@ func (s statements) change(p *Plan, step Step, whole bool) (pgsql.Change, error)
 			return c, Inputf(p.Job.Origin, "name a column that the table has", "table %s has no column %q", c.Table, a.Column)
 		}
 		c.Set = append(c.Set, pgsql.SetColumn{
-			Name: column.Name, Type: column.Type, Bare: column.BareType, Compare: pgsql.Compare(column.Compare), Expr: a.Value.SQL,
+			Name: column.Name, Type: column.Type, Bare: column.BareType, Compare: p.compare(column), Expr: a.Value.SQL,
 			Nulls: p.nulls[assigned{a.Column, a.Value.SQL}],
 		})
 	}
@@ -134,6 +135,15 @@ func (s statements) change(p *Plan, step Step, whole bool) (pgsql.Change, error)
 		c.WholeRow = p.Table.ColumnNames()
 	}
 	return c, nil
+}
+
+// compare is how the values of a column are told apart: not by an = where the search_path has something before pg_catalog,
+// which could be somebody's own.
+func (p *Plan) compare(c *catalog.Column) pgsql.Compare {
+	if strings.Contains(p.SearchPath, `"pg_catalog"`) && !strings.HasPrefix(p.SearchPath, `"pg_catalog"`) {
+		return pgsql.CompareImage
+	}
+	return pgsql.Compare(c.Compare)
 }
 
 // speaksOfWholeRow reports whether an expression may take t as a whole. A column called t looks the

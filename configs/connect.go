@@ -167,8 +167,12 @@ func explain(cc *pgx.ConnConfig, err error) (found, remedy string) {
 			"name the primary, or all hosts of the cluster: host=a,b,c"
 	case errors.As(err, &dns):
 		return fmt.Sprintf("the name %q is not known to DNS", dns.Name), "correct the host, or look whether DNS answers here"
-	case errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &certificate):
-		return "TLS: the server's certificate is not trusted for this host", "give the authority's certificate as sslrootcert, and the host as the certificate names it"
+	case errors.As(err, &hostname):
+		return fmt.Sprintf("TLS: the server's certificate is not for %s but for %s", hostname.Host, namesOf(hostname.Certificate)), "name the host as the certificate does, or have the server's certificate name this host"
+	case errors.As(err, &authority):
+		return "TLS: the server's certificate is signed by an authority that is not trusted here", "give the authority's certificate as sslrootcert"
+	case errors.As(err, &certificate):
+		return "TLS: the server's certificate is not trusted: " + certificate.Err.Error(), "give the authority's certificate as sslrootcert; look whether the certificate has expired"
 	case noTLS(err):
 		return "the server does not offer TLS, and sslmode asks for it", "switch ssl on in the server, or say sslmode=disable where the network is trusted"
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -191,6 +195,18 @@ func explain(cc *pgx.ConnConfig, err error) (found, remedy string) {
 		return "the connection was not made: " + errno.Error(), "look at host, port, routes and firewall"
 	}
 	return "the connection was not made", "look into the server's log"
+}
+
+// namesOf are the hosts that a certificate is for.
+func namesOf(c *x509.Certificate) string {
+	names := slices.Clone(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
+	}
+	if len(names) == 0 {
+		return "no host"
+	}
+	return strings.Join(names, ", ")
 }
 
 // explainServer says what the server answered. Messages about settings are left out: a

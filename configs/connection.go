@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"context"
 	"net"
 	"os"
 	"regexp"
@@ -65,15 +66,45 @@ func connection(d DSN, connectTimeout time.Duration) (*pgx.ConnConfig, error) {
 	if cc.RuntimeParams["application_name"] == "" {
 		cc.RuntimeParams["application_name"] = applicationName
 	}
-	if cc.ValidateConnect == nil && !asksForSession(d.Reveal()) {
+	switch {
+	case cc.ValidateConnect != nil:
+		cc.ValidateConnect = pinned(cc.ValidateConnect)
+	case !asksForSession(d.Reveal()):
 		// A single name can lead to a standby too, for a moment after a failover. A server with
 		// default_transaction_read_only is none: every transaction says that it writes.
-		cc.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
+		cc.ValidateConnect = primary
 	}
 	cc.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: cancelGrace}
 	}
 	return cc, nil
+}
+
+// primary refuses a standby. It is pgx's check with the function's schema: a search_path may have another of that name.
+func primary(ctx context.Context, conn *pgconn.PgConn) error {
+	results, err := conn.Exec(ctx, "SELECT pg_catalog.pg_is_in_recovery()").ReadAll()
+	if err != nil {
+		return err
+	}
+	if string(results[0].Rows[0][0]) == "t" {
+		return pgconn.ErrStandbyConnection
+	}
+	return nil
+}
+
+// pinned has one of pgx's checks of a session, which name functions without their schema, see pg_catalog alone.
+func pinned(check pgconn.ValidateConnectFunc) pgconn.ValidateConnectFunc {
+	return func(ctx context.Context, conn *pgconn.PgConn) error {
+		if _, err := conn.Exec(ctx, "BEGIN; SET LOCAL search_path TO pg_catalog, pg_temp").ReadAll(); err != nil {
+			return err
+		}
+		err := check(ctx, conn)
+		// Also where it says no: one that only prefers another server is content with this one in the end.
+		if _, ended := conn.Exec(ctx, "ROLLBACK").ReadAll(); err == nil {
+			err = ended
+		}
+		return err
+	}
 }
 
 // asksForSession reports whether somebody said what kind of server it should be.

@@ -30,12 +30,12 @@ func (c Capture) Before(walked []KeyColumn, columns []string, r Range, b *Binder
 			continue
 		}
 		if k.Updated {
-			there[i] = fmt.Sprintf("CASE WHEN e.op IS NULL THEN t.%[1]s ELSE e.%[2]s::%[3]s END AS %[1]s", quoted, k.before(), k.Type)
-			gone[i] = fmt.Sprintf("e.%s::%s AS %s", k.before(), k.Type, quoted)
+			there[i] = fmt.Sprintf("CASE WHEN e.op IS NULL THEN t.%[1]s ELSE e.%[2]s::%[3]s END AS %[1]s", quoted, k.before(), typeName(k.Type))
+			gone[i] = fmt.Sprintf("e.%s::%s AS %s", k.before(), typeName(k.Type), quoted)
 			continue
 		}
-		there[i] = fmt.Sprintf("CASE WHEN e.op OPERATOR(pg_catalog.=) 'd' THEN e.%[2]s::%[3]s ELSE t.%[1]s END AS %[1]s", quoted, k.before(), k.Type)
-		gone[i] = fmt.Sprintf("CASE WHEN e.op OPERATOR(pg_catalog.=) 'd' THEN e.%[2]s::%[3]s ELSE d.%[2]s::%[3]s END AS %[1]s", quoted, k.before(), k.Type)
+		there[i] = fmt.Sprintf("CASE WHEN e.op OPERATOR(pg_catalog.=) 'd' THEN e.%[2]s::%[3]s ELSE t.%[1]s END AS %[1]s", quoted, k.before(), typeName(k.Type))
+		gone[i] = fmt.Sprintf("CASE WHEN e.op OPERATOR(pg_catalog.=) 'd' THEN e.%[2]s::%[3]s ELSE d.%[2]s::%[3]s END AS %[1]s", quoted, k.before(), typeName(k.Type))
 	}
 	first := func(alias string, isStored bool) string {
 		return fmt.Sprintf("LEFT JOIN LATERAL (SELECT u.* FROM %s AS u WHERE %s ORDER BY u.id LIMIT 1) AS e ON true", c.Store(), c.same("u", alias, true, isStored))

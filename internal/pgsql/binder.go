@@ -45,4 +45,6 @@ type Param struct {
 }
 
 // bind is in parentheses, for what follows could belong to the type: x::int4[] and [1], x::interval and second.
-func (p Param) bind(b *Binder) string { return "(" + b.Bind(":"+p.Name, p.Value) + "::" + p.Type + ")" }
+func (p Param) bind(b *Binder) string {
+	return "(" + b.Bind(":"+p.Name, p.Value) + "::" + typeName(p.Type) + ")"
+}

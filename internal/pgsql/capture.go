@@ -110,6 +110,8 @@ func Install(tables []Capture) []Statement {
 			Statement{Name: "undo: index", SQL: fmt.Sprintf("CREATE INDEX ON %s (%s, id)", c.Store(), c.keys(""))})
 		for _, event := range c.events() {
 			list = append(list, Statement{Name: "undo: function", SQL: c.createFunction(event)},
+				// Else whoever may use the schema could have a table of his own write into the store, for an undo to believe.
+				Statement{Name: "undo: function", SQL: fmt.Sprintf("REVOKE ALL ON FUNCTION %s() FROM PUBLIC", c.function(event))},
 				Statement{Name: "undo: trigger", SQL: c.createTrigger(event)},
 				// Else a session with session_replication_role = replica would go by it.
 				Statement{Name: "undo: trigger", SQL: fmt.Sprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", c.Table, Ident(c.trigger(event)))})

@@ -153,7 +153,7 @@ func (c Change) lockedUpdate(f *filling) string {
 	fmt.Fprintf(&b, " pgbackfill_new AS MATERIALIZED (\n  SELECT %[1]s.pgbackfill_table, %[1]s.pgbackfill_row", scoped)
 	for i, s := range c.Set {
 		// The assignment below decides what fits the column; an explicit cast would cut it to size.
-		fmt.Fprintf(&b, ",\n         CAST((%s\n) AS %s) AS pgbackfill_%d", f.fill(s.Expr), s.Bare, i+1)
+		fmt.Fprintf(&b, ",\n         CAST((%s\n) AS %s) AS pgbackfill_%d", f.fill(s.Expr), typeName(s.Bare), i+1)
 	}
 	b.WriteString("\n  FROM " + from)
 	if c.From != "" {

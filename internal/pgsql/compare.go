@@ -10,7 +10,8 @@ type Compare string
 
 // How values are compared.
 const (
-	// CompareIdentity is for types whose = means the same bytes.
+	// CompareIdentity is for types whose = means the same bytes. Like the next one it takes its = from the search_path: for where
+	// pg_catalog is the first on it.
 	CompareIdentity Compare = "identity"
 	// CompareCollateC is for text: byte for byte, whatever collations the two values bring.
 	CompareCollateC Compare = "collate-c"
@@ -57,7 +58,7 @@ func (c Change) differences(held, value func(int) string) []string {
 // domain, and would call a value that does not fit unchanged. So these are compared without their length. What char(5) pads
 // is no part of a text, and what else may be different is seen by the column's own type.
 func (s SetColumn) difference(held string, value func() string) string {
-	cast := func(v, typ string) string { return fmt.Sprintf("CAST(%s AS %s)", v, typ) }
+	cast := func(v, typ string) string { return fmt.Sprintf("CAST(%s AS %s)", v, typeName(typ)) }
 	bare, array := strings.CutSuffix(s.Bare, "[]")
 	switch {
 	case cuts[bare] && s.Compare == CompareCollateC: // as text in any case
@@ -65,11 +66,11 @@ func (s SetColumn) difference(held string, value func() string) string {
 	case cuts[bare]:
 		return s.Compare.differ(cast(held, s.Bare), cast(value(), s.Bare))
 	case bare == padded:
-		text, compare := "pg_catalog.text", CompareCollateC
+		text := "pg_catalog.text"
 		if array {
-			text, compare = "pg_catalog.text[]", CompareImage
+			text += "[]"
 		}
-		return s.Compare.differ(held, cast(value(), s.Type)) + "\n        OR " + compare.differ(cast(held, text), cast(cast(value(), s.Bare), text))
+		return s.Compare.differ(held, cast(value(), s.Type)) + "\n        OR " + CompareImage.differ(cast(held, text), cast(cast(value(), s.Bare), text))
 	}
 	return s.Compare.differ(held, cast(value(), s.Type))
 }
@@ -104,7 +105,7 @@ func stored(value, typ string) string {
 		return fmt.Sprintf("CASE WHEN %s THEN %[2]s ELSE CAST(%[2]s AS %[3]s) END",
 			CompareImage.differ(fmt.Sprintf("CAST(%s AS %s)", value, text), fmt.Sprintf("CAST(CAST(%s AS %s) AS %s)", value, typ, text)), value, typ)
 	}
-	return fmt.Sprintf("CAST(%s AS %s)", value, typ)
+	return fmt.Sprintf("CAST(%s AS %s)", value, typeName(typ))
 }
 
 // differ is true of two values that are not the same, of one type.

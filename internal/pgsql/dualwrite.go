@@ -140,7 +140,7 @@ const (
 )
 
 // ownXID appends a transaction's number to a text.
-const ownXID = "::pg_catalog.text OPERATOR(pg_catalog.||) CASE pg_catalog.current_setting('transaction_read_only') WHEN 'on' THEN '' ELSE pg_catalog.pg_current_xact_id()::pg_catalog.text END"
+const ownXID = "::pg_catalog.text OPERATOR(pg_catalog.||) CASE WHEN pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on' THEN '' ELSE pg_catalog.pg_current_xact_id()::pg_catalog.text END"
 
 // changed compares the images of columns of two rows.
 func (d DualWrite) changed(a, operator, b string, columns []string) string {
@@ -165,7 +165,7 @@ func (d DualWrite) row(a string, unfilled bool) string {
 			if c.Default != "" {
 				value = "(" + c.Default + "\n)"
 			}
-			value = fmt.Sprintf("CAST(%s AS %s)", value, c.Type)
+			value = fmt.Sprintf("CAST(%s AS %s)", value, typeName(c.Type))
 		}
 		if list[i] = value; !d.WholeRow {
 			list[i] += " AS " + Ident(c.Name)
@@ -213,9 +213,9 @@ func (d DualWrite) fillFor(a, sql string) (string, error) {
 // constant is the parameter written out.
 func (p Param) constant() string {
 	if p.Value == nil {
-		return "CAST(NULL AS " + p.Type + ")"
+		return "CAST(NULL AS " + typeName(p.Type) + ")"
 	}
-	return "CAST(" + Literal(string(p.Value)) + " AS " + p.Type + ")"
+	return "CAST(" + Literal(string(p.Value)) + " AS " + typeName(p.Type) + ")"
 }
 
 // values is the SELECT of the new values for the row a, with into after its list.
@@ -231,7 +231,7 @@ func (d DualWrite) values(a, into string) (string, error) {
 			b.WriteString(",\n       ")
 		}
 		// The assignment that follows decides what fits the column; an explicit cast would cut it to size.
-		fmt.Fprintf(&b, "CAST((%s\n) AS %s) AS pgbackfill_%d", sql, s.Bare, i+1)
+		fmt.Fprintf(&b, "CAST((%s\n) AS %s) AS pgbackfill_%d", sql, typeName(s.Bare), i+1)
 	}
 	b.WriteString(into + "\nFROM " + d.row(a, false))
 	if d.From != "" {

@@ -40,11 +40,11 @@ func (h *History) kept(name string) (KeptColumn, bool) {
 }
 
 func (k KeptColumn) old(alias string) string {
-	return fmt.Sprintf("CAST(%s.%s AS %s)", alias, k.before(), k.Type)
+	return fmt.Sprintf("CAST(%s.%s AS %s)", alias, k.before(), typeName(k.Type))
 }
 
 func (k KeptColumn) written(alias string) string {
-	return fmt.Sprintf("CAST(%s.%s AS %s)", alias, k.after(), k.Type)
+	return fmt.Sprintf("CAST(%s.%s AS %s)", alias, k.after(), typeName(k.Type))
 }
 
 // then are the rows of a range as they were, with what the written columns hold now and what became of the row:

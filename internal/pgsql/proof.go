@@ -60,7 +60,7 @@ func (c Change) Wrong(p Part, most int, values bool) (Statement, error) {
 	columns := append(keyColumns(c.Key, "t"), differ...)
 	for i := range c.Set {
 		if values {
-			columns = append(columns, old(i)+"::pg_catalog.text", fmt.Sprintf("CAST(%s AS %s)::pg_catalog.text", value(i), c.Set[i].uncut()))
+			columns = append(columns, old(i)+"::pg_catalog.text", fmt.Sprintf("CAST(%s AS %s)::pg_catalog.text", value(i), typeName(c.Set[i].uncut())))
 		}
 	}
 	condition := strings.Join(differ, "\n        OR ")
@@ -124,7 +124,7 @@ func (c Change) met(f *filling) string {
 		fmt.Fprintf(&b, ",\n         %s.%s AS pgbackfill_key_%d", scoped, Ident(k.Name), i+1)
 	}
 	for i, s := range c.Set {
-		fmt.Fprintf(&b, ",\n         %s AS pgbackfill_old_%d,\n         CAST((%s\n) AS %s) AS pgbackfill_%d", held(scoped, s.Name, i), i+1, f.fill(s.Expr), s.Bare, i+1)
+		fmt.Fprintf(&b, ",\n         %s AS pgbackfill_old_%d,\n         CAST((%s\n) AS %s) AS pgbackfill_%d", held(scoped, s.Name, i), i+1, f.fill(s.Expr), typeName(s.Bare), i+1)
 	}
 	b.WriteString("\n  FROM " + from)
 	if c.From != "" {
@@ -155,7 +155,7 @@ func (t Transform) Wrong(p Part, rows Rows, out Out, most int, values bool) (Sta
 	columns := append(keyColumns(t.Key, "t"), differ...)
 	for i, c := range t.Write {
 		if values {
-			columns = append(columns, held(i)+"::pg_catalog.text", fmt.Sprintf("CAST(%s AS %s)::pg_catalog.text", t.returned(i), c.uncut()))
+			columns = append(columns, held(i)+"::pg_catalog.text", fmt.Sprintf("CAST(%s AS %s)::pg_catalog.text", t.returned(i), typeName(c.uncut())))
 		}
 	}
 	sql := fmt.Sprintf("SELECT %s\nFROM %s AS t, %s\nWHERE %s\n  AND %s\n  AND (%s)\nORDER BY %s\nLIMIT %d",

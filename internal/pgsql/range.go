@@ -90,7 +90,7 @@ func (e end) params(key []KeyColumn) []string {
 	}
 	params := make([]string, len(e.parts))
 	for i, part := range e.parts {
-		params[i] = e.b.Bind(fmt.Sprintf("%s %d", e.name, i), Text(part)) + "::" + key[i].Type
+		params[i] = e.b.Bind(fmt.Sprintf("%s %d", e.name, i), Text(part)) + "::" + typeName(key[i].Type)
 		if key[i].Collation != "" {
 			params[i] += " COLLATE " + key[i].Collation
 		}

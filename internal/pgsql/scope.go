@@ -234,7 +234,7 @@ func (f *filling) members(alias string) string {
 			match[i] += " COLLATE " + k.Collation
 		}
 	}
-	if len(params) == 1 && f.Key[0].Collation == "" && elements(f.Key[0].Type, made(f.Key[0].Type)) == f.Key[0].Type+"[]" {
+	if len(params) == 1 && f.Key[0].Collation == "" && elements(f.Key[0].Type, made(f.Key[0].Type)) == typeName(f.Key[0].Type)+"[]" {
 		return fmt.Sprintf("%s.%s OPERATOR(%s) ANY (%s)", alias, Ident(f.Key[0].Name), f.Key[0].Equal, arrays[0])
 	}
 	names := make([]string, len(params))

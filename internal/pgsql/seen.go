@@ -17,7 +17,7 @@ const (
 )
 
 // Seen is what the last step of the transaction saw that changed rows of the walked table; NULL where there was none.
-const Seen = "NULLIF(pg_catalog.current_setting('pgbackfill.snapshot', true), '')::pg_catalog.pg_snapshot"
+const Seen = "CASE WHEN pg_catalog.current_setting('pgbackfill.snapshot', true) OPERATOR(pg_catalog.<>) '' THEN pg_catalog.current_setting('pgbackfill.snapshot', true)::pg_catalog.pg_snapshot END"
 
 // fullXID is a transaction id, an expression of type xid, with the epoch that it has where it is no newer than the next
 // one to be given out, an expression of type int8. A frozen row keeps the id that it had, which is taken for one of the
@@ -103,7 +103,7 @@ func (w Walk) named(b *Binder, columns [][]*string, nulls bool) (texts string, n
 		names[i] = fmt.Sprintf("k%d", i+1)
 		arrays[i] = "pg_catalog.unnest(" + b.Bind(fmt.Sprintf("key %d", i), NullableTextArray(columns[i])) + "::pg_catalog.text[])"
 		text[i] = "m." + names[i]
-		values[i] = fmt.Sprintf("CAST(m.%s AS %s)", names[i], k.Type)
+		values[i] = fmt.Sprintf("CAST(m.%s AS %s)", names[i], typeName(k.Type))
 		if k.Collation != "" {
 			values[i] += " COLLATE " + k.Collation
 		}
@@ -124,7 +124,7 @@ func (t Traces) came(b *Binder, run string, r Range) string {
 	}
 	end := func(side string) (list []string) {
 		for i, k := range t.Key {
-			text := fmt.Sprintf("c.%s[%d]::%s", side, i+1, k.Type)
+			text := fmt.Sprintf("c.%s[%d]::%s", side, i+1, typeName(k.Type))
 			if k.Collation != "" {
 				text += " COLLATE " + k.Collation
 			}

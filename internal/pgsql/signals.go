@@ -167,7 +167,7 @@ JOIN pg_catalog.pg_locks AS l ON l.relation OPERATOR(pg_catalog.=) c.oid AND l.g
   AND l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.mode OPERATOR(pg_catalog.=) 'ShareUpdateExclusiveLock'
   AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
 LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) l.pid
-WHERE c.relkind IN ('r', 'm', 't')
+WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,m,t}'::pg_catalog."char"[])
   AND (pg_catalog.age(c.relfrozenxid) OPERATOR(pg_catalog.>=) o.oldest OR pg_catalog.mxid_age(c.relminmxid) OPERATOR(pg_catalog.>=) o.oldest_multi)
   AND NOT COALESCE(pg_catalog.starts_with(a.application_name, 'pgbackfill '), false)
 ORDER BY 2 DESC, 1`, Args: [][]byte{Int(int64(table))}}

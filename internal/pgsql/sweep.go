@@ -44,7 +44,7 @@ func (w Walk) Walkers(run int64, r Range) Statement {
 	if !r.Nulls {
 		ends := make([]string, len(w.Key))
 		for i, k := range w.Key {
-			ends[i] = fmt.Sprintf("c.through[%d]::%s", i+1, k.Type)
+			ends[i] = fmt.Sprintf("c.through[%d]::%s", i+1, typeName(k.Type))
 			if k.Collation != "" {
 				ends[i] += " COLLATE " + k.Collation
 			}

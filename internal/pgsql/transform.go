@@ -271,7 +271,7 @@ func elements(typ string, made bool) string {
 	if made || strings.HasSuffix(typ, "[]") {
 		return "pg_catalog.text[]"
 	}
-	return typ + "[]"
+	return typeName(typ) + "[]"
 }
 
 // made reports whether a full type, as a [KeyColumn] has it, is not one of the server's own.
@@ -279,7 +279,7 @@ func made(typ string) bool { return strings.Contains(strings.TrimPrefix(typ, "pg
 
 func element(value, typ string, made bool) string {
 	if made || strings.HasSuffix(typ, "[]") {
-		return fmt.Sprintf("CAST(%s AS %s)", value, typ)
+		return fmt.Sprintf("CAST(%s AS %s)", value, typeName(typ))
 	}
 	return value
 }

@@ -23,6 +23,8 @@ CREATE FUNCTION "pgbackfill"."undo_7_1_insert"() RETURNS trigger LANGUAGE plpgsq
   FROM pgbackfill_new AS n;
   RETURN NULL;
 END';
+-- undo: function
+REVOKE ALL ON FUNCTION "pgbackfill"."undo_7_1_insert"() FROM PUBLIC;
 -- undo: trigger
 CREATE TRIGGER "pgbackfill_undo_7_insert" AFTER INSERT ON "public"."Odd ""users" REFERENCING NEW TABLE AS pgbackfill_new FOR EACH STATEMENT
   WHEN (pg_catalog.current_setting('pgbackfill.run', true) OPERATOR(pg_catalog.=) '7')
@@ -43,6 +45,8 @@ BEGIN
   END IF;
   RETURN NULL;
 END';
+-- undo: function
+REVOKE ALL ON FUNCTION "pgbackfill"."undo_7_1_update"() FROM PUBLIC;
 -- undo: trigger
 CREATE TRIGGER "pgbackfill_undo_7_update" AFTER UPDATE ON "public"."Odd ""users" REFERENCING OLD TABLE AS pgbackfill_old NEW TABLE AS pgbackfill_new FOR EACH STATEMENT
   WHEN (pg_catalog.current_setting('pgbackfill.run', true) OPERATOR(pg_catalog.=) '7')
@@ -56,6 +60,8 @@ CREATE FUNCTION "pgbackfill"."undo_7_1_delete"() RETURNS trigger LANGUAGE plpgsq
   FROM pgbackfill_old AS o;
   RETURN NULL;
 END';
+-- undo: function
+REVOKE ALL ON FUNCTION "pgbackfill"."undo_7_1_delete"() FROM PUBLIC;
 -- undo: trigger
 CREATE TRIGGER "pgbackfill_undo_7_delete" AFTER DELETE ON "public"."Odd ""users" REFERENCING OLD TABLE AS pgbackfill_old FOR EACH STATEMENT
   WHEN (pg_catalog.current_setting('pgbackfill.run', true) OPERATOR(pg_catalog.=) '7')
@@ -79,6 +85,8 @@ CREATE FUNCTION "pgbackfill"."undo_7_2_insert"() RETURNS trigger LANGUAGE plpgsq
   FROM pgbackfill_new AS n;
   RETURN NULL;
 END';
+-- undo: function
+REVOKE ALL ON FUNCTION "pgbackfill"."undo_7_2_insert"() FROM PUBLIC;
 -- undo: trigger
 CREATE TRIGGER "pgbackfill_undo_7_insert" AFTER INSERT ON "public"."archive" REFERENCING NEW TABLE AS pgbackfill_new FOR EACH STATEMENT
   WHEN (pg_catalog.current_setting('pgbackfill.run', true) OPERATOR(pg_catalog.=) '7')

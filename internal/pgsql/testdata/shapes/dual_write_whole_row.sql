@@ -9,7 +9,7 @@ DECLARE
   pgbackfill_value record;
 BEGIN
 SELECT CAST((to_jsonb(t)
-) AS jsonb) AS pgbackfill_1
+) AS pg_catalog.jsonb) AS pgbackfill_1
 INTO pgbackfill_value
 FROM pg_catalog.unnest(ARRAY[ROW(NEW."id", NEW."doc")::"public"."users"]) AS t;
 IF FOUND THEN

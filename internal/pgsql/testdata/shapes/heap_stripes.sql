@@ -163,7 +163,7 @@ SELECT h.who
 FROM (
   SELECT GREATEST(CASE WHEN a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() OR a.datname IS NULL THEN pg_catalog.age(a.backend_xmin) END,
                   pg_catalog.age(a.backend_xid)) AS age,
-         CASE a.backend_type WHEN 'walsender' THEN pg_catalog.format('standby %s, which asks for it (hot_standby_feedback)', a.application_name)
+         CASE WHEN a.backend_type OPERATOR(pg_catalog.=) 'walsender' THEN pg_catalog.format('standby %s, which asks for it (hot_standby_feedback)', a.application_name)
               ELSE pg_catalog.format('pid %s of %s, %s, since %s', a.pid, a.usename, a.state, pg_catalog.date_trunc('second', a.xact_start)) END AS who
   FROM pg_catalog.pg_stat_activity AS a
   WHERE a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()

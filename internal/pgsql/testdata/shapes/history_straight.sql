@@ -11,12 +11,12 @@ WITH pgbackfill_scoped AS MATERIALIZED (
          t."Co""de" AS pgbackfill_key_2,
          t."ssn_encrypted" AS pgbackfill_old_1,
          CAST((pgbackfill_out."ssn_encrypted"
-) AS bytea) AS pgbackfill_1,
+) AS pg_catalog.bytea) AS pgbackfill_1,
          t."tags" AS pgbackfill_old_2,
          CAST((pgbackfill_out."tags"
-) AS text[]) AS pgbackfill_2
+) AS pg_catalog.text[]) AS pgbackfill_2
   FROM pgbackfill_scoped AS t,
-       (SELECT u.c1 AS "id", u.c2 AS "Co""de", u.c3 AS "ssn_encrypted", CAST(u.c4 AS text[]) AS "tags" FROM ROWS FROM (pg_catalog.unnest($6::bigint[]), pg_catalog.unnest($7::character(5)[]), pg_catalog.unnest($8::bytea[]), pg_catalog.unnest($9::pg_catalog.text[])) AS u (c1, c2, c3, c4)) AS pgbackfill_out
+       (SELECT u.c1 AS "id", u.c2 AS "Co""de", u.c3 AS "ssn_encrypted", CAST(u.c4 AS pg_catalog.text[]) AS "tags" FROM ROWS FROM (pg_catalog.unnest($6::bigint[]), pg_catalog.unnest($7::character(5)[]), pg_catalog.unnest($8::pg_catalog.bytea[]), pg_catalog.unnest($9::pg_catalog.text[])) AS u (c1, c2, c3, c4)) AS pgbackfill_out
   WHERE (t."id" OPERATOR(pg_catalog.=) pgbackfill_out."id" AND t."Co""de" OPERATOR(pg_catalog.=) pgbackfill_out."Co""de" COLLATE "pg_catalog"."C"
 )
 )
@@ -25,8 +25,8 @@ SELECT (SELECT pg_catalog.count(*) FROM pgbackfill_scoped),
        pg_catalog.count(*) FILTER (WHERE met.times OPERATOR(pg_catalog.>) 1),
        pg_catalog.count(*) FILTER (WHERE met.wrong)
 FROM (
-  SELECT pg_catalog.count(*) AS times, pg_catalog.bool_and(new.pgbackfill_old_1 IS DISTINCT FROM CAST(new.pgbackfill_1 AS bytea)
-        OR ROW(new.pgbackfill_old_2)::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(CAST(new.pgbackfill_2 AS text[]))::pg_catalog.record) AS wrong
+  SELECT pg_catalog.count(*) AS times, pg_catalog.bool_and(new.pgbackfill_old_1 IS DISTINCT FROM CAST(new.pgbackfill_1 AS pg_catalog.bytea)
+        OR ROW(new.pgbackfill_old_2)::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(CAST(new.pgbackfill_2 AS pg_catalog.text[]))::pg_catalog.record) AS wrong
   FROM pgbackfill_new AS new GROUP BY pgbackfill_table, pgbackfill_row) AS met;
 -- $1 = "41"
 -- $2 = "a,b"

@@ -17,7 +17,7 @@ FROM pgbackfill_scoped AS pgbackfill_one
 )) p
 WHERE (p.user_id = t.id
 ) AND (ROW(t."doc")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(CAST((to_jsonb(t)
-) AS jsonb))::pg_catalog.record);
+) AS pg_catalog.jsonb))::pg_catalog.record);
 -- $1 = "41"
 -- $2 = "a,b"
 -- $3 = "77"

@@ -37,10 +37,10 @@ WHERE pgbackfill_row."id" OPERATOR(pg_catalog.=) NEW."id"
 IF NOT FOUND THEN
   RETURN NULL;
 END IF;
-SELECT pg_catalog.bool_and(ROW(NEW."doc")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(CAST(pgbackfill_new.pgbackfill_1 AS jsonb))::pg_catalog.record)
+SELECT pg_catalog.bool_and(ROW(NEW."doc")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(CAST(pgbackfill_new.pgbackfill_1 AS pg_catalog.jsonb))::pg_catalog.record)
 INTO pgbackfill_broken
 FROM (SELECT CAST((to_jsonb(t)
-) AS jsonb) AS pgbackfill_1
+) AS pg_catalog.jsonb) AS pgbackfill_1
 FROM pg_catalog.unnest(ARRAY[ROW(NEW."id", NEW."doc")::"public"."users"]) AS t) AS pgbackfill_new;
 IF pgbackfill_broken IS NOT TRUE THEN
   RETURN NULL;

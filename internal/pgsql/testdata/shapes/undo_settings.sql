@@ -13,7 +13,7 @@ SELECT pg_catalog.set_config('search_path', $1, true),
        pg_catalog.set_config('jit', $12, true),
        pg_catalog.set_config('pgbackfill.run', $13, true),
        pg_catalog.set_config('pgbackfill.job', $14, true),
-       pg_catalog.set_config('pgbackfill.xid', $15::pg_catalog.text OPERATOR(pg_catalog.||) CASE pg_catalog.current_setting('transaction_read_only') WHEN 'on' THEN '' ELSE pg_catalog.pg_current_xact_id()::pg_catalog.text END, true);
+       pg_catalog.set_config('pgbackfill.xid', $15::pg_catalog.text OPERATOR(pg_catalog.||) CASE WHEN pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on' THEN '' ELSE pg_catalog.pg_current_xact_id()::pg_catalog.text END, true);
 -- $1 = "pg_catalog, pg_temp"
 -- $2 = "UTC"
 -- $3 = "ISO, MDY"

@@ -21,7 +21,7 @@ WITH pgbackfill_scoped AS MATERIALIZED (
 ), pgbackfill_new AS MATERIALIZED (
   SELECT pgbackfill_one.pgbackfill_table, pgbackfill_one.pgbackfill_row,
          CAST((to_jsonb(t)
-) AS jsonb) AS pgbackfill_1
+) AS pg_catalog.jsonb) AS pgbackfill_1
   FROM pgbackfill_scoped AS pgbackfill_one
        CROSS JOIN LATERAL pg_catalog.unnest(ARRAY[ROW(pgbackfill_one."id", pgbackfill_one."Co""de", pgbackfill_one."doc")::"public"."users"]) AS t,
        (SELECT p.user_id, p.code FROM posts p WHERE (ROW(p.user_id, p.code) OPERATOR(pg_catalog.>) ROW($1::bigint, $2::character(5) COLLATE "pg_catalog"."C") AND ROW(p.user_id, p.code) OPERATOR(pg_catalog.<=) ROW($3::bigint, $4::character(5) COLLATE "pg_catalog"."C") AND p.code IS NOT NULL) AND (t.display_name IS NULL
@@ -35,7 +35,7 @@ WITH pgbackfill_scoped AS MATERIALIZED (
   WHERE ROW(t."id", t."Co""de") OPERATOR(pg_catalog.>) ROW($1::bigint, $2::character(5) COLLATE "pg_catalog"."C") AND ROW(t."id", t."Co""de") OPERATOR(pg_catalog.<=) ROW($3::bigint, $4::character(5) COLLATE "pg_catalog"."C") AND t."Co""de" IS NOT NULL
     AND t.ctid OPERATOR(pg_catalog.=) new.pgbackfill_row
     AND t.tableoid OPERATOR(pg_catalog.=) new.pgbackfill_table
-    AND (ROW(t."doc")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(CAST(new.pgbackfill_1 AS jsonb))::pg_catalog.record)
+    AND (ROW(t."doc")::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(CAST(new.pgbackfill_1 AS pg_catalog.jsonb))::pg_catalog.record)
   RETURNING 1
 )
 SELECT (SELECT pg_catalog.count(*) FROM pgbackfill_scoped),
