@@ -130,7 +130,7 @@ func leafSchema(t reflect.Type) *jsonschema.Schema {
 		return yesNo
 	case *onlyTrue:
 		return &jsonschema.Schema{Type: "boolean", Const: true}
-	case *count:
+	case *count, *fewest:
 		return &jsonschema.Schema{Type: "integer", Minimum: one}
 	case *span:
 		return &jsonschema.Schema{Type: "string", Pattern: `^\s*(\+?([0-9.]+(ns|us|µs|ms|s|m|h))+|[0-9]+d)\s*$`}

@@ -358,8 +358,12 @@ func leastRoles(t *testing.T, db *pgtest.DB, dir string) {
 	says(t, must(t, reads, dir, "verify", "users.yaml"), "users: proven")
 	is(t, db, "SELECT role = '"+verifier+"', verdict FROM pgbackfill.verifications ORDER BY id DESC LIMIT 1", "(t,proven)")
 	for _, refused := range [][]string{
-		{looks, "verify", "users.yaml"}, {looks, "run", "--again", "--yes", "users.yaml"}, {looks, "gate", "users.yaml", "--waive", "soak", "--why", "x", "--until", tomorrow()}, {looks, "repair", "--apply", "users.yaml"},
-		{reads, "run", "--again", "--yes", "users.yaml"}, {reads, "gate", "users.yaml"},
+		{looks, "verify", "users.yaml"},
+		{looks, "run", "--again", "--yes", "users.yaml"},
+		{looks, "gate", "users.yaml", "--waive", "soak", "--why", "x", "--until", tomorrow()},
+		{looks, "repair", "--apply", "users.yaml"},
+		{reads, "run", "--again", "--yes", "users.yaml"},
+		{reads, "gate", "users.yaml"},
 	} {
 		if code, out := pgbackfill(t, refused[0], dir, refused[1:]...); code == 0 || code == exitRefused || !strings.Contains(out, "ermission denied") && !strings.Contains(out, "may not") && !strings.Contains(out, "lacks") && !strings.Contains(out, "privilege") {
 			t.Errorf("%v: exit code %d:\n%s", refused[1:], code, out)
