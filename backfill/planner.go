@@ -81,7 +81,7 @@ func (p Planner) Plan(ctx context.Context, conn *pgx.Conn, job Job, pace Pace) (
 	case pl.blank: // there is nothing to look at yet
 		err = pl.all(ctx, pl.listStatements, pl.look)
 	default:
-		err = pl.all(ctx, pl.readTransform, pl.proveNulls, pl.readOverriding, pl.prepare, pl.estimate, pl.chooseStripes, pl.planDualWrite, pl.planTripwire, pl.cut, pl.chooseChunks, pl.explain, pl.look)
+		err = pl.all(ctx, pl.readTransform, pl.proveNulls, pl.readOverriding, pl.prepare, pl.estimate, pl.chooseStripes, pl.planDualWrite, pl.planTripwire, pl.cut, pl.chooseChunks, pl.explain, pl.readContests, pl.look)
 		pl.fingerprint()
 	}
 	if err != nil {
@@ -115,6 +115,8 @@ type planning struct {
 	sql       statements
 	functions []catalog.Function
 	activity  catalog.Activity
+	// contests are the unfinished runs of other jobs that write what this one writes.
+	contests []contest
 	// leaves are the tables that hold the rows of a partitioned one that is walked in physical order.
 	leaves []leafRow
 	// other is the one plain table that the job's from names, or nil.

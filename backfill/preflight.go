@@ -26,6 +26,7 @@ var preflight = []check{
 	{"schema-missing", SeverityError, (*planning).schemaMissing},
 	{"schema-published", SeverityError, (*planning).schemaPublished},
 	{"no-monitor", SeverityError, (*planning).noMonitor},
+	{"column-contested", SeverityError, (*planning).columnContested},
 	{"foreign-partition", SeverityError, (*planning).foreignPartition},
 	{"dual-write-owner", SeverityError, (*planning).dualWriteOwner},
 	{"tripwire-owner", SeverityWarning, (*planning).tripwireOwner},
