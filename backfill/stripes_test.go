@@ -185,28 +185,36 @@ func TestStripesGoOnWhereTheyStopped(t *testing.T) {
 	}
 }
 
-// While somebody sees the old rows their room is not free: then whole pages are changed, with a word about who it is; when that is over, it is
-// stripes again.
+// While somebody sees the old rows their room is not free: where such a transaction begins in the middle of a walk in stripes, whole pages are
+// changed from then on, with a word about who it is; when that is over, it is stripes again.
 //
-// Made to fail: with roomLeast at 0 stripes go on; without the look at who is still there, they do not come back.
+// Made to fail: with roomLeast at 0 stripes go on; without the look at who is still there, they do not come back; with a window's passes judged once
+// a run (an early return in judged), the transaction that comes later is not noticed.
 func TestStripesWhileOldRowsAreSeen(t *testing.T) {
 	t.Parallel()
 	db := installed(t, filled(9000))
 	plan := striped(t, db, doubling())
 	plan.Pace.Workers, plan.Pace.ChunkRows = 1, 20
-	old := begun(t, db, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SELECT FROM w LIMIT 1")
-	pid := fmt.Sprintf("pid %d of", old.PgConn().PID())
+	var old *pgx.Conn // of the one worker
 	var released atomic.Bool
-	chunks, pace := 0, &slowable{valve: newValve()}
+	walked, before, chunks, pace := 0, 0, 0, &slowable{valve: newValve()}
 	observe := func(e backfill.Event) {
 		switch e := e.(type) {
 		case backfill.RoomChanged:
-			if e.Enough {
+			switch {
+			case e.Enough:
 				pace.slow.Store(false)
-			} else if !released.Swap(true) && !strings.Contains(e.Why, pid) {
-				t.Errorf("the reason is %q, and not %s", e.Why, pid)
+			case old == nil: // a transaction of another test
+			case !released.Swap(true) && !strings.Contains(e.Why, fmt.Sprintf("pid %d of", old.PgConn().PID())):
+				t.Errorf("the reason is %q, and not pid %d", e.Why, old.PgConn().PID())
 			}
 		case backfill.ChunkCommitted:
+			if walked++; walked == 100 {
+				old = begun(t, db, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SELECT FROM w LIMIT 1")
+			}
+			if _, _, _, of := backfill.Stretch(e.Chunk.Range); of > 0 && old == nil {
+				before++
+			}
 			if !released.Load() {
 				return
 			}
@@ -227,6 +235,9 @@ func TestStripesWhileOldRowsAreSeen(t *testing.T) {
 	// Transactions of other tests may hold it back too.
 	if len(said) < 2 || said[0] || !slices.Contains(said, true) {
 		t.Errorf("the events are %v", of[backfill.RoomChanged](w))
+	}
+	if before == 0 {
+		t.Error("there were no stripes before the transaction began")
 	}
 	whole := 0
 	for _, e := range of[backfill.ChunkCommitted](w) {
