@@ -11,8 +11,11 @@ LINTER = bin/golangci-lint
 TIME ?= 60
 SEED ?= 1
 VERSIONS ?= 14 15 16 17 18
+FUZZTIME ?= 10m
+FUZZ = jobs:FuzzParse internal/rowjson:FuzzRead internal/pgparse:FuzzFrom internal/pgparse:FuzzParseCommand \
+	internal/pgparse:FuzzExpression internal/pgparse:FuzzScript internal/pgsql:FuzzExpand
 
-.PHONY: help build test chaos long matrix tools lint fmt demo bench clean
+.PHONY: help build test chaos long matrix tools lint fmt demo bench fuzz vuln sbom clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +51,15 @@ demo: ## the whole story on a throwaway PostgreSQL
 
 bench: ## the whole benchmark, some 40 minutes; writes docs/benchmarks.md and docs/benchmarks/
 	$(GO) run ./bench
+
+fuzz: ## each parser with input that nobody thought of, for FUZZTIME (default 10m) each
+	for t in $(FUZZ); do echo "$$t" && $(GO) test ./$${t%%:*} -run '^$$' -fuzz "^$${t##*:}\$$" -fuzztime $(FUZZTIME) || exit 1; done
+
+vuln: ## what Go's vulnerability database says of what the program calls; needs the network
+	$(GO) run -C tools/vuln golang.org/x/vuln/cmd/govulncheck -C ../.. ./...
+
+sbom: build ## bin/pgbackfill.cdx.json: the modules in the program, as CycloneDX
+	$(GO) run ./cmd/sbom bin/pgbackfill > bin/pgbackfill.cdx.json
 
 clean: ## remove what was built
 	rm -rf bin
