@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
@@ -141,6 +142,9 @@ func tracesIn(ctx context.Context, r *reading, t pgsql.Traces, rng pgsql.Range, 
 			one.null[s.Name] = is(row[9+i])
 		}
 		one.kept, one.over = is(row[9+len(t.Set)]), is(row[10+len(t.Set)])
+		if by := row[len(row)-1]; by != nil {
+			one.writer += " (" + strings.Join(strings.Fields(*by), " ") + ")"
+		}
 		found[n-1] = one
 	}
 	return found, nil

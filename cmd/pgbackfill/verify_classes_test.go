@@ -80,7 +80,7 @@ func TestWrongRowsAreToldApart(t *testing.T) {
 // is told from one that wrote another value. A run that walked in physical order tells it of what was written when it was over.
 //
 // Made to fail: with kept answering false, row 20 is a dual write that is wrong; with the ledger asked by key alone, all rows of
-// the heap walk are of an unknown class.
+// the heap walk are of an unknown class; without the other run's ledger, and the drift, the evidence has a number alone.
 func TestMissedDualWritesAreToldFromWrongOnes(t *testing.T) {
 	t.Parallel()
 	db, dir := pgtest.New(t), t.TempDir()
@@ -99,5 +99,17 @@ func TestMissedDualWritesAreToldFromWrongOnes(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("by %s: %s", walk, diff)
 		}
+	}
+	// Who wrote it is said by name where that is known: another job's run, or what the tripwire has seen.
+	write(t, dir, "other.yaml", "name: other\ntable: by_key\nwhere: t.id = 30\nupdate: {set: {c: \"'x'\"}}\n")
+	job := write(t, dir, "job.yaml", "name: kept-key\ntable: by_key\nwalk: key\nupdate: {set: {c: upper(t.v)}}\nundo: capture\n")
+	must(t, db.DSN(), dir, "tripwire", "install", job)
+	must(t, db.DSN(), dir, "run", "--yes", "other.yaml")
+	db.Exec("BEGIN; SET LOCAL application_name = 'billing'; UPDATE by_key SET v = 'ours' WHERE id = 31; COMMIT")
+	mustExit(t, exitMismatch, db.DSN(), dir, "verify", job)
+	got := pgtest.All[string](db, `SELECT format('%s %s', m.key[1], regexp_replace(m.evidence, '\d+', 'N', 'g')) FROM pgbackfill.mismatches AS m
+		WHERE m.verification_id = (SELECT max(id) FROM pgbackfill.verifications) AND m.key[1]::int IN (30, 31) ORDER BY m.no`)
+	if len(got) != 2 || !strings.HasPrefix(got[0], "30 transaction N (a chunk of run N of job other) wrote the row behind the chunk of run N") || !strings.Contains(got[1], "(billing as "+pgtest.One[string](db, "SELECT current_user::text")+": BEGIN;") || !strings.Contains(got[1], "UPDATE by_key SET v = 'ours'") {
+		t.Errorf("who wrote them is said as %q", got)
 	}
 }

@@ -55,7 +55,8 @@ type Traces struct {
 // key that is there, by its place from 1 on: how many chunks of the run came to it, whether one of them wrote the row as it
 // is, whether one saw that version, whether it is not known of one what it saw, the row's writer, whether the row is
 // aside, whether it was and is not any more, whether the run's last chunk did not see that version, for each column of Set whether it is NULL, and then whether the run kept what it
-// wrote to the row and whether the columns hold something else now.
+// wrote to the row and whether the columns hold something else now; and who else wrote the row, as far as another run's ledger or the
+// tripwire's record has its transaction.
 func (t Traces) Statement(r Range, columns [][]*string) Statement {
 	b := &Binder{}
 	run := b.Bind("run", Int(t.Run)) + "::pg_catalog.int8"
@@ -72,16 +73,23 @@ func (t Traces) Statement(r Range, columns [][]*string) Statement {
 ), last AS MATERIALIZED (
   SELECT c.snapshot FROM pgbackfill.chunks AS c
   WHERE c.run_id OPERATOR(pg_catalog.=) %[4]s AND c.snapshot IS NOT NULL ORDER BY c.committed_at DESC LIMIT 1
+), others AS MATERIALIZED (
+  SELECT c.xid, pg_catalog.format('a chunk of run %%s of job %%s', o.id, o.job) AS name
+  FROM pgbackfill.runs AS r JOIN pgbackfill.runs AS o ON o.table_oid OPERATOR(pg_catalog.=) r.table_oid AND o.id OPERATOR(pg_catalog.<>) r.id
+       JOIN pgbackfill.chunks AS c ON c.run_id OPERATOR(pg_catalog.=) o.id
+  WHERE r.id OPERATOR(pg_catalog.=) %[4]s
 )
 SELECT wrong.n, pg_catalog.max(c.chunks), pg_catalog.bool_or(c.ours), pg_catalog.bool_or(c.seen), pg_catalog.bool_or(c.blind),
        pg_catalog.max(w.xid::pg_catalog.text::pg_catalog.int8),
        EXISTS (SELECT FROM pgbackfill.quarantine AS q WHERE q.run_id OPERATOR(pg_catalog.=) %[4]s AND q.key OPERATOR(pg_catalog.=) wrong.key AND q.resolved_at IS NULL),
        EXISTS (SELECT FROM pgbackfill.quarantine AS q WHERE q.run_id OPERATOR(pg_catalog.=) %[4]s AND q.key OPERATOR(pg_catalog.=) wrong.key AND q.resolved_at IS NOT NULL AND q.gone OPERATOR(pg_catalog.<) q.rows),
        COALESCE(pg_catalog.bool_and(NOT pg_catalog.pg_visible_in_snapshot(w.xid, (SELECT last.snapshot FROM last))), false),
-       %[5]s
+       %[5]s,
+       pg_catalog.max(COALESCE(others.name, (SELECT pg_catalog.concat(d.application, ' as ', d.role, ': ', pg_catalog."left"(d.query, 200)) FROM pgbackfill.drift AS d WHERE d.xid OPERATOR(pg_catalog.=) w.xid ORDER BY d.id LIMIT 1)))
 FROM wrong
      JOIN %[6]s AS t ON %[7]s
-     CROSS JOIN LATERAL (SELECT %[8]s AS xid) AS w%[9]s
+     CROSS JOIN LATERAL (SELECT %[8]s AS xid) AS w
+     LEFT JOIN others ON others.xid OPERATOR(pg_catalog.=) w.xid%[9]s
      CROSS JOIN LATERAL (
        SELECT pg_catalog.count(*) AS chunks, COALESCE(pg_catalog.bool_or(came.xid OPERATOR(pg_catalog.=) w.xid), false) AS ours,
               COALESCE(pg_catalog.bool_or(pg_catalog.pg_visible_in_snapshot(w.xid, came.snapshot)), false) AS seen,

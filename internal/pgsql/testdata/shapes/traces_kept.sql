@@ -7,19 +7,26 @@ WITH wrong AS MATERIALIZED (
 ), last AS MATERIALIZED (
   SELECT c.snapshot FROM pgbackfill.chunks AS c
   WHERE c.run_id OPERATOR(pg_catalog.=) $1::pg_catalog.int8 AND c.snapshot IS NOT NULL ORDER BY c.committed_at DESC LIMIT 1
+), others AS MATERIALIZED (
+  SELECT c.xid, pg_catalog.format('a chunk of run %s of job %s', o.id, o.job) AS name
+  FROM pgbackfill.runs AS r JOIN pgbackfill.runs AS o ON o.table_oid OPERATOR(pg_catalog.=) r.table_oid AND o.id OPERATOR(pg_catalog.<>) r.id
+       JOIN pgbackfill.chunks AS c ON c.run_id OPERATOR(pg_catalog.=) o.id
+  WHERE r.id OPERATOR(pg_catalog.=) $1::pg_catalog.int8
 )
 SELECT wrong.n, pg_catalog.max(c.chunks), pg_catalog.bool_or(c.ours), pg_catalog.bool_or(c.seen), pg_catalog.bool_or(c.blind),
        pg_catalog.max(w.xid::pg_catalog.text::pg_catalog.int8),
        EXISTS (SELECT FROM pgbackfill.quarantine AS q WHERE q.run_id OPERATOR(pg_catalog.=) $1::pg_catalog.int8 AND q.key OPERATOR(pg_catalog.=) wrong.key AND q.resolved_at IS NULL),
        EXISTS (SELECT FROM pgbackfill.quarantine AS q WHERE q.run_id OPERATOR(pg_catalog.=) $1::pg_catalog.int8 AND q.key OPERATOR(pg_catalog.=) wrong.key AND q.resolved_at IS NOT NULL AND q.gone OPERATOR(pg_catalog.<) q.rows),
        COALESCE(pg_catalog.bool_and(NOT pg_catalog.pg_visible_in_snapshot(w.xid, (SELECT last.snapshot FROM last))), false),
-       pg_catalog.bool_and(t."seen" IS NULL), pg_catalog.bool_or(e.op IS NOT NULL), pg_catalog.bool_or(e.op IS NOT NULL AND (t."seen" IS DISTINCT FROM CAST(e.n3 AS bigint)))
+       pg_catalog.bool_and(t."seen" IS NULL), pg_catalog.bool_or(e.op IS NOT NULL), pg_catalog.bool_or(e.op IS NOT NULL AND (t."seen" IS DISTINCT FROM CAST(e.n3 AS bigint))),
+       pg_catalog.max(COALESCE(others.name, (SELECT pg_catalog.concat(d.application, ' as ', d.role, ': ', pg_catalog."left"(d.query, 200)) FROM pgbackfill.drift AS d WHERE d.xid OPERATOR(pg_catalog.=) w.xid ORDER BY d.id LIMIT 1)))
 FROM wrong
      JOIN "public"."users" AS t ON t."id" OPERATOR(pg_catalog.=) wrong.k1
      CROSS JOIN LATERAL (SELECT (CASE WHEN t.xmin::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.<) 3 THEN 3
             ELSE GREATEST(t.xmin::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.+)
                  (((pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.>>) 32) OPERATOR(pg_catalog.-) CASE WHEN t.xmin::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.>) (pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.&) 4294967295) THEN 1 ELSE 0 END)
                   OPERATOR(pg_catalog.*) 4294967296), 3) END)::pg_catalog.text::pg_catalog.xid8 AS xid) AS w
+     LEFT JOIN others ON others.xid OPERATOR(pg_catalog.=) w.xid
      LEFT JOIN LATERAL (
        SELECT u.* FROM "pgbackfill"."undo_7_1" AS u
        WHERE u.op OPERATOR(pg_catalog.=) 'u' AND u.k1 OPERATOR(pg_catalog.=) t."id" AND u.k2 OPERATOR(pg_catalog.=) t."Co""de" COLLATE "pg_catalog"."C"
