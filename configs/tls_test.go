@@ -75,7 +75,7 @@ func (a *authority) sign(t *testing.T, of *x509.Certificate) (cert, key string) 
 // With sslmode=verify-full a server is believed whose certificate names the host and is signed by the authority that was given,
 // and no other: the error says which of the two it was, and what to do.
 //
-// Made to fail: with the two errors told alike; with sslmode=require instead (every case connects).
+// Seen to fail: where both are wrong, with the authority expected and the name said.
 func TestVerifyFull(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Cluster(t, localpg.Options{Name: "tls"})
