@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/pgbackfill/pgbackfill/internal/human"
 )
 
 const (
@@ -286,7 +288,7 @@ func (e *engine) end(last, ctx context.Context, err error) error {
 	case errors.As(err, &ended):
 		err = e.interrupted(ended.Error() + "; what is committed stays")
 	case errors.Is(err, errEnough):
-		err = e.interrupted(fmt.Sprintf("stopped after %d chunks, as asked", e.chunks.Load()))
+		err = e.interrupted("stopped after " + human.Plural(e.chunks.Load(), "chunk") + ", as asked")
 	case errors.Is(err, ErrCancelled):
 		err = e.cancelled(last, err)
 	case errors.Is(err, errPausedItself):

@@ -4,7 +4,8 @@ import "testing"
 
 // How a job is taken back may be said after its run, which is still the run of this job; that a run keeps what was there may not.
 //
-// Made to fail: with all of undo in the hash the gate calls the run one of another version, after its own remedy was followed.
+// Made to fail: with all of undo in the hash the gate calls the run one of another version, after its own remedy was followed;
+// with none of it in the hash a run that keeps what was there is taken for one that does not.
 func TestUndoSaidLaterIsTheSameJob(t *testing.T) {
 	t.Parallel()
 	job := Job{Name: "users", Table: TableName{Name: "users"}}
