@@ -96,7 +96,7 @@ func (c *cutter) left() int {
 // The connection is cut inside of a chunk's exchange, at every byte of what either side sends in the longest tier, else at bytes that the
 // seed chooses: every row is changed once.
 //
-// Made to fail: as TestChaos.
+// Made to fail: with a lost connection taken for what never passes, at the first cut.
 func TestChaosAtEveryByte(t *testing.T) {
 	t.Parallel()
 	seed := firstSeed(t)

@@ -16,12 +16,14 @@ type change struct {
 	mend string
 	// quiet is set where the application would make other keys.
 	quiet bool
+	// partitioned is whether the table is, by its key, up to 20 000.
+	partitioned bool
 	// lost is set where the rows are gone, and nothing can be said of them.
 	lost bool
 }
 
 // anew makes a table of the same name and shape whose rows nobody has changed yet.
-const anew = `DROP TABLE counters; CREATE TABLE counters (id int PRIMARY KEY, counter int NOT NULL DEFAULT 0, late bool NOT NULL DEFAULT false, touched int NOT NULL DEFAULT 0, pad text DEFAULT 'x');
+const anew = `DROP TABLE counters; ` + countersTable + `;
 	DELETE FROM touches; INSERT INTO counters (id) SELECT g * 3 - 1000 FROM generate_series(1, 5000) AS g`
 
 var changes = []change{
@@ -30,6 +32,9 @@ var changes = []change{
 	{name: "drop another column", ddl: "ALTER TABLE counters DROP COLUMN pad"},
 	{name: "rename another column", ddl: "ALTER TABLE counters RENAME COLUMN pad TO padding"},
 	{name: "vacuum full", ddl: "VACUUM FULL counters"},
+	{name: "attach a partition", partitioned: true, ddl: `CREATE TABLE more (LIKE counters INCLUDING ALL); INSERT INTO more (id) SELECT g FROM generate_series(20001, 21000) AS g;
+		ALTER TABLE counters ATTACH PARTITION more FOR VALUES FROM (20001) TO (40000)`},
+	{name: "detach a partition", partitioned: true, quiet: true, ddl: "ALTER TABLE counters DETACH PARTITION first"},
 	{name: "truncate", ddl: "TRUNCATE counters, touches", quiet: true},
 	{name: "change the column's type", ddl: "ALTER TABLE counters ALTER COLUMN counter TYPE bigint", mend: "ALTER TABLE counters ALTER COLUMN counter TYPE int"},
 	{name: "change the key's type", ddl: "ALTER TABLE counters ALTER COLUMN id TYPE bigint", mend: "ALTER TABLE counters ALTER COLUMN id TYPE int"},
@@ -52,7 +57,12 @@ func TestChaosOfSchemaChanges(t *testing.T) {
 	seed := firstSeed(t)
 	for _, c := range changes {
 		scenario(t, "schema: "+c.name, func(t *testing.T) {
-			w := newWorld(t, worldOptions{name: "schema: " + c.name, seed: seed, rows: 5000, rate: 800, quiet: c.quiet})
+			o := worldOptions{name: "schema: " + c.name, seed: seed, rows: 5000, rate: 800, quiet: c.quiet}
+			if c.partitioned {
+				o.table = countersTable + ` PARTITION BY RANGE (id);
+					CREATE TABLE first PARTITION OF counters FOR VALUES FROM (MINVALUE) TO (5000); CREATE TABLE second PARTITION OF counters FOR VALUES FROM (5000) TO (20001)`
+			}
+			w := newWorld(t, o)
 			w.start()
 			w.awaits(10, "the beginning")
 			w.note("%s", c.ddl)
@@ -86,6 +96,9 @@ func (w *world) afterChange(c change) {
 		w.exec(c.mend)
 	}
 	w.finishes()
+	if n := ask[int](w, "SELECT count(*) FROM counters WHERE id BETWEEN 20001 AND 21000 AND counter <> 1"); n > 0 {
+		w.Errorf("of what was attached %d rows are not changed once", n)
+	}
 }
 
 // refused asserts that the process ends, saying why, that status says it too, and that running it again changes nothing.

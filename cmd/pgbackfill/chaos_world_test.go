@@ -32,6 +32,11 @@ type worldOptions struct {
 	// job is more of the job file, and settings more of the server's.
 	job      string
 	settings map[string]string
+	// jobText is the job where it is not the usual one, and sql is sent when the table is there. table is what makes it, but for
+	// its rows.
+	jobText, sql, table string
+	// server is more of the server's environment.
+	server []string
 	// standby is whether there is one.
 	standby bool
 	// processes at work at the same time; 0 is one.
@@ -71,6 +76,9 @@ type world struct {
 	conn *pgx.Conn
 }
 
+const countersTable = `CREATE TABLE counters (id int PRIMARY KEY, counter int NOT NULL DEFAULT 0, late bool NOT NULL DEFAULT false,
+	touched int NOT NULL DEFAULT 0, pad text DEFAULT 'x')`
+
 const worldJob = `name: count
 table: public.counters
 idempotent: false
@@ -95,20 +103,20 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	for name, value := range o.settings {
 		settings[name] = value
 	}
-	w.servers[0] = pgtest.Cluster(t, localpg.Options{Settings: settings})
+	w.servers[0] = pgtest.Cluster(t, localpg.Options{Settings: settings, Environ: o.server})
 	w.links[0] = w.proxy(w.servers[0])
 	w.links[1] = w.proxy(w.servers[0])
 	w.admin("CREATE DATABASE " + w.dbname + " TEMPLATE template0")
-	w.exec(`CREATE TABLE counters (id int PRIMARY KEY, counter int NOT NULL DEFAULT 0, late bool NOT NULL DEFAULT false, touched int NOT NULL DEFAULT 0, pad text DEFAULT 'x');
+	w.exec(cmp.Or(o.table, countersTable) + `;
 		CREATE TABLE touches (id int);
 		INSERT INTO counters (id) SELECT g * 3 - 1000 FROM generate_series(1, ` + fmt.Sprint(o.rows) + `) AS g;
-		ANALYZE counters`)
+		ANALYZE counters;` + o.sql)
 	if o.standby {
 		w.newStandby()
 	} else {
 		w.links[1].Refuse(true)
 	}
-	w.job = write(t, w.dir, "count.yaml", fmt.Sprintf(worldJob, cmp.Or(o.chunk, 40))+o.job)
+	w.job = write(t, w.dir, "count.yaml", cmp.Or(o.jobText, fmt.Sprintf(worldJob, cmp.Or(o.chunk, 40)))+o.job)
 	if !o.quiet {
 		w.app = w.write()
 	}

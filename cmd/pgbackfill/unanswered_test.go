@@ -30,7 +30,7 @@ func TestUnanswered(t *testing.T) {
 	}
 	other := &backfill.Error{Found: "x", Remedy: "y", Err: io.EOF}
 	for _, err := range []error{nil, errSaid, errors.Join(io.EOF, errSaid), other, errUsage, &pgconn.PgError{Code: "40001"}} {
-		if got := unanswered(err); !errors.Is(got, err) || got != nil && got.Error() != err.Error() { //nolint:errorlint // it is the very one
+		if got := unanswered(err); !errors.Is(got, err) || got != nil && got.Error() != err.Error() {
 			t.Errorf("of %v it makes %v", err, got)
 		}
 	}

@@ -29,6 +29,9 @@ type Options struct {
 	// InitdbArgs replace the arguments "--locale=C --encoding=UTF8" of initdb.
 	InitdbArgs []string
 
+	// Environ is more of the server's environment, such as a library that is to be loaded before others: "LD_PRELOAD=…".
+	Environ []string
+
 	// Fresh runs initdb for this cluster alone. Otherwise clusters are copies of one template, which is fast, and
 	// they all have the same system identifier.
 	Fresh bool

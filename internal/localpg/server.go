@@ -97,6 +97,7 @@ func (c *Cluster) launch(ctx context.Context) error {
 		return err
 	}
 	cmd := c.command(c.inst.program("postgres"), "-D", c.data())
+	cmd.Env = append(cmd.Env, c.opts.Environ...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := startDetached(cmd, c.account); err != nil {
 		return fmt.Errorf("starting postgres: %w", err)
