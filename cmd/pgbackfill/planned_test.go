@@ -249,11 +249,7 @@ func awaitState(t *testing.T, db *pgtest.DB, p *process, state string) {
 	})
 }
 
-var whiteSpace = regexp.MustCompile(`\s+`)
-
-func oneLine(sql string) string {
-	return strings.TrimSpace(whiteSpace.ReplaceAllString(sql, " "))
-}
+func oneLine(sql string) string { return strings.Join(strings.Fields(sql), " ") }
 
 func plannedStatements(t *testing.T, plan string) map[string]bool {
 	t.Helper()
@@ -278,7 +274,12 @@ func sentStatements(t *testing.T, db *pgtest.DB) map[string]bool {
 	}
 	sent := map[string]bool{}
 	planning := map[string]bool{} // by session
-	for _, entry := range strings.Split(string(log), "\n@@") {
+	lines := map[string]string{}  // each text is sent many times, and read once: most of this test's time went into that
+	ours := "|" + db.Name() + "|pgbackfill"
+	for entry := range strings.SplitSeq(string(log), "\n@@") {
+		if !strings.Contains(entry[:min(len(entry), 200)], ours) {
+			continue
+		}
 		fields := strings.SplitN(entry, "|", 4)
 		if len(fields) < 4 || fields[1] != db.Name() || !strings.HasPrefix(fields[2], "pgbackfill") {
 			continue
@@ -290,14 +291,18 @@ func sentStatements(t *testing.T, db *pgtest.DB) map[string]bool {
 		if !found {
 			continue
 		}
-		session, statement := fields[0], oneLine(statement)
+		session, line := fields[0], lines[statement]
+		if line == "" {
+			line = oneLine(statement)
+			lines[statement] = line
+		}
 		switch {
-		case statement == "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY":
+		case line == "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY":
 			planning[session] = true
 		case planning[session]:
-			planning[session] = statement != "ROLLBACK" && statement != "COMMIT"
+			planning[session] = line != "ROLLBACK" && line != "COMMIT"
 		default:
-			sent[statement] = true
+			sent[line] = true
 		}
 	}
 	return sent
