@@ -290,7 +290,7 @@ func TestTransformInterrupted(t *testing.T) {
 // The rows of a chunk that take much memory are fewer. Made to fail: without the bounds of read and compute the first chunk had 100.
 func TestTransformOfLargeRows(t *testing.T) {
 	t.Parallel()
-	db := installed(t, words(0), "INSERT INTO words SELECT g, repeat('large ', 20000) FROM generate_series(1, 200) AS g")
+	db := installed(t, words(0), "INSERT INTO words SELECT g, repeat('large ', 20000) FROM generate_series(1, 80) AS g")
 	plan := inOneSegment(planFor(t, db, transforms(lineprogram.Command("upper")...), nil))
 	plan.Pace.ChunkRows = 0
 	w := do(t, db, plan)

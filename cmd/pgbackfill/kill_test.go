@@ -2,6 +2,7 @@ package main
 
 import (
 	"math/rand/v2"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -65,8 +66,8 @@ func TestKilledFiftyTimes(t *testing.T) {
 	db := pgtest.New(t)
 	dir := t.TempDir()
 	counters(db, counterRows)
-	job := write(t, dir, "count.yaml", counterJob)
-	const chunks = counterRows / 100
+	job := write(t, dir, "count.yaml", strings.Replace(counterJob, "rows: 100", "rows: 200", 1))
+	const chunks = counterRows / 200
 	committed := func() int64 {
 		if !pgtest.One[bool](db, "SELECT to_regclass('pgbackfill.chunks') IS NOT NULL") {
 			return 0
