@@ -57,7 +57,7 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 
 	add("once, when the run is made; its number stands in place of 0", pgsql.Install(s.captures)...)
 	add("once, when the run has ended; its number stands in place of 0", pgsql.Uninstall(s.captures)...)
-	add("with each new connection, as the driver asks it", pgsql.Statement{Name: "primary", SQL: "select pg_is_in_recovery()"})
+	add("with each new connection", pgsql.Statement{Name: "primary", SQL: "SELECT pg_catalog.pg_is_in_recovery()"})
 	add("at the start of every transaction", pgsql.Begin)
 	if p.Heap == nil {
 		add("in the transaction that finds where chunks end", s.keySettings(walk, p.Pace))

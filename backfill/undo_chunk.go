@@ -81,7 +81,7 @@ func PlannedUndo(job string, tables []pgsql.Capture, pace Pace) []PlannedStateme
 	p := &Plan{}
 	add := p.adder()
 	add("where the run has not done so: its triggers go", pgsql.Uninstall(tables)...)
-	add("with each new connection, as the driver asks it", pgsql.Statement{Name: "primary", SQL: "select pg_is_in_recovery()"})
+	add("with each new connection", pgsql.Statement{Name: "primary", SQL: "SELECT pg_catalog.pg_is_in_recovery()"})
 	add("at the start of every transaction", pgsql.Begin)
 	add("in each chunk's transaction", undoSettings(job, pace.Over(DefaultPace).Settled()))
 	add("in each chunk: which of the row versions that were kept it takes back, the last ones first", pgsql.Kept(tables, UndoAll, 1))
