@@ -33,6 +33,8 @@ type Plan struct {
 	// LockFirst is set where the change reads more than the row itself: its rows are locked by
 	// a statement of their own first.
 	LockFirst bool `json:"lock_first"`
+	// unrepeatable are the built-in functions of the job that give another value each time.
+	unrepeatable []string
 	// Constants are the values of the job's parameters.
 	Constants []Constant `json:"params,omitempty"`
 	// Transform is what the job's transform is sent and must return; nil is none.
@@ -139,4 +141,19 @@ func (p *Plan) Blocking() []Finding {
 		}
 	}
 	return list
+}
+
+// Unrepeatable are the functions in the job's expressions of which PostgreSQL itself says that they give another value each
+// time, as gen_random_uuid() and clock_timestamp(): what was written cannot be computed again. Functions that somebody
+// has made are not among them, since volatile is what they are called where nobody says anything.
+func (p *Plan) Unrepeatable() []string { return p.unrepeatable }
+
+func unrepeatable(functions []catalog.Function) []string {
+	var names []string
+	for _, f := range functions {
+		if f.BuiltIn && f.Volatility == "volatile" {
+			names = append(names, f.Name)
+		}
+	}
+	return names
 }

@@ -199,7 +199,7 @@ func (pl *planning) undoCascades() *noticed {
 	return &noticed{
 		"rows of other tables are changed along by foreign keys, and undo does not bring them back",
 		some(names),
-		"delete or change those rows in a step of their own, before; or --accept undo-cascades",
+		"delete or change those rows in a step of their own, before; then --accept undo-cascades, for there is nothing left that would be changed along",
 	}
 }
 

@@ -249,6 +249,7 @@ func (pl *planning) readFunctions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	pl.plan.unrepeatable = unrepeatable(pl.functions)
 	joined := slices.ContainsFunc(pl.plan.Job.Steps, func(s Step) bool { return s.Update != nil && s.Update.From != nil })
 	pl.plan.LockFirst = joined || (subquery || len(pl.readers()) > 0) && pl.plan.Job.changesRows()
 	if err := pl.readOther(ctx); err != nil {

@@ -245,7 +245,7 @@ func (pl *planning) volatileExpression() *noticed {
 	return &noticed{
 		"an expression gives another value each time it is evaluated",
 		"volatile: " + some(names),
-		"no row is ever unchanged, and no verification can compute the value again: use an expression of the row alone, or idempotent: false",
+		"no row is ever unchanged, and no verification can compute the value again: use an expression of the row alone; or where: for the rows that have no value, and verify: for what must hold",
 	}
 }
 

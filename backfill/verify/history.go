@@ -5,12 +5,30 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
+
+// repeatable is a check as it can be made: a value that is another one each time it is computed says nothing of what was
+// written, neither now nor over the rows as they were. What is left to do it shows all the same.
+func repeatable(o Options, c Check) (Check, error) {
+	names := o.Plan.Unrepeatable()
+	if c.Kind != KindDerived || updated(o.Plan.Job, c) == nil || len(names) == 0 {
+		return historic(o, c), nil
+	}
+	if c.Residual == "" {
+		return c, backfill.Inputf(whereIn(o.Plan.Job, c.line), `say in the job file what must hold, as in
+      verify:
+        none: SELECT t.id FROM my_table t WHERE {{range}} AND …    # rows that must not be there`,
+			"nothing to verify by: %s gives another value each time, so that what was written cannot be computed again, and the job has no verify", strings.Join(names, ", "))
+	}
+	c.Residual += "; " + strings.Join(names, ", ") + " gives another value each time, so that what was written cannot be computed again"
+	return c, nil
+}
 
 // historic makes a derived check that would be residual one over the rows as they were before the run, where the run kept
 // them (undo: capture): then it shows what was done, and not only that nothing is left.

@@ -83,7 +83,10 @@ func Verify(ctx context.Context, o Options) (Verdict, error) {
 		if c.Residual == "" {
 			c.Residual = residualOf(o.Plan.Job, writes(o.Plan.Job).generated(o.Plan.Table), c)
 		}
-		c = historic(o, c)
+		c, err := repeatable(o, c)
+		if err != nil {
+			return Verdict{}, err
+		}
 		p, err := proofOf(o, c)
 		if err != nil {
 			return Verdict{}, v.refused(c, err)

@@ -149,7 +149,11 @@ func doing(job backfill.Job) string {
 
 // writePlanBrief says in a few lines what a run would do.
 func writePlanBrief(w io.Writer, plan *backfill.Plan) {
-	fmt.Fprintf(w, "%s: %s of %s on %s\n", plan.Job.Name, doing(plan.Job), plan.Table.Quoted, plan.Server.Database)
+	table := plan.Table.Quoted
+	if table == "" { // a helper that is not built
+		table = "{{helper " + plan.Job.WalkHelper + "}}"
+	}
+	fmt.Fprintf(w, "%s: %s of %s on %s\n", plan.Job.Name, doing(plan.Job), table, plan.Server.Database)
 	if plan.Job.Description != "" {
 		fmt.Fprintf(w, "  %s\n", strings.TrimSpace(plan.Job.Description))
 	}
@@ -160,7 +164,9 @@ func writePlanBrief(w io.Writer, plan *backfill.Plan) {
 		}
 		fmt.Fprintf(w, "  %-9s :%s = %s\n", title, c.Name, constantText(c))
 	}
-	fmt.Fprintf(w, "  walk      by %s: %s\n", plan.Walk, plan.WalkReason)
+	if plan.Walk != "" {
+		fmt.Fprintf(w, "  walk      by %s: %s\n", plan.Walk, plan.WalkReason)
+	}
 	if plan.Pending {
 		before := "prepare"
 		if plan.Job.Prepare == nil {

@@ -137,12 +137,13 @@ func TestVerifyBeforeDuringAndAfterARun(t *testing.T) {
 func TestVerifyRefusesAndIsInterrupted(t *testing.T) {
 	t.Parallel()
 	db, dir := pgtest.New(t), t.TempDir()
-	db.Exec(`CREATE TABLE things (id int PRIMARY KEY, n int); INSERT INTO things SELECT generate_series(1, 10), 0`)
+	db.Exec(`CREATE TABLE things (id int PRIMARY KEY, n int); INSERT INTO things SELECT generate_series(1, 10), 0;
+		CREATE FUNCTION slowly() RETURNS int LANGUAGE sql AS 'SELECT length(pg_sleep(100)::text)'`)
 	counting := write(t, dir, "counting.yaml", "name: counting\ntable: things\nidempotent: false\nupdate: {set: {n: t.n + 1}}\n")
 	if code, out := pgbackfill(t, db.DSN(), dir, "verify", counting); code != 2 || !strings.Contains(out, "nothing to verify by") || !strings.Contains(out, "verify:") {
 		t.Errorf("exit code %d:\n%s", code, out)
 	}
-	slow := write(t, dir, "slow.yaml", "name: slow\ntable: things\nupdate: {set: {n: \"length(pg_sleep(100)::text)\"}}\n")
+	slow := write(t, dir, "slow.yaml", "name: slow\ntable: things\nupdate: {set: {n: slowly()}}\n")
 	p := start(t, db.DSN(), dir, "verify", slow)
 	pgtest.Eventually(t, time.Minute, func() error {
 		if !pgtest.One[bool](db, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'pgbackfill slow verify' AND wait_event = 'PgSleep')") {

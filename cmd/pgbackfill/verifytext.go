@@ -70,7 +70,7 @@ func verdictLine(v verify.Verdict) string {
 		if len(v.Residual) > 0 {
 			return fmt.Sprintf("proven, residual: nothing is left to do in %s that were checked; what was written before is not proven%s", rows, where)
 		}
-		return fmt.Sprintf("proven: %s checked in %s, nothing is wrong%s", rows, human.Duration(v.Elapsed), where)
+		return fmt.Sprintf("proven: %s checked in %s, nothing is wrong%s%s", rows, human.Duration(v.Elapsed), unmet(v), where)
 	case verify.Mismatched:
 		if r := v.Run; r != nil && !r.State.Over() && r.State != backfill.StateFinishing {
 			return fmt.Sprintf("mismatched, and unfinished: run %d is %s; %s not reached yet or wrong, of %s checked", r.ID, r.State, isOrAre(v.Mismatches()), rows)
@@ -85,6 +85,19 @@ func verdictLine(v verify.Verdict) string {
 		return "incomplete: " + strings.Join(v.Incomplete, "; ")
 	}
 	return fmt.Sprintf("incomplete: %s; nothing wrong in %s that were checked%s", strings.Join(v.Incomplete, "; "), rows, where)
+}
+
+// unmet says that a proof has rows in it that nothing was computed for: they hold what they held, and whether they may is
+// not for us to say. It counts those of the check with most of them.
+func unmet(v verify.Verdict) string {
+	var most int64
+	for _, c := range v.Checks {
+		most = max(most, c.Unmatched)
+	}
+	if most == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %s matched by nothing in `from` and kept as before", isOrAre(most))
 }
 
 // scopeLine says what part of the table the job is about; "" is all of it.

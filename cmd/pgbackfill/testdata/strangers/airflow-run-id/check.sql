@@ -1,0 +1,1 @@
+SELECT md5(concat((SELECT string_agg(v::text,';' ORDER BY task_id,dag_id,execution_date) FROM task_instance v),(SELECT string_agg(v::text,';' ORDER BY task_id,dag_id,execution_date) FROM dangling_ti v)));

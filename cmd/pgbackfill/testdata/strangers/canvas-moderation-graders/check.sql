@@ -1,0 +1,1 @@
+SELECT md5(concat((SELECT string_agg(a::text,';' ORDER BY id) FROM assignments a),(SELECT string_agg(concat_ws(',',anonymous_id,assignment_id,user_id),';' ORDER BY assignment_id,user_id) FROM moderation_graders),(SELECT string_agg(concat_ws(',',context_id,state),';' ORDER BY context_id) FROM feature_flags)));

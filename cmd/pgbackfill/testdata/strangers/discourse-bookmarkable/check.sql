@@ -1,0 +1,1 @@
+SELECT md5(string_agg(b::text, E'\n' ORDER BY id)) FROM bookmarks b;

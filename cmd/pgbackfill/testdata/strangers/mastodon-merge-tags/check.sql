@@ -1,0 +1,1 @@
+SELECT md5(concat((SELECT string_agg(v::text,';' ORDER BY id) FROM tags v),(SELECT string_agg(v::text,';' ORDER BY id) FROM featured_tags v),(SELECT string_agg(v::text,';' ORDER BY tag_id,status_id) FROM statuses_tags v)));

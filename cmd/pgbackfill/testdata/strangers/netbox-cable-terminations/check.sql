@@ -1,0 +1,1 @@
+SELECT md5(concat((SELECT string_agg(concat_ws(',',cable_id,cable_end,type_id,termination_id),';' ORDER BY cable_id,cable_end) FROM cabletermination),(SELECT string_agg(i::text,';' ORDER BY id) FROM interface i)));

@@ -1,0 +1,1 @@
+SELECT md5(string_agg(p::text, E'\n' ORDER BY id)) FROM versions p;
