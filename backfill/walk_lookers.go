@@ -17,11 +17,12 @@ func (e *engine) lookers(ctx context.Context) ([]*worker, error) {
 	for len(list) < e.workers() {
 		l := &worker{engine: e, conn: e.spareConn()}
 		if l.conn == nil || l.conn.IsClosed() {
-			connecting, err := l.reconnect, error(nil)
+			connecting := l.reconnect
 			if len(list) > 0 {
 				connecting = l.connectOnce
 			}
-			if err = connecting(ctx); err != nil && len(list) > 0 && ctx.Err() == nil {
+			err := connecting(ctx)
+			if err != nil && len(list) > 0 && ctx.Err() == nil {
 				break
 			}
 			if err != nil {

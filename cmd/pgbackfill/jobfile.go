@@ -76,8 +76,10 @@ The exit code is 2 where a file is refused, with --strict also where there is a 
 				before := a.warned
 				list, err := a.read(file)
 				if err == nil && strict && a.warned > before {
-					err = &backfill.Error{Place: file, Found: fmt.Sprintf("%s, and --strict allows none", human.Plural(int64(a.warned-before), "warning")),
-						Remedy: "do what they say, or leave --strict out", Kind: backfill.ErrInput}
+					err = &backfill.Error{
+						Place: file, Found: fmt.Sprintf("%s, and --strict allows none", human.Plural(int64(a.warned-before), "warning")),
+						Remedy: "do what they say, or leave --strict out", Kind: backfill.ErrInput,
+					}
 				}
 				if err != nil {
 					a.fail(err)
