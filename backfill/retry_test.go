@@ -208,6 +208,29 @@ func TestSizerPanics(t *testing.T) {
 	}
 }
 
+// A chunk that costs as much with half of its rows is not made smaller down to a row: what does not depend on the rows is better paid for
+// by many of them. Where it does depend on them again the size follows as before.
+//
+// Made to fail: without lower's second case the size ends at one row.
+func TestSizerStopsWhereSmallerIsInVain(t *testing.T) {
+	t.Parallel()
+	for _, fixed := range []time.Duration{110 * time.Millisecond, 300 * time.Millisecond, 2 * time.Second} {
+		s := newSizer(Pace{ChunkTarget: 100 * time.Millisecond, ChunkMaxRows: 50_000}, false)
+		r := rand.New(rand.NewPCG(3, 4))
+		sizes := serve(s, 400, func(rows int) time.Duration {
+			return time.Duration(float64(fixed)*(0.97+0.06*r.Float64())) + time.Duration(rows)*time.Microsecond
+		}, 1)
+		slices.Sort(sizes)
+		if least, middle := sizes[0], sizes[200]; least < 50 || middle < 400 {
+			t.Errorf("with %s a chunk the least size is %d and the middle one %d", fixed, least, middle)
+		}
+		sizes = serve(s, 200, func(rows int) time.Duration { return time.Duration(rows) * time.Millisecond }, 1)
+		if last := sizes[199]; last < 60 || last > 120 {
+			t.Errorf("the server is well again, and the size is %d", last)
+		}
+	}
+}
+
 // What says nothing about the next chunk does not move the size: the short end of a segment, a chunk of another size.
 // Chunks in which next to nothing changed do not make it large.
 //

@@ -21,6 +21,8 @@ const (
 	// sizerEnough is how many chunks of a size must have been seen before it grows. One is enough
 	// until a size was too large: it starts far below what most tables bear.
 	sizerEnough = 2
+	// sizerHeld is for how many chunks a size is kept that it was in vain to make smaller.
+	sizerHeld = 64
 )
 
 // sizer finds how many rows a chunk should have, as a servo on time: the 90th percentile
@@ -39,6 +41,16 @@ type sizer struct {
 	// shrunk is set once a size was too large.
 	shrunk  bool
 	samples []time.Duration
+	// higher is the size that it was made smaller from, and how long its chunks took; held is for how many more chunks that one is kept,
+	// since half of the rows took as long.
+	higher sized
+	held   int
+}
+
+// sized is how long chunks of a size take.
+type sized struct {
+	rows int
+	took time.Duration
 }
 
 func newSizer(p Pace, sparse bool) *sizer {
@@ -82,8 +94,11 @@ func (s *sizer) took(size int, seen, changed int64, d time.Duration) {
 	if s.fixed > 0 || s.target <= 0 || s.sparse {
 		return
 	}
+	if s.keeps(d) {
+		return
+	}
 	if d > sizerPanic*s.target && size <= s.rows {
-		s.resize(size / 10)
+		s.lower(size, size/10, d)
 		return
 	}
 	if size != s.rows || seen < int64(size) { // of another size, or the short end of a segment
@@ -103,9 +118,44 @@ func (s *sizer) took(size int, seen, changed int64, d time.Duration) {
 	if changed*2 < seen {
 		want = min(want, max(s.rows, sparseChunkRows))
 	}
-	if want > s.rows*11/10 || want < s.rows*9/10 {
+	switch {
+	case want > s.rows*11/10:
+		s.higher = sized{}
 		s.resize(want)
+	case want < s.rows*9/10:
+		s.lower(s.rows, want, p90)
 	}
+}
+
+// lower makes the size smaller, whose chunks take too long: unless twice as many rows took no longer. What a chunk costs however few its rows
+// are, as where its plan reads all of a table that it joins, is not made less by it, and one row at a time would never come to an end.
+func (s *sizer) lower(size, want int, took time.Duration) {
+	switch {
+	case s.higher.rows == 0:
+		s.higher = sized{size, took}
+	case size <= s.higher.rows/2 && took > s.higher.took*4/5:
+		s.held = sizerHeld
+		s.resize(s.higher.rows)
+		return
+	case size <= s.higher.rows/2:
+		s.higher = sized{size, took}
+	}
+	s.resize(want)
+}
+
+// keeps reports whether the size is kept though its chunks take too long: for so many chunks, and while they take no longer than they did.
+func (s *sizer) keeps(took time.Duration) bool {
+	if s.held == 0 {
+		return false
+	}
+	s.held--
+	if took > s.higher.took*5/4 {
+		s.held = 0
+	}
+	if s.held == 0 {
+		s.higher = sized{}
+	}
+	return s.held > 0
 }
 
 // shrink says that a chunk of a size was too much for the server.
