@@ -98,7 +98,7 @@ func foreground(ctx context.Context, b *workshop, rounds int, keep func(*result)
 	if b.ssl, err = b.sslMode(ctx); err != nil {
 		return err
 	}
-	list := works()
+	list := slices.DeleteFunc(works(), func(w work) bool { return w.name != idle && !strings.Contains(w.name, b.way) })
 	measured := make([][]disturbance, len(list))
 	for round := range rounds {
 		for i := range list {

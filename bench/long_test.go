@@ -18,6 +18,15 @@ func TestCompareTheOtherTables(t *testing.T) {
 	}
 }
 
+// The application is watched beside what others do, too.
+func TestForegroundOfOthers(t *testing.T) {
+	t.Parallel()
+	_, kept, _ := bench(t, "-only", "foreground")
+	if r := kept["foreground"]; len(r.Foreground) != len(works()) {
+		t.Errorf("result: %+v", r)
+	}
+}
+
 // Growth is told with what it predicts, and a longer way to the server with what is spent on it whatever the table.
 func TestGrowth(t *testing.T) {
 	t.Parallel()
