@@ -88,7 +88,7 @@ func TestAsked(t *testing.T) {
 		args []string
 		says []string
 	}{
-		{[]string{"run", "other.yaml"}, []string{"Run it? [y/N]", "pgbackfill: not run, as answered; nothing was written"}},
+		{[]string{"run", "--accept", "column-contested", "other.yaml"}, []string{"Run it? [y/N]", "pgbackfill: not run, as answered; nothing was written"}},
 		{[]string{"cancel", "people"}, []string{"End run 1 of people for good? 30 rows are changed and stay so. [y/N]", "pgbackfill: not cancelled, as answered"}},
 		{[]string{"schema", "remove"}, []string{"schema pgbackfill: it holds unfinished runs: run 1 of people"}}, // what it would not do it does not ask
 	} {

@@ -108,14 +108,14 @@ func TestQuarantinedRowsAreSaid(t *testing.T) {
 // before it, is shown by backfill's TestConnectionLostWhileSettingAside.
 func TestKilledWithQuarantinedRows(t *testing.T) {
 	t.Parallel()
-	const rows, bad = 60_000, 120
+	const rows, bad = 24_000, 60
 	seed := uint64(20261123)
 	random := rand.New(rand.NewPCG(seed, seed))
 	db, dir := pgtest.New(t), t.TempDir()
 	divided(db, rows, rows/bad)
 	job := write(t, dir, "divided.yaml", dividedJob)
 	killed := 0
-	for range 12 {
+	for range 6 {
 		ps := []*process{start(t, db.DSN(), dir, "run", "--yes", "--set", "max_quarantined=500", job), start(t, db.DSN(), dir, "run", "--yes", "--set", "max_quarantined=500", job)}
 		<-time.After(time.Duration(random.Int64N(int64(900 * time.Millisecond)))) // any instant: this is the fault, not a wait for something
 		for _, p := range ps {
@@ -125,7 +125,7 @@ func TestKilledWithQuarantinedRows(t *testing.T) {
 			p.kill(t)
 		}
 	}
-	if killed < 12 {
+	if killed < 6 {
 		t.Errorf("only %d processes were killed at work", killed)
 	}
 	if code, out := pgbackfill(t, db.DSN(), dir, "run", "--yes", "--set", "max_quarantined=500", job); code != 4 {
@@ -147,7 +147,7 @@ func TestKilledWithQuarantinedRows(t *testing.T) {
 	for kill := 0; pgtest.One[int](db, "SELECT count(*) FROM pgbackfill.quarantine WHERE resolved_at IS NULL") > 0; kill++ {
 		again := []string{"retry-quarantined", "--rate", "60", job} // so slowly that both are at the same rows
 		ps := []*process{start(t, db.DSN(), dir, again...), start(t, db.DSN(), dir, again...)}
-		if kill >= 8 {
+		if kill >= 3 {
 			for _, p := range ps {
 				if code := p.wait(t, time.Minute); code != 0 {
 					t.Fatalf("exit code %d\n%s", code, p.out)
