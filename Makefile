@@ -24,10 +24,10 @@ build: ## build bin/pgbackfill
 	$(GO) build -o bin/pgbackfill ./cmd/pgbackfill
 
 # What ./cmd tests is the program, built without the detector and started as a process of its own: there the detector would watch the tests
-# alone, for an eighth of their time (`make long` does). Both parts run at once, so that the longest package begins first.
+# alone, for an eighth of their time (`make long` does). Both parts run at once, so that the longest packages begin first.
 test: ## all tests but the long ones, with the race detector where there is a C compiler; `make lint` does the vetting
 	@$(GO) test -vet=off -timeout 20m ./cmd/... & program=$$!; \
-	$(GO) test $(RACE) -vet=off -timeout 20m -p 1 $$($(GO) list ./... | grep -v /cmd/); rest=$$?; \
+	$(GO) test $(RACE) -vet=off -timeout 20m $$($(GO) list ./... | grep -v /cmd/); rest=$$?; \
 	wait $$program && exit $$rest
 
 long: ## all tests, also those that take minutes
