@@ -296,14 +296,15 @@ func (s statements) transformed(part pgsql.Part) (list transformStatements, err 
 	within := part
 	within.Members, within.Out = s.noMembers(), s.out
 	rows := pgsql.Rows{Columns: make([][]*string, s.transform.Named())}
-	errs := make([]error, 5)
+	errs := make([]error, 6)
 	list.read, errs[0] = s.transform.Select(part)
 	list.lock, errs[1] = s.transform.Lock(part)
 	list.reread, errs[2] = s.transform.Select(within)
 	if s.writes() {
-		list.write = make([]pgsql.Statement, 2)
+		list.write = make([]pgsql.Statement, 3)
 		list.write[0], errs[3] = s.transform.Update(part, rows, s.none())
-		list.write[1], errs[4] = s.transform.Stale(part, rows)
+		list.write[1], errs[4] = s.transform.Unwritten(part)
+		list.write[2], errs[5] = s.transform.Stale(part, rows)
 		list.write = append(list.write, s.keeping()...)
 	} else {
 		list.write, _, errs[3] = s.changes(within)

@@ -133,22 +133,46 @@ func (w *worker) writeBack(seg Segment, chunk *Chunk, part pgsql.Part, b *batch,
 	if err != nil {
 		return false, err
 	}
-	stale, err := w.sql.transform.Stale(part, rows)
+	look, err := w.sql.transform.Unwritten(part)
+	if w.leaves { // there will be some
+		look, err = w.sql.transform.Stale(part, rows)
+	}
 	if err != nil {
 		return false, err
 	}
 	statements, counted := w.before(seg, chunk, part, w.pace())
-	answers, err := exchange(ctx, w.conn.PgConn(), append(statements, write, stale)...)
+	answers, err := exchange(ctx, w.conn.PgConn(), append(statements, write, look)...)
 	if err != nil {
 		return false, err
 	}
-	if number(answers[len(statements)+1].rows[0][0]) > 0 {
+	changed := answers[len(statements)].tag.RowsAffected()
+	stale := number(answers[len(statements)+1].rows[0][0])
+	if stale > 0 && !w.leaves {
+		if stale, err = w.stale(ctx, part, rows); err != nil {
+			return false, err
+		}
+	}
+	w.leaves = changed < int64(b.rows())
+	if stale > 0 {
 		rollback(ctx, w.conn.PgConn())
 		return false, nil
 	}
 	chunk.saw(answers, counted)
-	chunk.RowsChanged = []int64{answers[len(statements)].tag.RowsAffected()}
+	chunk.RowsChanged = []int64{changed}
 	return true, nil
+}
+
+// stale counts the rows that are neither as they were read nor written by the transaction at hand.
+func (w *worker) stale(ctx context.Context, part pgsql.Part, rows pgsql.Rows) (int64, error) {
+	statement, err := w.sql.transform.Stale(part, rows)
+	if err != nil {
+		return 0, err
+	}
+	answers, err := exchange(ctx, w.conn.PgConn(), statement)
+	if err != nil {
+		return 0, err
+	}
+	return number(answers[0].rows[0][0]), nil
 }
 
 // settleBack locks the chunk's rows first, and then does with what came back what the job says. It is false, and nothing

@@ -33,6 +33,8 @@ type worker struct {
 	computing atomic.Pointer[context.CancelCauseFunc]
 	// ahead are the rows of the chunk after the one at hand, on their way through the transform; nil is none.
 	ahead *ahead
+	// leaves is set where the last chunk of a transform left rows alone that held their values already.
+	leaves bool
 }
 
 // boundary is where the next chunk ends, found ahead in the round trip that commits the

@@ -157,6 +157,7 @@ func TestShapes(t *testing.T) {
 		"transform_lock_placed":  one2(placed.Lock(part(two))),
 		"transform_write":        one2(mapped.Update(part(two), versions(mapped), returned)),
 		"transform_write_placed": one2(placed.Update(part(two), versions(placed), returned)),
+		"transform_unwritten":    one2(mapped.Unwritten(part(two))),
 		"transform_stale":        one2(mapped.Stale(part(two), versions(mapped))),
 		"transform_stale_placed": one2(placed.Stale(part(two), versions(placed))),
 		"boundary":               one1(walk(id).Boundary(one, 1000)),

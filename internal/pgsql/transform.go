@@ -219,17 +219,27 @@ func (t Transform) Straight() Change {
 	return c
 }
 
+// Unwritten counts the rows of a chunk that are in scope and not of this transaction's writing. Only among these can [Transform.Stale]
+// find one, which takes several times as long.
+func (t Transform) Unwritten(p Part) (Statement, error) {
+	f := t.filling(p)
+	return Statement{Name: "unwritten", SQL: t.unwritten(f), Args: f.b.Args()}, f.err
+}
+
+func (t Transform) unwritten(f *filling) string {
+	return fmt.Sprintf(`SELECT pg_catalog.count(*)
+FROM %s AS t
+WHERE %s
+  AND t.xmin OPERATOR(pg_catalog.<>) COALESCE(pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid, '0'::pg_catalog.xid)`, t.Table, f.scoped())
+}
+
 // Stale counts the rows that have become others since they were read, or came into scope: those that are neither as
 // they were read nor written by this transaction.
 func (t Transform) Stale(p Part, rows Rows) (Statement, error) {
 	f := t.filling(p)
-	scoped := f.scoped()
+	unwritten := t.unwritten(f)
 	source, match := t.source(f, rows, nil)
-	sql := fmt.Sprintf(`SELECT pg_catalog.count(*)
-FROM %s AS t
-WHERE %s
-  AND t.xmin OPERATOR(pg_catalog.<>) COALESCE(pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid, '0'::pg_catalog.xid)
-  AND NOT EXISTS (SELECT FROM %s WHERE %s)`, t.Table, scoped, source, match)
+	sql := fmt.Sprintf("%s\n  AND NOT EXISTS (SELECT FROM %s WHERE %s)", unwritten, source, match)
 	return Statement{Name: "stale", SQL: sql, Args: f.b.Args()}, f.err
 }
 
