@@ -36,13 +36,17 @@ type worker struct {
 	// owed are the rows of the part before, which are paid for before the next one is read: how many there are in the last
 	// part of a piece is only known then.
 	owed int
+	// check is what was read last, and rows how many rows a part of it had come to have: the next piece of it begins with as many.
+	check *checking
+	rows  int
 }
 
 // place is where a worker is in a piece.
 type place struct {
 	after backfill.Key
-	// rows is how many rows the next part is to have.
+	// rows is how many rows the next part is to have, and left about how many the piece still has; 0 is not known.
 	rows int
+	left int64
 	// seq numbers the parts, try the tries at one, and unverifiable counts the parts that could not be read.
 	seq, try, unverifiable int
 }
@@ -58,7 +62,11 @@ type part struct {
 func (w *worker) segment(ctx context.Context, p piece) error {
 	w.Observer(backfill.SegmentStarted{Worker: w.id, Segment: p.segment})
 	defer w.Observer(backfill.SegmentEnded{Worker: w.id, Segment: p.segment})
-	at := &place{after: p.segment.Range.After, rows: p.fitting(w.first(), true), try: 1}
+	if w.check != p.checking {
+		w.check, w.rows = p.checking, p.fitting(w.first(), true)
+	}
+	at := &place{after: p.segment.Range.After, rows: w.rows, left: p.segment.EstimatedRows, try: 1}
+	defer func() { w.rows = at.rows }()
 	if p.tally.done {
 		return nil
 	}
@@ -135,6 +143,9 @@ func (w *worker) next(ctx context.Context, p piece, at *place) (part, error) {
 		return part{rng: pgsql.Range{After: at.after, Through: through}, last: last}, nil
 	}
 	now := part{rng: pgsql.Range{After: at.after, Through: p.segment.Range.Through}, last: true}
+	if at.left > 0 && at.left <= int64(at.rows) && now.rng.Through != nil { // an open end may have grown since it was estimated
+		return now, nil
+	}
 	walk := pgsql.Walk{Table: w.Plan.Table.Quoted, Key: w.Plan.Key}
 	err := w.session.keys(ctx, func(r *reading) error {
 		rows, err := r.ask(ctx, walk.Boundary(now.rng, at.rows))
@@ -199,6 +210,7 @@ func (w *worker) went(p piece, at *place, now part, c counts, took time.Duration
 	if now.last {
 		seen = min(seen, c.rows)
 	}
+	at.left = max(at.left-seen, 0)
 	switch {
 	case w.Plan.Pace.ChunkRows > 0:
 		at.rows = min(at.rows*narrowing, w.Plan.Pace.ChunkRows)
