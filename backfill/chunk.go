@@ -12,6 +12,9 @@ type Chunk struct {
 	// SegmentThrough is where the segment ends, as the worker knows it: the ledger refuses a chunk of
 	// a segment that ends elsewhere. It is nil for the rows with a NULL in the key.
 	SegmentThrough Key
+	// SegmentPass and SegmentLeaf are those of the segment, as the worker knows it: what it does to a row depends on them.
+	SegmentPass Pass
+	SegmentLeaf uint32
 	// Seq numbers the segment's chunks from 1 without a gap.
 	Seq   int
 	Range KeyRange

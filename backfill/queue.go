@@ -137,9 +137,7 @@ func (e *engine) refresh(ctx context.Context) error {
 	return nil
 }
 
-// stillPlanned reports whether the run still has the segment as it was given to a worker. A
-// crash, or a failover, can take back a split that was acknowledged, and then its parts are no
-// more, or others have their numbers.
+// stillPlanned reports whether the run still has the segment as it was given to a worker.
 func (e *engine) stillPlanned(ctx context.Context, seg Segment) (bool, error) {
 	if err := e.refresh(ctx); err != nil {
 		return false, err
@@ -147,13 +145,7 @@ func (e *engine) stillPlanned(ctx context.Context, seg Segment) (bool, error) {
 	q := e.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, s := range q.list {
-		if s.No == seg.No {
-			return s.Parent == seg.Parent && s.Nulls == seg.Nulls && s.Leaf == seg.Leaf &&
-				slices.Equal(s.Range.After, seg.Range.After) && slices.Equal(s.Range.Through, seg.Range.Through), nil
-		}
-	}
-	return false, nil
+	return stillThere(q.list, seg), nil
 }
 
 // synced tells the observers what the ledger says of the pass, whoever did it.

@@ -33,10 +33,6 @@ var (
 	errStandstill = errors.New("the next chunk would end at the key where it begins")
 )
 
-// refusalsBorne is how often the ledger may refuse the chunk that follows its last row. It is
-// more than never, since a refusal and the reading after it are two moments.
-const refusalsBorne = 5
-
 // timeoutsBorne is how often in a row reading what is so may run into the statement timeout.
 const timeoutsBorne = 20
 
@@ -52,9 +48,6 @@ type attempts struct {
 	// aside is the chunk that is to be committed next with its rows quarantined; nil is none. It has given way so often.
 	aside       *Chunk
 	asideYields int
-	// refusedAt is the sequence number that the ledger refused, 0 for none, and refusals how often
-	// it did so without having got any further.
-	refusedAt, refusals int
 	// timeouts counts the statement timeouts since the last chunk that succeeded.
 	timeouts int
 	// yields counts how often chunks gave way since the last one that succeeded.
@@ -71,29 +64,13 @@ func newAttempts(seg Segment) *attempts { return &attempts{segment: seg, number:
 // succeeded forgets the failures, and of the narrowing what is behind: then chunks grow again, step by step, so that one
 // bad row of many costs tries of its own neighbourhood and not of all the chunk it was in.
 func (a *attempts) succeeded(c Chunk) {
-	a.number, a.failedAt, a.aside, a.asideYields, a.refusedAt, a.refusals, a.timeouts, a.outside, a.yields = 1, nil, nil, 0, 0, 0, 0, 0, 0
+	a.number, a.failedAt, a.aside, a.asideYields, a.timeouts, a.outside, a.yields = 1, nil, nil, 0, 0, 0, 0
 	for i := range a.narrowed {
 		a.narrowed[i].ahead -= int(c.RowsSeen)
 	}
 	for n := len(a.narrowed); n > 0 && (c.last || a.narrowed[n-1].ahead <= 0); n-- {
 		a.narrowed = a.narrowed[:n-1]
 	}
-}
-
-// refused remembers that the ledger did not take the chunk after the mark.
-func (a *attempts) refused(mark Mark) { a.refusedAt = mark.Seq + 1 }
-
-// contested reports, once, whether the chunk that was refused is there from somebody else:
-// then the segment is theirs and this worker goes elsewhere.
-func (a *attempts) contested(mark Mark) bool {
-	taken := a.refusedAt > 0 && mark.Seq >= a.refusedAt && !mark.Closed()
-	if a.refusedAt == mark.Seq+1 {
-		a.refusals++
-	} else {
-		a.refusals = 0
-	}
-	a.refusedAt = 0
-	return taken
 }
 
 // stuck is the error of a ledger that refuses what follows its last row.

@@ -89,47 +89,6 @@ func TestAttemptsCloseIn(t *testing.T) {
 	}
 }
 
-// The chunk that the ledger refused is somebody else's where it is there now; where it is not, a fence or a crash was the
-// reason, and the segment goes on from what the ledger says. Refused again and again at one place, it is counted.
-//
-// Made to fail: with every refusal taken for contested, a worker leaves its own segment after a crash.
-func TestAttemptsTellWhoWasFirst(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name      string
-		now       Mark
-		contested bool
-		refusals  int
-	}{
-		{"somebody did it", Mark{Seq: 8}, true, 0},
-		{"somebody is far ahead", Mark{Seq: 20}, true, 0},
-		{"closed by a fence", Mark{Seq: 8, Fence: "split"}, false, 0},
-		{"done", Mark{Seq: 8, Done: true}, false, 0},
-		{"memory was ahead", Mark{Seq: 5}, false, 0},
-		{"nothing has changed", Mark{Seq: 7}, false, 1},
-	} {
-		a := newAttempts(Segment{No: 1})
-		a.refused(Mark{Seq: 7})
-		if got := a.contested(c.now); got != c.contested || a.refusals != c.refusals {
-			t.Errorf("%s: contested %t, %d refusals; expected %t, %d", c.name, got, a.refusals, c.contested, c.refusals)
-		}
-		if a.contested(c.now) {
-			t.Errorf("%s: contested without a refusal", c.name)
-		}
-	}
-	a := newAttempts(Segment{No: 1})
-	for range 3 {
-		a.refused(Mark{Seq: 7})
-		a.contested(Mark{Seq: 7})
-	}
-	if a.refusals != 3 {
-		t.Errorf("%d refusals at one place; expected 3", a.refusals)
-	}
-	if a.succeeded(Chunk{}); a.refusals != 0 {
-		t.Error("a success does not end the count")
-	}
-}
-
 // serve simulates a server that takes so long for so many rows, and returns the sizes of n chunks.
 func serve(s *sizer, n int, took func(rows int) time.Duration, changed float64) []int {
 	var sizes []int

@@ -51,23 +51,11 @@ type boundary struct {
 // since a lock was not had, somebody waited or a replica is behind, it is found anew. A tenth is no difference that would be worth the question.
 func (b *boundary) fits(rows int) bool { return b.size <= rows+rows/10 }
 
-// position is where a worker is in a segment.
-type position struct {
-	mark Mark
-	// known is whether mark is what the ledger says, doubtful whether the segment itself may be no
-	// more what it was when it was taken.
-	known, doubtful bool
-	// next is the end of the next chunk, nil where it is still to be found.
-	next *boundary
-	// window is what the passes over the window at hand have come to.
-	window windowCounts
-}
-
 // segment works a segment from its watermark to its end, or until the work is to stop,
 // and returns how far it is. Whoever works the segment, and however often it was begun,
-// this is the one path.
+// this is the one path; what it does next is the [position]'s to say.
 func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
-	at, try := &position{doubtful: !w.began}, newAttempts(seg)
+	at, try := &position{seg: seg, doubtful: !w.began}, newAttempts(seg)
 	w.began, w.running = true, ctx
 	defer w.leaveAhead()
 	turn := time.Now() // since when the worker has waited to begin a chunk
@@ -77,7 +65,7 @@ func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 			return at.mark, err
 		}
 		w.outdated(paused, turn)
-		if err := w.know(ctx, seg, at, try); err != nil {
+		if err := w.know(ctx, at); err != nil {
 			if err = w.passing(ctx, try, err); err != nil {
 				return at.mark, err
 			}
@@ -96,41 +84,25 @@ func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 			w.chunks.Add(-1)
 			return at.mark, errEnough
 		}
-		chunk, following, err := w.attempt(seg, at, try)
+		chunk, following, err := w.attempt(at, try)
 		turn = time.Now()
 		if err != nil {
 			w.chunks.Add(-1)
-			at.next = nil
 			if ctx.Err() != nil && errors.Is(err, ctx.Err()) { // nothing had begun
 				return at.mark, err
 			}
-			var large *tooLargeError
-			if errors.As(err, &large) {
-				try.shorter(chunk, large.fit)
+			of := w.became(ctx, seg, err)
+			at.came(of, chunk)
+			if of == wasRefused || of == wasMoved {
 				continue
 			}
-			if errors.Is(err, errRefused) {
-				// Somebody else did this chunk, or closed the segment. What is true is in the ledger.
-				at.known, at.doubtful = false, true
-				try.refused(at.mark)
-				continue
-			}
-			if w.leafMoved(ctx, seg, err) {
-				at.known, at.doubtful = false, true
-				continue
-			}
-			var yielded *yieldedError
-			if errors.As(err, &yielded) && !w.aborted() {
-				err = w.gaveWay(ctx, chunk, try, yielded.to)
-			} else {
-				err = w.failed(ctx, chunk, try, err)
-			}
-			if err != nil {
+			if err := w.trouble(ctx, chunk, try, err); err != nil {
 				return at.mark, err
 			}
 			continue
 		}
-		at.mark, at.next = at.mark.after(chunk, seg), following
+		at.came(wasCommitted, chunk)
+		at.next = following
 		try.succeeded(chunk)
 		w.counted(ctx, at, chunk)
 		w.repay(chunk.repaid)
@@ -138,70 +110,80 @@ func (w *worker) segment(ctx context.Context, seg Segment) (Mark, error) {
 	}
 }
 
+// became is what came of a chunk that ended with an error.
+func (w *worker) became(ctx context.Context, seg Segment, err error) outcome {
+	switch {
+	case errors.Is(err, errRefused):
+		return wasRefused
+	case w.leafMoved(ctx, seg, err):
+		return wasMoved
+	case w.conn == nil || w.conn.IsClosed():
+		return wasUnheard
+	}
+	return wasRolledBack
+}
+
+// trouble decides what follows a chunk that failed: nil is another try, after a wait.
+func (w *worker) trouble(ctx context.Context, chunk Chunk, try *attempts, err error) error {
+	var large *tooLargeError
+	if errors.As(err, &large) {
+		try.shorter(chunk, large.fit)
+		return nil
+	}
+	var yielded *yieldedError
+	if errors.As(err, &yielded) && !w.aborted() {
+		return w.gaveWay(ctx, chunk, try, yielded.to)
+	}
+	return w.failed(ctx, chunk, try, err)
+}
+
 // attempt does the next chunk of a segment, or sets its rows aside where it is known that they cannot be changed.
-func (w *worker) attempt(seg Segment, at *position, try *attempts) (Chunk, *boundary, error) {
+func (w *worker) attempt(at *position, try *attempts) (Chunk, *boundary, error) {
 	if aside := try.takeAside(at.mark); aside != nil {
-		chunk, following, err := w.setAside(seg, *aside, try)
+		chunk, following, err := w.setAside(at.seg, *aside, try)
 		if errors.As(err, new(*yieldedError)) {
 			try.asideAgain(aside)
 		}
 		return chunk, following, err
 	}
-	return w.chunk(seg, at.mark, at.next, try)
+	return w.chunk(at, try)
 }
 
-// know makes sure that there is a connection and that the mark is what the ledger says.
-func (w *worker) know(ctx context.Context, seg Segment, at *position, try *attempts) error {
-	// Memory is never trusted over a lost connection: acknowledged commits can vanish with a crash
-	// or a failover.
-	if w.conn == nil || w.conn.IsClosed() {
-		at.known, at.doubtful = false, true
-		if err := w.reconnect(ctx); err != nil {
-			return err
-		}
-	}
-	if at.known {
-		return nil
-	}
-	at.next = nil
-	if at.doubtful {
-		there, err := w.stillPlanned(ctx, seg)
-		if err != nil {
-			return err
-		}
-		if !there {
-			at.mark = Mark{}
+// know does what a position wants before a chunk: a connection, and that the mark is what the ledger says.
+func (w *worker) know(ctx context.Context, at *position) error {
+	for {
+		switch at.wants(w.conn != nil && !w.conn.IsClosed()) {
+		case toConnect:
+			if err := w.reconnect(ctx); err != nil {
+				return err
+			}
+		case toLook:
+			there, err := w.stillPlanned(ctx, at.seg)
+			if err != nil {
+				return err
+			}
+			at.looked(there)
+		case toRead:
+			mark, err := w.ledger.Mark(ctx, w.conn, at.seg.No)
+			if errors.Is(err, ErrNotFound) {
+				at.unread()
+				continue
+			}
+			if err == nil {
+				err = w.findLeaf(ctx, at.seg)
+			}
+			if err != nil {
+				return err
+			}
+			at.read(mark)
+		case toYield:
 			return errContested
+		case toGiveUp:
+			return w.stuck(at.seg, at.mark)
+		case toChange, toLeave:
+			return nil
 		}
 	}
-	mark, err := w.ledger.Mark(ctx, w.conn, seg.No)
-	if err == nil {
-		err = w.findLeaf(ctx, seg)
-	}
-	if err != nil {
-		return err
-	}
-	at.mark, at.known, at.doubtful = mark, true, false
-	if try.contested(at.mark) {
-		return errContested
-	}
-	if try.refusals > refusalsBorne {
-		return w.stuck(seg, at.mark)
-	}
-	return nil
-}
-
-// after is the mark once the chunk is known to be committed.
-func (m Mark) after(c Chunk, seg Segment) Mark {
-	m.Seq, m.Watermark = c.Seq, c.Range.Through
-	m.Done = seg.Nulls || c.last
-	m.RowsSeen += c.RowsSeen
-	for _, n := range c.RowsChanged {
-		m.RowsChanged += n
-	}
-	m.Unmatched += c.Unmatched
-	m.Multiple += c.Multiple
-	return m
 }
 
 // rows is how many rows the next chunk should have.
@@ -226,13 +208,11 @@ func (w *worker) paced(seg Segment, try *attempts) int {
 // ledger row, in two round trips: the change, whose counts the ledger row needs; then the
 // ledger row, the commit and, in a transaction of its own, the next boundary. A begun chunk
 // finishes when the run is asked to stop, unless it takes longer than the grace.
-func (w *worker) chunk(seg Segment, mark Mark, next *boundary, try *attempts) (Chunk, *boundary, error) {
+func (w *worker) chunk(at *position, try *attempts) (Chunk, *boundary, error) {
 	ctx, cancel := w.grace()
 	defer func() { cancel() }()
-	chunk := Chunk{Segment: seg.No, SegmentThrough: seg.Range.Through, Seq: mark.Seq + 1, Started: time.Now(), Attempt: try.number, Worker: w.name()}
-	if chunk.Range.After = mark.Watermark; mark.Seq == 0 {
-		chunk.Range.After = seg.Range.After
-	}
+	seg, next, chunk := at.seg, at.next, at.chunk()
+	chunk.Started, chunk.Attempt, chunk.Worker = time.Now(), try.number, w.name()
 	if chunk.size = w.rows(try); next == nil || !next.fits(chunk.size) {
 		var err error
 		if next, err = w.boundary(ctx, seg, chunk.Range.After, chunk.size); err != nil {
@@ -315,29 +295,36 @@ func foundEnd(a answer, seg Segment, size int) *boundary {
 // an error only where the chunk is not known to be committed.
 func (w *worker) commit(ctx context.Context, seg Segment, chunk *Chunk, size int) (*boundary, error) {
 	chunk.Lag = w.lag()
-	statements := []pgsql.Statement{w.ledger.Append(*chunk), pgsql.Commit}
+	statements := ending(pgsql.Begin, w.ledger.Append(*chunk), pgsql.Commit)
+	end := len(statements)
 	following := w.endOfAhead(seg, *chunk)
 	sought := !chunk.last && w.plan.Heap == nil && following == nil
 	if sought {
 		statements = append(statements, append(w.seek(seg, chunk.Range.Through, size), pgsql.Commit)...)
 	}
 	began := time.Now()
-	answers, err := exchange(ctx, w.conn.PgConn(), statements...)
-	if len(answers) == 0 && w.ledger.Refused(err) {
-		return nil, fmt.Errorf("%w: %w", errRefused, err)
+	conn := w.conn.PgConn()
+	answers, err := exchange(ctx, conn, statements...)
+	tag := ""
+	if len(answers) >= end {
+		tag = answers[end-1].tag.String()
 	}
-	if len(answers) < 2 {
+	switch heard(min(len(answers), end), end, tag, w.ledger.Refused(err), conn.IsClosed()) {
+	case wasCommitted:
+	case wasRefused:
+		return nil, fmt.Errorf("%w: %w", errRefused, err)
+	default:
+		if tag != "" {
+			return nil, fmt.Errorf("%w (it said %q)", errNotCommitted, tag)
+		}
 		return nil, err
 	}
-	if answers[1].tag.String() != "COMMIT" {
-		return nil, fmt.Errorf("%w (it said %q)", errNotCommitted, answers[1].tag.String())
-	}
-	w.wrote(*chunk, number(answers[0].rows[0][0]), time.Since(began))
+	w.wrote(*chunk, number(answers[end-2].rows[0][0]), time.Since(began))
 	if err != nil || !sought {
-		rollback(ctx, w.conn.PgConn())
+		rollback(ctx, conn)
 		return following, nil //nolint:nilerr // the chunk is committed; a boundary that failed is looked for again
 	}
-	return foundEnd(answers[4], seg, size), nil
+	return foundEnd(answers[end+2], seg, size), nil
 }
 
 func (w *worker) name() string { return fmt.Sprintf("%s/%d", w.process, w.id) }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/ledger"
 	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
@@ -86,20 +87,15 @@ func (r *Run) fenceAll(t *tx, fence, reason string) error {
 		step{Statement: r.event(fence, detail)})
 }
 
-// fenceEverySegment goes round until no segment is open: workers that commit a chunk, or split a segment,
-// between our snapshot and our fence are met again in the next round, and each round closes
-// all that stood still.
+// fenceEverySegment closes all segments of the run: see [ledger.CloseAll].
 func (r *Run) fenceEverySegment(t *tx, fence string) error {
 	fences := pgsql.Statement{Name: "fences", SQL: fenceOpen, Args: [][]byte{pgsql.Int(r.id), pgsql.Text(fence), pgsql.Text(r.store.process)}}
-	for {
-		if err := t.send(step{Statement: fences}); err != nil {
-			return held(err)
-		}
-		open, err := r.openSegments(t, nil)
-		if err != nil || len(open) == 0 {
-			return err
-		}
-	}
+	return ledger.CloseAll(
+		func() error { return held(t.send(step{Statement: fences})) },
+		func() (int, error) {
+			open, err := r.openSegments(t, nil)
+			return len(open), err
+		})
 }
 
 // held tells a lock that was not had in time from other errors.

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/ledger"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
@@ -73,7 +74,7 @@ func (r *Run) covered(t *tx, row runRow) error {
 			if err := rows.Scan(&segment, &seq, &after, &expected, &wrong); err != nil {
 				return err
 			}
-			broken = gap(fmt.Sprintf("row %d of segment %d in pgbackfill.chunks %s: it begins after %s", seq, segment, wrong, backfill.Key(after)),
+			broken = ledger.Gap(fmt.Sprintf("row %d of segment %d in pgbackfill.chunks %s: it begins after %s", seq, segment, wrong, backfill.Key(after)),
 				"after "+backfill.Key(expected).String())
 			return nil
 		},
@@ -82,7 +83,7 @@ func (r *Run) covered(t *tx, row runRow) error {
 		err = broken
 	}
 	if err == nil {
-		err = checkCoverage(row.walk, segments)
+		err = ledger.Covered(row.walk.Segments, row.walk.Nulls, segments)
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/ledger"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
@@ -23,7 +24,7 @@ const (
 
 // Append is the statement that records c. The server refuses it, see [Run.Refused], where c
 // does not begin where the chunk before it ended, where its segment is closed, or is not the one
-// it was taken for because it ends elsewhere, and where its number is taken.
+// it was taken for, and where its number is taken: see [ledger.Takes].
 func (r *Run) Append(c backfill.Chunk) pgsql.Statement { return r.ledgerRow(c, "") }
 
 func (r *Run) ledgerRow(c backfill.Chunk, fence string) pgsql.Statement {
@@ -45,7 +46,7 @@ func (r *Run) ledgerRow(c backfill.Chunk, fence string) pgsql.Statement {
 		pgsql.Int(c.RowsSeen), intsParam(c.RowsChanged), pgsql.Int(changed),
 		pgsql.Int(c.Unmatched), pgsql.Int(c.Multiple),
 		timeParam(c.Started), durationParam(c.Duration), pgsql.Int(c.Attempt), pgsql.Text(c.Worker),
-		keyParam(c.SegmentThrough), lag, timeParam(r.created),
+		keyParam(c.SegmentThrough), lag, timeParam(r.created), pgsql.Int(c.SegmentPass), pgsql.Int(int64(c.SegmentLeaf)),
 	}}
 }
 
@@ -89,19 +90,11 @@ func markFields(m *backfill.Mark) []any {
 
 // fenceRow is the ledger row that closes s after its mark.
 func (r *Run) fenceRow(s backfill.SegmentState, fence string) pgsql.Statement {
-	at := watermark(s)
+	at := ledger.Watermark(s)
 	return r.ledgerRow(backfill.Chunk{
-		Segment: s.No, SegmentThrough: s.Range.Through, Seq: s.Seq + 1, Range: backfill.KeyRange{After: at, Through: at},
+		Segment: s.No, SegmentThrough: s.Range.Through, SegmentPass: s.Pass, SegmentLeaf: s.Leaf, Seq: s.Seq + 1, Range: backfill.KeyRange{After: at, Through: at},
 		Started: time.Now(), Attempt: 1, Worker: r.store.process,
 	}, fence)
-}
-
-// watermark is the key through which s is committed; where nothing is, where it begins.
-func watermark(s backfill.SegmentState) backfill.Key {
-	if s.Seq == 0 {
-		return s.Range.After
-	}
-	return s.Watermark
 }
 
 // LedgerRows counts the rows in the ledger of a run, fences among them: where there are as many as a verification saw

@@ -234,7 +234,7 @@ func TestChunkOfAnotherEnd(t *testing.T) {
 	}
 	refused := func(c backfill.Chunk, end backfill.Key) {
 		t.Helper()
-		c.SegmentThrough = end
+		c.SegmentThrough, c.SegmentPass = end, backfill.PassWalk
 		if err := inTransaction(t.Context(), conn, "public", run.Append(c)); !run.Refused(err) {
 			t.Errorf("chunk %s of segment %d, which is believed to end at %s: %v", c.Range, c.Segment, end, err)
 		}
@@ -246,4 +246,26 @@ func TestChunkOfAnotherEnd(t *testing.T) {
 	nulls := backfill.Chunk{Segment: 2, Seq: 1, RowsChanged: []int64{1}, Attempt: 1, Worker: "test"}
 	refused(nulls, key(60))
 	appendTo(t, conn, run, nulls, chunk(3, 2, 30, 50))
+}
+
+// A segment of a sweep that a failover took back, and a part of a split in its place, of the same number, start and end: whoever swept it
+// has not done there what the walk does. The same with the pages of another leaf.
+//
+// Made to fail: without the segment's pass and leaf in the proof, both chunks go in.
+func TestChunkOfAnotherPassOrLeaf(t *testing.T) {
+	t.Parallel()
+	db := installed(t)
+	plan := planned("passes", 100)
+	plan.Segments[0].Leaf = 16384
+	run := create(t, open(t, db, Options{}), plan)
+	conn := db.Conn()
+	for name, believed := range map[string]backfill.Segment{
+		"pass": {Pass: backfill.PassSweep, Leaf: 16384, Range: plan.Segments[0].Range},
+		"leaf": {Pass: backfill.PassWalk, Leaf: 16385, Range: plan.Segments[0].Range},
+	} {
+		if err := inTransaction(t.Context(), conn, "public", run.Append(believing(chunk(1, 1, -1, 100), believed))); !run.Refused(err) {
+			t.Errorf("a chunk of another %s: %v", name, err)
+		}
+	}
+	appendTo(t, conn, run, chunk(1, 1, -1, 100))
 }

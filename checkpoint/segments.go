@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/ledger"
 	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
@@ -60,11 +61,11 @@ func readSegment(list *[]backfill.SegmentState) func(pgx.Rows) error {
 // s.Mark, where a chunk of it is just being committed, and where at leaves one of the children
 // empty. The caller keeps at between the watermark and the end: only PostgreSQL compares keys.
 func (r *Run) Split(ctx context.Context, s backfill.SegmentState, at backfill.Key) (bool, error) {
-	if s.Nulls || s.Closed() || at == nil || slices.Equal(at, watermark(s)) || slices.Equal(at, s.Range.Through) {
+	if s.Nulls || s.Closed() || at == nil || slices.Equal(at, ledger.Watermark(s)) || slices.Equal(at, s.Range.Through) {
 		return false, nil
 	}
 	children := pgsql.Statement{Name: "children", SQL: insertChildren, Args: [][]byte{
-		pgsql.Int(r.id), pgsql.Int(s.No), keyParam(watermark(s)), keyParam(at), pgsql.Int(s.RowsSeen),
+		pgsql.Int(r.id), pgsql.Int(s.No), keyParam(ledger.Watermark(s)), keyParam(at), pgsql.Int(s.RowsSeen),
 	}}
 	detail, err := jsonParam(map[string]any{"segment": s.No, "at": at})
 	if err != nil {
@@ -73,9 +74,8 @@ func (r *Run) Split(ctx context.Context, s backfill.SegmentState, at backfill.Ke
 	err = r.store.transact(ctx, hastySettings, func(t *tx) error {
 		_, err := r.lock(t)
 		if err == nil {
-			err = t.send(step{Statement: r.fenceRow(s, fenceSplit)},
-				step{Statement: children, done: exactly(2)},
-				step{Statement: r.event("split", detail)})
+			steps := ledger.Split(step{Statement: r.fenceRow(s, fenceSplit)}, step{Statement: children, done: exactly(2)})
+			err = t.send(append(steps, step{Statement: r.event("split", detail)})...)
 		}
 		if r.Refused(err) || pgerr.Code(err) == lockNotAvailable {
 			return errMovedOn
@@ -145,7 +145,7 @@ func (r *Run) noneOpen(t *tx, pass backfill.Pass) error {
 	}
 	return &backfill.Error{
 		Place:    r.place(),
-		Found:    fmt.Sprintf("segment %d of the %s is committed through %s only", open[0].No, pass, watermark(open[0])),
+		Found:    fmt.Sprintf("segment %d of the %s is committed through %s only", open[0].No, pass, ledger.Watermark(open[0])),
 		Expected: fmt.Sprintf("through %s; %d segments are open", open[0].Range.Through, len(open)),
 		Remedy:   "run the job again: it goes on where it stopped",
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/ledger"
 	"github.com/pgbackfill/pgbackfill/internal/pgtest"
 )
 
@@ -47,13 +48,12 @@ func hammer(ctx context.Context, t *testing.T, run *Run, conn *pgx.Conn, seed ui
 			return
 		}
 		s := list[random.IntN(len(list))]
-		after, seq := number(watermark(s)), s.Seq
+		after, seq := number(ledger.Watermark(s)), s.Seq
 		for range 1 + random.IntN(5) { // some chunks from memory, as a worker does
 			end := number(s.Range.Through)
 			through := min(end, max(after, 0)+1+random.IntN(40))
 			seq++
-			c := chunk(s.No, seq, after, through)
-			c.SegmentThrough = s.Range.Through
+			c := believing(chunk(s.No, seq, after, through), s.Segment)
 			err := inTransaction(ctx, conn, "public", run.Append(c))
 			if run.Refused(err) {
 				break
@@ -119,7 +119,7 @@ func TestSplitsRacingWithChunks(t *testing.T) {
 					return
 				}
 				s := list[random.IntN(len(list))]
-				after, through := max(number(watermark(s)), 0), number(s.Range.Through)
+				after, through := max(number(ledger.Watermark(s)), 0), number(s.Range.Through)
 				done, err := other.Split(ctx, s, key(after+(through-after)/2))
 				if err != nil {
 					t.Error(err)

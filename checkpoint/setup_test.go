@@ -101,6 +101,12 @@ func chunk(segment, seq, after, through int) backfill.Chunk {
 	return c
 }
 
+// believing is c from a worker who takes its segment for that one.
+func believing(c backfill.Chunk, s backfill.Segment) backfill.Chunk {
+	c.SegmentThrough, c.SegmentPass, c.SegmentLeaf = s.Range.Through, s.Pass, s.Leaf
+	return c
+}
+
 // record is the statement that records c, from a worker who knows where its segment ends.
 func record(t *testing.T, run *Run, c backfill.Chunk) pgsql.Statement {
 	for pass := backfill.PassWalk; pass <= backfill.PassSweep; pass++ {
@@ -110,7 +116,7 @@ func record(t *testing.T, run *Run, c backfill.Chunk) pgsql.Statement {
 		}
 		for _, s := range list {
 			if s.No == c.Segment {
-				c.SegmentThrough = s.Range.Through
+				c = believing(c, s.Segment)
 			}
 		}
 	}

@@ -1,30 +1,22 @@
 package checkpoint
 
-import "github.com/pgbackfill/pgbackfill/internal/pgsql"
+import (
+	"github.com/pgbackfill/pgbackfill/internal/ledger"
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
+)
 
 // The statements about the ledger. appendChunk and readMark go over a worker's connection,
 // under a search_path that is the job's, so every name in them is qualified, operators and
 // types included. IS NOT DISTINCT FROM is not in them: it takes its = from the search_path
 // and cannot be told another. The others go over the store's own connection.
 
-// appendChunk writes a chunk, or a fence where $4 says why, and proves with "follows" that it
-// begins where its predecessor ended, in a segment that ends where whoever sends it believes: where a
-// failover takes a split back, another one can put a segment of the same number and start, and with
-// another end, in its place. It takes back runs too, whose numbers others then get, so that the run is proven to be the one that was
-// made then; and so is the table to be the one that it was planned for, for a name can be given to another. Totals are the predecessor's and its own. What the chunk's step saw comes from the transaction.
-const appendChunk = `INSERT INTO pgbackfill.chunks
+// appendChunk writes a chunk, or a fence where $4 says why, and proves with "follows" that the ledger may take it: [ledger.Follows]. Totals
+// are the predecessor's and its own. What the chunk's step saw comes from the transaction.
+var appendChunk = `INSERT INTO pgbackfill.chunks
   (run_id, segment, seq, fence, after, through, follows, rows_seen, rows_changed, unmatched, multiple,
    total_seen, total_changed, total_unmatched, total_multiple, total_duration, started_at, duration, attempt, worker, snapshot, lag)
 SELECT n.run_id, n.segment, n.seq, n.fence, n.after, n.through,
-       COALESCE((s.through OPERATOR(pg_catalog.=) n.segment_through OR s.through IS NULL AND n.segment_through IS NULL)
-         AND r.created_at OPERATOR(pg_catalog.=) n.created_at AND ` + sameTable + ` AND CASE
-         WHEN n.seq OPERATOR(pg_catalog.=) 1
-         THEN s.no IS NOT NULL
-          AND COALESCE(s.after OPERATOR(pg_catalog.=) n.after, s.after IS NULL AND n.after IS NULL)
-         ELSE p.seq IS NOT NULL AND p.fence IS NULL AND NOT s.nulls
-          AND p.through OPERATOR(pg_catalog.=) n.after
-          AND NOT (p.through OPERATOR(pg_catalog.=) s.through)
-       END, false),
+       ` + ledger.Follows() + `,
        n.rows_seen, n.rows_changed, n.unmatched, n.multiple,
        COALESCE(p.total_seen, 0) OPERATOR(pg_catalog.+) n.rows_seen,
        COALESCE(p.total_changed, 0) OPERATOR(pg_catalog.+) n.changed,
@@ -39,7 +31,8 @@ SELECT n.run_id, n.segment, n.seq, n.fence, n.after, n.through,
                $12::pg_catalog.timestamptz AS started_at, $13::pg_catalog.interval AS duration,
                $14::pg_catalog.int4 AS attempt, $15::pg_catalog.text AS worker,
                $16::pg_catalog.text[] AS segment_through, $17::pg_catalog.interval AS lag,
-               $18::pg_catalog.timestamptz AS created_at) AS n
+               $18::pg_catalog.timestamptz AS created_at, $19::pg_catalog.int2 AS segment_pass,
+               $20::pg_catalog.oid AS segment_leaf) AS n
   LEFT JOIN pgbackfill.runs AS r ON r.id OPERATOR(pg_catalog.=) n.run_id
   LEFT JOIN pgbackfill.segments AS s
          ON s.run_id OPERATOR(pg_catalog.=) n.run_id AND s.no OPERATOR(pg_catalog.=) n.segment
@@ -48,14 +41,8 @@ SELECT n.run_id, n.segment, n.seq, n.fence, n.after, n.through,
         AND p.seq OPERATOR(pg_catalog.=) (n.seq OPERATOR(pg_catalog.-) 1)
 RETURNING lsn OPERATOR(pg_catalog.-) '0/0'::pg_catalog.pg_lsn`
 
-// sameTable says of run r that its table is there still, under its name. A run whose table is not known has the OID 0.
-const sameTable = `(r.table_oid OPERATOR(pg_catalog.=) 0::pg_catalog.oid OR EXISTS (
-           SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS h ON h.oid OPERATOR(pg_catalog.=) c.relnamespace
-            WHERE c.oid OPERATOR(pg_catalog.=) r.table_oid
-              AND (h.nspname::pg_catalog.text OPERATOR(pg_catalog.||) '.'::pg_catalog.text OPERATOR(pg_catalog.||) c.relname::pg_catalog.text) OPERATOR(pg_catalog.=) r.table_name))`
-
 // readIdentity says of run $1, made at $2, whether it is that one, and whether its table is.
-const readIdentity = `SELECT r.created_at = $2::timestamptz, ` + sameTable + `, r.table_name, r.table_oid FROM pgbackfill.runs AS r WHERE r.id = $1::bigint`
+const readIdentity = `SELECT r.created_at = $2::timestamptz, ` + ledger.SameTable + `, r.table_name, r.table_oid FROM pgbackfill.runs AS r WHERE r.id = $1::bigint`
 
 // lastRow joins m, the last ledger row of segment s: one descent of the primary key, however long the ledger is.
 const lastRow = `

@@ -45,7 +45,8 @@ var places = map[string]place{
 
 	"configs":             {layer: adapter},
 	"jobs":                {layer: adapter},
-	"checkpoint":          {layer: adapter},
+	"checkpoint":          {layer: adapter, also: []string{"internal/ledger"}},
+	"internal/ledger":     {layer: adapter},
 	"internal/eventlog":   {layer: adapter},
 	"internal/metrics":    {layer: adapter},
 	"internal/progressui": {layer: adapter},
@@ -63,6 +64,7 @@ var places = map[string]place{
 	"internal/catalog": {layer: leaf, also: []string{"internal/pgsql"}},
 	"internal/pgerr":   {layer: leaf},
 	"internal/human":   {layer: leaf},
+	"internal/planted": {layer: leaf},
 	"internal/pgparse": {layer: leaf},
 	"internal/rowjson": {layer: leaf},
 	"internal/localpg": {layer: leaf},
