@@ -41,8 +41,9 @@ SELECT n.run_id, n.segment, n.seq, n.fence, n.after, n.through,
         AND p.seq OPERATOR(pg_catalog.=) (n.seq OPERATOR(pg_catalog.-) 1)
 RETURNING lsn OPERATOR(pg_catalog.-) '0/0'::pg_catalog.pg_lsn`
 
-// readIdentity says of run $1, made at $2, whether it is that one, and whether its table is.
-const readIdentity = `SELECT r.created_at = $2::timestamptz, ` + ledger.SameTable + `, r.table_name, r.table_oid FROM pgbackfill.runs AS r WHERE r.id = $1::bigint`
+// readIdentity says of run $1, made at $2, whether it is that one, and whether its table is: until the job's finish, which may put another in its place.
+const readIdentity = `SELECT r.created_at = $2::timestamptz,
+       ` + ledger.SameTable + ` OR EXISTS (SELECT FROM pgbackfill.tasks AS f WHERE f.run_id = r.id AND f.part = 'finish'), r.table_name, r.table_oid FROM pgbackfill.runs AS r WHERE r.id = $1::bigint`
 
 // lastRow joins m, the last ledger row of segment s: one descent of the primary key, however long the ledger is.
 const lastRow = `
