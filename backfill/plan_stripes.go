@@ -38,6 +38,9 @@ func (pl *planning) chooseStripes(ctx context.Context) error {
 	if pl.known.Walk != "" || chosen && !pl.mayChooseHeap() { // what is begun goes on in the stripes that it was begun in
 		return nil
 	}
+	if chosen && pl.scope*2 < p.EstimatedRows {
+		return pl.chooseWholePages(ctx)
+	}
 	why, stripes := pl.noStripes(), (*Striping)(nil)
 	if why == "" && chosen {
 		why = pl.needsKey()
@@ -62,11 +65,7 @@ func (pl *planning) chooseStripes(ctx context.Context) error {
 		p.WalkReason += "; whole pages at once: " + why
 		return nil
 	case chosen:
-		pl.key = catalog.Key{}
-		if err := pl.byHeap(ctx, "most of its rows find room on their own pages so"); err != nil {
-			return err
-		}
-		if err := pl.all(ctx, pl.readOverriding, pl.prepare); err != nil {
+		if err := pl.turnToHeap(ctx, "most of its rows find room on their own pages so"); err != nil {
 			return err
 		}
 	}
@@ -74,6 +73,45 @@ func (pl *planning) chooseStripes(ctx context.Context) error {
 	p.WalkReason += fmt.Sprintf("; the rows of a page in %d stripes, by %s: of a sample %.0f %% will find room where they are, in windows of up to %d pages",
 		stripes.Of, stripes.Stripes, 100*stripes.Room, stripes.Window)
 	return nil
+}
+
+// chooseWholePages decides whether a table is walked by its pages of which few rows are in scope: reading them all, twice, is what takes the time,
+// and pages are read faster than the entries of an index (1.5 times, see docs/benchmarks.md).
+func (pl *planning) chooseWholePages(ctx context.Context) error {
+	p := pl.plan
+	why := pl.needsKey()
+	if where := p.Job.Where; why == "" && where != nil && pl.bounds(*where) {
+		why = "where speaks of the key, whose index may find its rows without reading the others"
+	}
+	if why == "" && p.Job.UpdateStep() == nil {
+		why = "rows are deleted"
+	}
+	if why == "" {
+		var err error
+		if why, _, err = pl.readLeaves(ctx); err != nil {
+			return err
+		}
+	}
+	if why != "" {
+		p.WalkReason += "; not in physical order: " + why
+		return nil
+	}
+	return pl.turnToHeap(ctx, "where leaves less than half of the rows, and pages are read faster than an index's entries")
+}
+
+// bounds reports whether an expression speaks of the first column of the key, or may.
+func (pl *planning) bounds(e Expr) bool {
+	job := pl.plan.Job
+	return len(e.Columns) == 0 || job.speaksOf(e, Dropped{Table: job.Table, Column: pl.key.Parts[0].Name})
+}
+
+// turnToHeap makes a walk by key one in physical order.
+func (pl *planning) turnToHeap(ctx context.Context, reason string) error {
+	pl.key = catalog.Key{}
+	if err := pl.byHeap(ctx, reason); err != nil {
+		return err
+	}
+	return pl.all(ctx, pl.readOverriding, pl.prepare)
 }
 
 // mayChooseHeap reports whether a table that would be walked by key may be walked in physical order instead: where the job leaves that open,
@@ -96,8 +134,6 @@ func (pl *planning) needsKey() string {
 		return "trigger " + pl.firing()[0].Name + " fires, and may move rows that the walk has not come to"
 	case slices.ContainsFunc(pl.functions, func(f catalog.Function) bool { return f.Volatility == "volatile" }):
 		return "new values are others each time, and a row that moves ahead of the walk would be given a second one"
-	case pl.scope*2 < p.EstimatedRows:
-		return "where leaves less than half of the rows"
 	}
 	return ""
 }

@@ -58,10 +58,10 @@ func TestStripesArePlannedWhereTheyHelp(t *testing.T) {
 	}
 }
 
-// A large table that would be walked by key is walked in stripes of its pages by itself where nothing is lost by it, and else the plan says why
+// A large table that would be walked by key is walked in stripes of its pages by itself where nothing is lost by it, or by whole pages where few rows are in scope, and else the plan says why
 // not; what the job says, and what a run has begun, stands.
 //
-// Made to fail: each condition left out of mayChooseHeap or needsKey makes its case one in stripes.
+// Made to fail: each condition left out of mayChooseHeap or needsKey makes its case one in stripes; without bounds, few rows by their key were walked by pages.
 func TestStripesAreChosen(t *testing.T) {
 	t.Parallel()
 	db := installed(t, `CREATE TABLE w (id int PRIMARY KEY, name text NOT NULL, other text, s text, n int, pad text) WITH (autovacuum_enabled = off);
@@ -75,11 +75,14 @@ func TestStripesAreChosen(t *testing.T) {
 		}
 		return job
 	}
+	scope := func(where, column string) func(*backfill.Job) {
+		return func(j *backfill.Job) { j.Where = &backfill.Expr{SQL: where, Columns: []string{column}} }
+	}
 	for _, c := range []struct {
 		name, sql, undo string
 		job             backfill.Job
 		known           backfill.WalkKind
-		heap            bool
+		heap, whole     bool
 		why             string
 	}{
 		{name: "as it is", job: edit(upper, nil), heap: true, why: "3 stripes, by id modulo 3"},
@@ -92,7 +95,8 @@ func TestStripesAreChosen(t *testing.T) {
 			j.Undo = &backfill.Undo{Set: []backfill.Assignment{{Column: "s", Value: backfill.Expr{SQL: "NULL"}}}}
 		})},
 		{name: "not idempotent", job: edit(upper, func(j *backfill.Job) { j.Idempotent = false })},
-		{name: "few rows", job: edit(upper, func(j *backfill.Job) { j.Where = &backfill.Expr{SQL: "t.id < 9000"} }), why: "less than half"},
+		{name: "few rows", job: edit(upper, scope("t.n < 0", "t.n")), heap: true, whole: true, why: "less than half"},
+		{name: "few rows by their key", job: edit(upper, scope("t.id < 9000", "t.id")), why: "where speaks of the key"},
 		{name: "a join", job: edit(map[string]string{"s": "o.s"}, func(j *backfill.Job) {
 			j.UpdateStep().From, j.UpdateStep().Join = &backfill.Expr{SQL: "o"}, &backfill.Expr{SQL: "o.id = t.id"}
 		}), why: "more than the row"},
@@ -112,7 +116,7 @@ func TestStripesAreChosen(t *testing.T) {
 			t.Fatalf("%s: %v", c.name, err)
 		}
 		striped := plan.Heap != nil && plan.Heap.Stripes != nil
-		if (plan.Heap != nil) != c.heap || c.heap && c.known == "" && !striped || !strings.Contains(plan.WalkReason, c.why) {
+		if (plan.Heap != nil) != c.heap || c.heap && c.known == "" && striped == c.whole || !strings.Contains(plan.WalkReason, c.why) {
 			t.Errorf("%s: by %s, stripes %t: %s", c.name, plan.Walk, striped, plan.WalkReason)
 		}
 		// What is printed and fingerprinted is that of the walk that was chosen.
