@@ -190,8 +190,7 @@ func TestStripesGoOnWhereTheyStopped(t *testing.T) {
 //
 // Made to fail: with roomLeast at 0 stripes go on; without the look at who is still there, they do not come back; with a window's passes judged once
 // a run (an early return in judged), the transaction that comes later is not noticed.
-func TestStripesWhileOldRowsAreSeen(t *testing.T) {
-	t.Parallel()
+func TestStripesWhileOldRowsAreSeen(t *testing.T) { //nolint:paralleltest // a transaction of another test would be one that sees the old rows, too
 	db := installed(t, filled(9000))
 	plan := striped(t, db, doubling())
 	plan.Pace.Workers, plan.Pace.ChunkRows = 1, 20
@@ -204,7 +203,7 @@ func TestStripesWhileOldRowsAreSeen(t *testing.T) {
 			switch {
 			case e.Enough:
 				pace.slow.Store(false)
-			case old == nil: // a transaction of another test
+			case old == nil: // the server's own, as a vacuum is
 			case !released.Swap(true) && !strings.Contains(e.Why, fmt.Sprintf("pid %d of", old.PgConn().PID())):
 				t.Errorf("the reason is %q, and not pid %d", e.Why, old.PgConn().PID())
 			}
@@ -232,7 +231,6 @@ func TestStripesWhileOldRowsAreSeen(t *testing.T) {
 	for _, e := range of[backfill.RoomChanged](w) {
 		said = append(said, e.Enough)
 	}
-	// Transactions of other tests may hold it back too.
 	if len(said) < 2 || said[0] || !slices.Contains(said, true) {
 		t.Errorf("the events are %v", of[backfill.RoomChanged](w))
 	}
