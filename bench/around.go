@@ -17,7 +17,7 @@ func transform(ctx context.Context, b *workshop, rounds int, keep func(*result) 
 		return err
 	}
 	t.value = "t.full_name"
-	if err := b.makeTable(ctx, t, b.sized(500_000)); err != nil {
+	if err := b.makeTable(ctx, t, b.sized(1_000_000)); err != nil {
 		return err
 	}
 	list := []trial{rivals()[0]}
@@ -61,7 +61,7 @@ func verification(ctx context.Context, b *workshop, rounds int, keep func(*resul
 	if err != nil {
 		return err
 	}
-	if err := b.makeTable(ctx, t, b.sized(2_000_000)); err != nil {
+	if err := b.makeTable(ctx, t, b.sized(8_000_000)); err != nil {
 		return err
 	}
 	if err := b.freshTable(ctx); err != nil {

@@ -1,6 +1,6 @@
 // Command bench measures pgbackfill side by side with what people do instead: one UPDATE, a loop in a script, a loop
 // in PL/pgSQL, and the floor, a new table. Everything counts that a user waits for: the whole program is run, from its
-// start over planning, ledger and closing sweep to its end.
+// start over planning, ledger and closing sweep to its end. Only the schema pgbackfill is there before, as it is from a database's second job on.
 //
 //	go run ./bench                          everything, on a throwaway server; the document is docs/benchmarks.md
 //	go run ./bench -only compare            one part; parts.go has them

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/pgbackfill/pgbackfill/checkpoint"
 	"github.com/pgbackfill/pgbackfill/internal/human"
 )
 
@@ -130,9 +131,12 @@ func (b *workshop) makeTable(ctx context.Context, t table, rows int) error {
 }
 
 // freshTable makes the table users as it is before every measurement, the same to the last page, and no trace of the
-// measurement before.
+// measurement before. The ledger is there, and empty: it is installed once in the life of a database.
 func (b *workshop) freshTable(ctx context.Context) error {
 	if err := b.forget(ctx); err != nil {
+		return err
+	}
+	if err := checkpoint.Install(ctx, b.conn, checkpoint.InstallOptions{}); err != nil {
 		return err
 	}
 	steps := append(sequential, "DROP TABLE IF EXISTS users, users_new, users_old")

@@ -157,10 +157,9 @@ func (t *Table) readTriggers(ctx context.Context, q Querier, _ Server) error {
 	return err
 }
 
-// A NOT NULL is a constraint from PostgreSQL 18 on (contype n); it is of interest where old rows may break it.
 const constraintsSQL = `
 SELECT k.conname::text,
-       CASE k.contype WHEN 'c' THEN 'check' WHEN 'n' THEN 'not null' ELSE CASE WHEN k.conrelid = $1 THEN 'foreign key' ELSE 'referenced' END END,
+       CASE WHEN k.contype = 'c' THEN 'check' WHEN k.conrelid = $1 THEN 'foreign key' ELSE 'referenced' END,
        coalesce((SELECT ` + quoted + ` FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
                  WHERE k.contype = 'f' AND c.oid = CASE WHEN k.conrelid = $1 THEN k.confrelid ELSE k.conrelid END), ''),
        ARRAY(SELECT a.attname::text
@@ -172,10 +171,9 @@ SELECT k.conname::text,
        CASE k.confdeltype WHEN 'a' THEN 'no action' WHEN 'r' THEN 'restrict' WHEN 'c' THEN 'cascade'
                           WHEN 'n' THEN 'set null' WHEN 'd' THEN 'set default' ELSE '' END,
        k.convalidated,
-       coalesce((to_jsonb(k) ->> 'conenforced')::bool, true), -- a column that PostgreSQL 18 has
-       CASE WHEN k.contype = 'n' THEN 'NOT NULL NOT VALID' ELSE pg_get_constraintdef(k.oid) END
+       pg_get_constraintdef(k.oid)
 FROM pg_catalog.pg_constraint AS k
-WHERE (k.conrelid = $1 AND (k.contype IN ('c', 'f') OR k.contype = 'n' AND NOT k.convalidated) OR k.confrelid = $1 AND k.contype = 'f') AND k.conparentid = 0
+WHERE (k.conrelid = $1 AND k.contype IN ('c', 'f') OR k.confrelid = $1 AND k.contype = 'f') AND k.conparentid = 0
 ORDER BY k.contype, k.conname, k.oid`
 
 func (t *Table) readConstraints(ctx context.Context, q Querier, _ Server) error {
