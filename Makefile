@@ -15,7 +15,7 @@ FUZZTIME ?= 10m
 FUZZ = jobs:FuzzParse internal/rowjson:FuzzRead internal/pgparse:FuzzFrom internal/pgparse:FuzzParseCommand \
 	internal/pgparse:FuzzExpression internal/pgparse:FuzzScript internal/pgsql:FuzzExpand
 
-.PHONY: help build test chaos long matrix tools lint fmt demo bench fuzz vuln sbom clean
+.PHONY: help build test model chaos long matrix tools lint fmt demo bench fuzz vuln sbom clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ long: ## all tests, also those that take minutes
 chaos: ## random faults while an application writes, for about TIME seconds (60); SEED and FAULT repeat one
 	PGBACKFILL_CHAOS=$(TIME) PGBACKFILL_CHAOS_SEED=$(SEED) PGBACKFILL_CHAOS_FAULT='$(FAULT)' \
 		$(GO) test -count=1 -vet=off -v -timeout 60m -run '^TestChaos' ./cmd/pgbackfill
+
+model: ## schedules of workers, crashes and people over a model of the server for about TIME seconds (60); then each planted bug must be found
+	PGBACKFILL_SIMULATE=$(TIME)s $(GO) test -count=1 -vet=off -v -timeout 60m -run '^TestSimulation$$' ./backfill
+	$(GO) test -tags planted -count=1 -vet=off -v -timeout 60m -run '^TestSimulationFindsPlantedBugs$$' ./backfill
 
 matrix: ## all tests but the long ones against each PostgreSQL of VERSIONS (14 to 18), downloaded where it is not here
 	for v in $(VERSIONS); do echo "PostgreSQL $$v" && PGBACKFILL_PG_VERSION=$$v $(GO) test -count=1 -vet=off -timeout 20m ./... || exit 1; done

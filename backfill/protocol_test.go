@@ -58,3 +58,20 @@ func TestPositionTellsWhoWasFirst(t *testing.T) {
 		t.Errorf("%d refusals, mark %d; a success ends the count and moves the mark", p.refusals, p.mark.Seq)
 	}
 }
+
+// A segment that goes between the look at it and the reading of how far it is, with a failover, is looked for again, and then left.
+//
+// Made to fail: with what was looked at taken as settled, the ledger is read again and again.
+func TestPositionOfASegmentThatGoes(t *testing.T) {
+	t.Parallel()
+	p := &position{doubtful: true}
+	p.wants(true)
+	p.looked(true)
+	p.unread()
+	if got := p.wants(true); got != toLook {
+		t.Fatalf("wants %d; expected a look", got)
+	}
+	if p.looked(false); p.wants(true) != toYield {
+		t.Error("a segment that is gone is not left")
+	}
+}
