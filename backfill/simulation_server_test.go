@@ -75,7 +75,9 @@ func (s *session) step() {
 		return
 	}
 	st := s.queue[0]
-	tag, wait, err := "", false, error(nil)
+	var tag string
+	var wait bool
+	var err error
 	if s.tx != nil && s.tx.failed && st.name != "COMMIT" && st.name != "ROLLBACK" {
 		err = errSimAborted
 	} else {

@@ -290,11 +290,11 @@ func (s *simulation) rows() []simRow {
 
 // key is one of the next few in a range, or its end.
 func (s *simulation) key(after, through backfill.Key) backfill.Key {
-	from, to := 0, 0
+	from := 0
 	if after != nil {
 		from, _ = strconv.Atoi(after[0])
 	}
-	to, _ = strconv.Atoi(through[0])
+	to, _ := strconv.Atoi(through[0])
 	return keyOf(min(from+1+s.rand.IntN(3), to))
 }
 

@@ -116,11 +116,13 @@ func (c conforming) tried(rt *rapid.T, conn *pgx.Conn, run *Run) bool {
 		if fence != "" {
 			why = pgsql.Text(fence)
 		}
-		steps = append(steps, step{Statement: pgsql.Statement{SQL: `INSERT INTO pgbackfill.chunks
+		steps = append(steps, step{Statement: pgsql.Statement{
+			SQL: `INSERT INTO pgbackfill.chunks
 			(run_id, segment, seq, fence, after, through, follows, rows_seen, rows_changed, unmatched, multiple, total_seen, total_changed, total_unmatched,
 			 total_multiple, total_duration, started_at, duration, attempt, worker)
 			VALUES ($1::bigint, 1, $2::int, $3::text, $4::text[], $5::text[], true, 0, '{}', 0, 0, 0, 0, 0, 0, '0', now(), '0', 1, '')`,
-			Args: [][]byte{pgsql.Int(run.id), pgsql.Int(seq), why, keyParam(r.After), keyParam(r.Through)}}})
+			Args: [][]byte{pgsql.Int(run.id), pgsql.Int(seq), why, keyParam(r.After), keyParam(r.Through)},
+		}})
 	}
 	if c.at.Before != nil {
 		add(c.row.Seq-1, c.at.Fence, *c.at.Before)
