@@ -15,7 +15,7 @@ FUZZTIME ?= 10m
 FUZZ = jobs:FuzzParse internal/rowjson:FuzzRead internal/pgparse:FuzzFrom internal/pgparse:FuzzParseCommand \
 	internal/pgparse:FuzzExpression internal/pgparse:FuzzScript internal/pgsql:FuzzExpand
 
-.PHONY: help build test model chaos long matrix tools lint fmt demo bench fuzz vuln sbom clean
+.PHONY: help build test model chaos long soak matrix tools lint fmt demo bench fuzz vuln sbom clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,8 +41,13 @@ model: ## schedules of workers, crashes and people over a model of the server fo
 	PGBACKFILL_SIMULATE=$(TIME)s $(GO) test -count=1 -vet=off -v -timeout 60m -run '^TestSimulation$$' ./backfill
 	$(GO) test -tags planted -count=1 -vet=off -v -timeout 60m -run '^TestSimulationFindsPlantedBugs$$' ./backfill
 
+soak: ## one process lives through faults for TIME seconds (60; 1800 is the half hour), and its memory is read; SEED
+	PGBACKFILL_SOAK=$(TIME) PGBACKFILL_CHAOS_SEED=$(SEED) $(GO) test -count=1 -vet=off -v -timeout 120m -run '^TestSoak$$' ./cmd/pgbackfill
+
 matrix: ## all tests but the long ones against each PostgreSQL of VERSIONS (14 to 18), downloaded where it is not here
-	for v in $(VERSIONS); do echo "PostgreSQL $$v" && PGBACKFILL_PG_VERSION=$$v $(GO) test -count=1 -vet=off -timeout 20m ./... || exit 1; done
+	@for v in $(VERSIONS); do echo "PostgreSQL $$v"; \
+		if PGBACKFILL_PG_VERSION=$$v $(GO) test -count=1 -vet=off -timeout 40m ./...; then green="$$green $$v"; else red="$$red $$v"; fi; \
+	done; echo "PostgreSQL: green$${green:- none}; red$${red:- none}"; [ -z "$$red" ]
 
 tools: ## the migration tools on both sides of a backfill, each itself; installs them with mvn, npm, pip and go
 	PGBACKFILL_TEST_TOOLS=1 $(GO) test -count=1 -timeout 20m ./examples/migrations

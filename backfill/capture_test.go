@@ -137,6 +137,7 @@ func TestUndoByCaptureRestoresEverything(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, %d chunks", name, most), func(t *testing.T) {
 				t.Parallel()
 				db := installed(t, odd, c.setup)
+				db.Virtual(`"Odd ""one"`, "sum numeric", "amount + no")
 				job := backfill.Job{Name: "odd", Table: table, Steps: c.steps, Idempotent: false}
 				if c.where != "" {
 					job.Where = &backfill.Expr{SQL: c.where}
@@ -236,11 +237,13 @@ func TestRunStopsWhereNothingKeepsItsRows(t *testing.T) {
 }
 
 // {{before}} gives the rows as they were: those that were changed and deleted, without those that were inserted. Made
-// to fail: with the last version that was kept of a row instead of the first; without the second half of the query.
+// to fail: with the last version that was kept of a row instead of the first; without the second half of the query; on PostgreSQL 18
+// with a generated column that is not stored taken from the trigger's row, which has none.
 func TestBefore(t *testing.T) {
 	t.Parallel()
 	db := installed(t, `CREATE TABLE people (id int PRIMARY KEY, name text, shown varchar(20));
 		INSERT INTO people SELECT g, 'name ' || g, CASE g % 5 WHEN 0 THEN 'own' END FROM generate_series(1, 300) AS g`)
+	db.Virtual("people", "labelled text", "name || coalesce(shown, '')")
 	was := image(db, "people")
 	job := sets("people", map[string]string{"shown": "'x' || t.id"})
 	job.Idempotent = false

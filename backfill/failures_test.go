@@ -298,3 +298,25 @@ func TestServerThatGoesAwayIsWaitedFor(t *testing.T) {
 		t.Errorf("the work ended with %v; expected why it cannot begin", err)
 	}
 }
+
+// How long a statement or a transaction may take is the run's to say, and not that of a role or a database with bounds for an
+// application: also the bound for transactions, which PostgreSQL has from 17 on and which ends the connection.
+//
+// Made to fail: without statement_timeout, or on 17 and later transaction_timeout, among the settings of a chunk, chunks fail.
+func TestBoundsOfARoleDoNotHold(t *testing.T) {
+	t.Parallel()
+	db := installed(t, numbered(20))
+	role, dsn := db.Role("SUPERUSER")
+	db.Exec("ALTER ROLE " + role + " SET statement_timeout = '150ms'")
+	if db.Server().Installation().Major >= 17 {
+		db.Exec("ALTER ROLE " + role + " SET transaction_timeout = '200ms'")
+	}
+	job := counts("numbers")
+	job.UpdateStep().Set[0].Value.SQL = "t.n + 1 + (SELECT 0 FROM pg_sleep(0.03 + 0 * t.n))"
+	w := join(t, db, planned(t, db, job, whole), part{dsn: dsn})
+	w.finished()
+	onceEach(t, db, "numbers")
+	if list := failures(w); len(list) > 0 {
+		t.Errorf("failures: %v", list)
+	}
+}

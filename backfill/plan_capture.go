@@ -121,10 +121,14 @@ func (pl *planning) capture(w *written, no int) (pgsql.Capture, error) {
 		}
 		updated := w.updates && (all || assigned || col.Generated)
 		if updated || w.inserts || w.deletes {
-			c.Kept = append(c.Kept, pgsql.KeptColumn{
+			k := pgsql.KeptColumn{
 				Number: col.Number, Name: col.Name, Type: col.Type, Bare: col.BareType, Collation: col.Collation,
 				Updated: updated, Generated: col.Generated, Always: col.IdentityAlways,
-			})
+			}
+			if col.Virtual {
+				k.Computed = col.Default
+			}
+			c.Kept = append(c.Kept, k)
 		}
 	}
 	return c, nil
@@ -181,7 +185,7 @@ func (pl *planning) undoCascades() *noticed {
 	acts := func(action string) bool { return action != "no action" && action != "restrict" && action != "" }
 	for _, w := range pl.captured {
 		for _, k := range w.table.Constraints {
-			if k.Kind != catalog.Referenced {
+			if k.Kind != catalog.Referenced || !k.Enforced {
 				continue
 			}
 			hit := w.columns == nil || slices.ContainsFunc(k.Columns, func(c string) bool { return slices.Contains(w.columns, c) })

@@ -69,6 +69,9 @@ func describeColumn(c catalog.Column) string {
 	}
 	if c.Generated {
 		text += " GENERATED AS " + c.Default
+		if c.Virtual {
+			text += " VIRTUAL"
+		}
 	}
 	return text
 }

@@ -126,6 +126,8 @@ func (pl *planning) remedy(e *pgconn.PgError) string {
 		return "grant what is missing to role " + pl.plan.Server.Role
 	case "42702":
 		return "say which table is meant: t. is the walked table"
+	case "42601":
+		return "mend the expression; or is it newer than the server, which is PostgreSQL " + pl.plan.Server.VersionText() + "?"
 	case "42803":
 		return "put the aggregate into a subquery: (SELECT … FROM … WHERE … = t.…)"
 	}

@@ -68,6 +68,10 @@ func (pl *planning) refuseSteps() []error {
 	var list []error
 	p := pl.plan
 	for _, step := range p.Job.Steps {
+		if c := step.SQL; c != nil && c.Kind == "merge" && p.Server.Version < 150000 {
+			list = append(list, Inputf(pl.at(c.Line), "write it as INSERT … ON CONFLICT, as an UPDATE with FROM, or as several steps",
+				"step %s: this server is PostgreSQL %s, which has no MERGE; it is there from 15 on", step.Name, p.Server.VersionText()))
+		}
 		if c := step.SQL; c != nil && pl.targets(c) {
 			for _, column := range c.Assigned {
 				if pl.isKey(column) {

@@ -179,6 +179,12 @@ func (pl *planning) refuseTripwire() []string {
 			refuse("the parameter :%s is a secret, and everybody may read a trigger's function", p.Name)
 		}
 	}
+	watched := append(pl.keyColumnNames(), pl.mentioned()...)
+	for _, c := range t.Columns {
+		if c.Virtual && slices.Contains(watched, c.Name) {
+			refuse("the column %s is computed when it is read, and a trigger's row has none; write out what it is computed from: %s", c.Name, c.Default)
+		}
+	}
 	for _, part := range job.parts() {
 		for _, ref := range part.Columns {
 			qualifier, column, dotted := strings.Cut(ref, ".")

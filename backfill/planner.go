@@ -141,6 +141,9 @@ type planning struct {
 // begin opens the transaction that everything is read in. It waits for locks no longer than a chunk would.
 func (pl *planning) begin(ctx context.Context) error {
 	p := pl.plan.Pace
+	if err := Supported(pl.conn.PgConn()); err != nil {
+		return err
+	}
 	_, err := exchange(ctx, pl.conn.PgConn(),
 		pgsql.Statement{Name: "begin", SQL: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
 		pgsql.SetLocal(pgsql.Limits{Lock: p.LockTimeout, Statement: p.StatementTimeout}.Settings()...))

@@ -94,7 +94,7 @@ func (pl *planning) rewriteRule() *noticed {
 func (pl *planning) referencedCascade() *noticed {
 	var names []string
 	for _, k := range pl.plan.Table.Constraints {
-		if k.Kind == catalog.Referenced && pl.writes(k.Columns) && k.OnUpdate != "no action" && k.OnUpdate != "restrict" {
+		if k.Kind == catalog.Referenced && k.Enforced && pl.writes(k.Columns) && k.OnUpdate != "no action" && k.OnUpdate != "restrict" {
 			names = append(names, fmt.Sprintf("%s of %s, ON UPDATE %s", k.Name, k.Other, strings.ToUpper(k.OnUpdate)))
 		}
 	}
@@ -116,7 +116,7 @@ func (pl *planning) writes(columns []string) bool {
 func (pl *planning) foreignKeyWritten() *noticed {
 	var names []string
 	for _, k := range pl.plan.Table.Constraints {
-		if k.Kind == catalog.ForeignKey && pl.writes(k.Columns) {
+		if k.Kind == catalog.ForeignKey && k.Enforced && pl.writes(k.Columns) {
 			names = append(names, fmt.Sprintf("%s (%s) to %s", k.Name, strings.Join(k.Columns, ", "), k.Other))
 		}
 	}
@@ -133,7 +133,7 @@ func (pl *planning) foreignKeyWritten() *noticed {
 func (pl *planning) constraintNotValid() *noticed {
 	var names []string
 	for _, k := range pl.plan.Table.Constraints {
-		if !k.Validated && k.Kind != catalog.Referenced {
+		if !k.Validated && k.Enforced && k.Kind != catalog.Referenced {
 			names = append(names, k.Name+" "+k.Definition)
 		}
 	}

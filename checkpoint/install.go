@@ -67,6 +67,9 @@ func migrate(ctx context.Context, conn *pgx.Conn, opts InstallOptions, install b
 	if opts.Version == "" {
 		opts.Version = "dev"
 	}
+	if err := backfill.Supported(conn.PgConn()); err != nil {
+		return err
+	}
 	err := inside(ctx, conn, func(t *tx) error {
 		if err := t.send(step{Statement: patience}, step{Statement: pgsql.Statement{SQL: installLock}}); err != nil {
 			return err

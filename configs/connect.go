@@ -63,13 +63,30 @@ func Dial(cc *pgx.ConnConfig) backfill.Connect {
 	return func(ctx context.Context) (*pgx.Conn, error) {
 		conn, err := pgx.ConnectConfig(ctx, cc.Copy())
 		if err == nil {
-			return conn, nil
+			return supported(ctx, cc, conn)
 		}
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return nil, ctx.Err()
 		}
 		return nil, connectError(cc, err)
 	}
+}
+
+// supported gives the connection where its server is no older than it may be, and closes it where it is.
+func supported(ctx context.Context, cc *pgx.ConnConfig, conn *pgx.Conn) (*pgx.Conn, error) {
+	err := backfill.Supported(conn.PgConn())
+	if err == nil {
+		return conn, nil
+	}
+	if made := new(backfill.Error); errors.As(err, &made) {
+		made.Place = placeOf(cc)
+	}
+	_ = conn.Close(context.WithoutCancel(ctx)) // nobody uses it
+	return nil, err
+}
+
+func placeOf(cc *pgx.ConnConfig) string {
+	return fmt.Sprintf("database %q on %s as %s", cc.Database, strings.Join(hosts(&cc.Config), ", "), cc.User)
 }
 
 // refusal is why there is no connection, in our words over the cause.
@@ -82,7 +99,6 @@ func (r *refusal) Error() string { return r.text }
 func (r *refusal) Unwrap() error { return r.cause }
 
 func connectError(cc *pgx.ConnConfig, err error) error {
-	place := fmt.Sprintf("database %q on %s as %s", cc.Database, strings.Join(hosts(&cc.Config), ", "), cc.User)
 	var said []string
 	remedy := ""
 	for _, one := range telling(cc, attempts(err)) {
@@ -95,7 +111,7 @@ func connectError(cc *pgx.ConnConfig, err error) error {
 		}
 	}
 	made := &backfill.Error{
-		Place: place, Found: "cannot connect", Remedy: remedy,
+		Place: placeOf(cc), Found: "cannot connect", Remedy: remedy,
 		Err: &refusal{text: strings.Join(said, "; "), cause: err},
 	}
 	if len(said) == 1 && errors.Is(err, pgconn.ErrStandbyConnection) {

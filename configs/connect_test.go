@@ -1,11 +1,16 @@
 package configs_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -187,6 +192,62 @@ func deaf(t *testing.T, hangUp bool) string {
 	}()
 	t.Cleanup(func() { _ = l.Close(); <-done })
 	return l.Addr().String()
+}
+
+// elder stands before a server and has it say that it is of another version, of as many letters.
+func elder(t *testing.T, server, version, said string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var links sync.WaitGroup
+	links.Go(func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", server)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			links.Go(func() { defer far.Close(); _, _ = io.Copy(far, near) })
+			links.Go(func() {
+				defer near.Close()
+				for part := make([]byte, 1<<16); ; {
+					n, err := far.Read(part)
+					answer := bytes.ReplaceAll(part[:n], []byte("server_version\x00"+version), []byte("server_version\x00"+said))
+					if _, failed := near.Write(answer); err != nil || failed != nil {
+						return
+					}
+				}
+			})
+		}
+	})
+	t.Cleanup(func() { _ = l.Close(); links.Wait() })
+	return l.Addr().String()
+}
+
+// A server that is too old is named with its version and the oldest that will do, before anything is sent to it, and the connection is closed.
+//
+// Made to fail: without the look at the version in Dial, it is connected.
+func TestOldServerIsNamed(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	version := strconv.Itoa(db.Server().Installation().Major)
+	_, err := connect(t, with(t, db.DSN(), func(u *url.URL) { u.Host = elder(t, u.Host, version, "13") }))
+	if !errors.Is(err, backfill.ErrInput) {
+		t.Fatalf("%v", err)
+	}
+	wants(t, err.Error(), `database "`+db.Name()+`" on 127.0.0.1`, "it is PostgreSQL 13.", "expected PostgreSQL 14 or newer", "upgrade the server")
+	pgtest.Eventually(t, 10*time.Second, func() error {
+		if n := pgtest.One[int](db, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query NOT LIKE '%pg_stat_activity%'"); n > 0 {
+			return fmt.Errorf("%d connections are open", n)
+		}
+		return nil
+	})
 }
 
 func TestCancelledContextIsNotAConnectError(t *testing.T) {

@@ -73,3 +73,45 @@ func TestAnotherDatabase(t *testing.T) {
 		t.Errorf("when it is quiet: %s, %q, %v", v.Result, found(v), err)
 	}
 }
+
+// A key of text is compared with another database only where both order it alike. Where ICU orders it there, which it may from PostgreSQL 15
+// on, that is what is told, and not the locale of the C library, which means nothing then.
+//
+// Made to fail: by datcollate alone both are "C", and ranges of one are held against other rows of the other.
+func TestAnotherDatabaseInAnotherOrder(t *testing.T) {
+	t.Parallel()
+	here := pgtest.New(t)
+	name, order := here.Name()+"_icu", "LOCALE_PROVIDER icu ICU_LOCALE 'de' LOCALE 'C'"
+	if here.Server().Installation().Major < 15 {
+		order = "LOCALE 'C'"
+	}
+	here.Exec(fmt.Sprintf("CREATE DATABASE %q TEMPLATE template0 %s", name, order))
+	admin := here.Conn()
+	t.Cleanup(func() {
+		if _, err := admin.Exec(context.Background(), fmt.Sprintf("DROP DATABASE %q WITH (FORCE)", name)); err != nil {
+			t.Error(err)
+		}
+	})
+	const table = "CREATE TABLE things (id text PRIMARY KEY, v text); INSERT INTO things VALUES ('a', '1'), ('B', '2'), ('c', '3')"
+	here.Exec(table)
+	there := pgtest.Connect(t, here.Server().DSN(name))
+	if _, err := there.PgConn().Exec(t.Context(), table).ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	query := backfill.Expr{SQL: "SELECT x.id, x.v FROM things x WHERE {{range x}}", Templates: []string{"range x"}}
+	j := job("things", commands(), backfill.Check{Name: "copy", Expected: &query, Actual: &query, In: "other"})
+	v, err := verified(t, here.DSN(), j, func(o *verify.Options) {
+		o.Databases = map[string]backfill.Connect{"other": dialing(here.Server().DSN(name))}
+	})
+	if here.Server().Installation().Major < 15 {
+		if err != nil || v.Result != verify.Proven {
+			t.Errorf("%s, %v", v.Result, err)
+		}
+		return
+	}
+	for _, want := range []string{"the key id is ordered by a collation", "(C here, icu de there)", "whose collation is C"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want %q in it", err, want)
+		}
+	}
+}

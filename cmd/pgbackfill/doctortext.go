@@ -54,7 +54,7 @@ func diagnosisText(d *diagnosis, width int) string {
 }
 
 func serverLine(d *diagnosis) string {
-	line := fmt.Sprintf("PostgreSQL %d.%d at %s", d.Server.Version/10000, d.Server.Version%10000, d.Address)
+	line := fmt.Sprintf("PostgreSQL %s at %s", d.Server.VersionText(), d.Address)
 	if d.Server.InRecovery {
 		line += ", a standby"
 	}

@@ -67,7 +67,7 @@ var places = map[string]place{
 	"internal/planted": {layer: leaf},
 	"internal/pgparse": {layer: leaf},
 	"internal/rowjson": {layer: leaf},
-	"internal/localpg": {layer: leaf},
+	"internal/localpg": {layer: leaf, also: []string{"internal/pgsql"}},
 
 	"internal/pgtest":   {layer: forTests, also: []string{"internal/localpg"}},
 	"internal/archtest": {layer: forTests},

@@ -29,7 +29,7 @@ SELECT a.attnum, a.attname::text, format_type(a.atttypid, a.atttypmod), a.atttyp
                     'bytea'::regtype, 'uuid'::regtype, 'date'::regtype, 'time'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype),
        base.oid IN ('text'::regtype, 'varchar'::regtype, 'name'::regtype),
        coalesce(quote_ident(ln.nspname) || '.' || quote_ident(l.collname), ''),
-       a.attname NOT IN (SELECT nullable.name FROM nullable), a.attgenerated = 's', a.attidentity = 'd', a.attidentity = 'a',
+       a.attname NOT IN (SELECT nullable.name FROM nullable), a.attgenerated <> '', a.attgenerated = 'v', a.attidentity = 'd', a.attidentity = 'a',
        coalesce(pg_get_expr(d.adbin, d.adrelid), ''),
        coalesce(class.operators, '{}'),
        CASE WHEN base.typlen > 0 THEN base.typlen ELSE coalesce(st.avg_width, 32) END::int8,
@@ -78,27 +78,28 @@ ORDER BY a.attnum`
 
 func (t *Table) readColumns(ctx context.Context, q Querier, _ Server) error {
 	type row struct {
-		Number                              int16
-		Name, Type                          string
-		TypeOID, BaseType                   uint32
-		BareType                            string
-		Typmod                              int32
-		Identical, Text                     bool
-		Collation                           string
-		NotNull                             bool
-		Generated, Identity, IdentityAlways bool
-		Default                             string
-		Operators                           []string
-		Width                               int64
-		NullFraction                        float64
-		Correlation                         *float64
-		MaySelect, MayUpdate                bool
+		Number                   int16
+		Name, Type               string
+		TypeOID, BaseType        uint32
+		BareType                 string
+		Typmod                   int32
+		Identical, Text          bool
+		Collation                string
+		NotNull                  bool
+		Generated, Virtual       bool
+		Identity, IdentityAlways bool
+		Default                  string
+		Operators                []string
+		Width                    int64
+		NullFraction             float64
+		Correlation              *float64
+		MaySelect, MayUpdate     bool
 	}
 	rows, err := collect[row](ctx, q, "the columns", columnsSQL, t.OID, t.Schema, t.Name)
 	for _, r := range rows {
 		c := Column{
 			Number: r.Number, Name: r.Name, Type: r.Type, TypeOID: r.TypeOID, BaseType: r.BaseType, BareType: r.BareType, Typmod: r.Typmod,
-			Compare: CompareImage, Collation: r.Collation, NotNull: r.NotNull, Generated: r.Generated, Identity: r.Identity,
+			Compare: CompareImage, Collation: r.Collation, NotNull: r.NotNull, Generated: r.Generated, Virtual: r.Virtual, Identity: r.Identity,
 			IdentityAlways: r.IdentityAlways, Default: r.Default, Operators: r.Operators, Width: r.Width,
 			NullFraction: r.NullFraction, Correlation: r.Correlation, MaySelect: r.MaySelect, MayUpdate: r.MayUpdate,
 		}

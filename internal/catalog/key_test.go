@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -212,6 +213,12 @@ func TestKeyNullableInSpiteOfNotNull(t *testing.T) {
 		table := mustLook(t, db, name)
 		if key, err := table.ResolveKey([]string{"id"}); err != nil || !key.Nullable() {
 			t.Errorf("%s: the key is %+v, %v", name, key, err)
+		}
+		told := slices.ContainsFunc(table.Constraints, func(k Constraint) bool {
+			return k.Kind == NotNull && k.Name == "there" && slices.Equal(k.Columns, []string{"id"}) && k.Enforced && !k.Validated
+		})
+		if told != (name == "late") {
+			t.Errorf("%s: the constraints are %+v", name, table.Constraints)
 		}
 		if key, err := table.ResolveKey(nil); err == nil {
 			t.Errorf("%s is walked by %+v without being told to", name, key.Parts)

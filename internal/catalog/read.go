@@ -157,9 +157,10 @@ func (t *Table) readTriggers(ctx context.Context, q Querier, _ Server) error {
 	return err
 }
 
+// A NOT NULL is a constraint from PostgreSQL 18 on (contype n); it is of interest where old rows may break it.
 const constraintsSQL = `
 SELECT k.conname::text,
-       CASE WHEN k.contype = 'c' THEN 'check' WHEN k.conrelid = $1 THEN 'foreign key' ELSE 'referenced' END,
+       CASE k.contype WHEN 'c' THEN 'check' WHEN 'n' THEN 'not null' ELSE CASE WHEN k.conrelid = $1 THEN 'foreign key' ELSE 'referenced' END END,
        coalesce((SELECT ` + quoted + ` FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
                  WHERE k.contype = 'f' AND c.oid = CASE WHEN k.conrelid = $1 THEN k.confrelid ELSE k.conrelid END), ''),
        ARRAY(SELECT a.attname::text
@@ -171,9 +172,10 @@ SELECT k.conname::text,
        CASE k.confdeltype WHEN 'a' THEN 'no action' WHEN 'r' THEN 'restrict' WHEN 'c' THEN 'cascade'
                           WHEN 'n' THEN 'set null' WHEN 'd' THEN 'set default' ELSE '' END,
        k.convalidated,
-       pg_get_constraintdef(k.oid)
+       coalesce((to_jsonb(k) ->> 'conenforced')::bool, true), -- a column that PostgreSQL 18 has
+       CASE WHEN k.contype = 'n' THEN 'NOT NULL NOT VALID' ELSE pg_get_constraintdef(k.oid) END
 FROM pg_catalog.pg_constraint AS k
-WHERE (k.conrelid = $1 AND k.contype IN ('c', 'f') OR k.confrelid = $1 AND k.contype = 'f') AND k.conparentid = 0
+WHERE (k.conrelid = $1 AND (k.contype IN ('c', 'f') OR k.contype = 'n' AND NOT k.convalidated) OR k.confrelid = $1 AND k.contype = 'f') AND k.conparentid = 0
 ORDER BY k.contype, k.conname, k.oid`
 
 func (t *Table) readConstraints(ctx context.Context, q Querier, _ Server) error {

@@ -1,6 +1,9 @@
 package catalog
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // Server is what was read of the server and of the role that reads it.
 type Server struct {
@@ -45,6 +48,9 @@ type Server struct {
 	// told of at its start, something stands between.
 	BackendPID uint32 `json:"-"`
 }
+
+// VersionText is the version as people say it, such as 15.18.
+func (s Server) VersionText() string { return fmt.Sprintf("%d.%d", s.Version/10000, s.Version%10000) }
 
 const serverSQL = `
 SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4,

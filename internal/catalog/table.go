@@ -92,9 +92,10 @@ type Column struct {
 	// Collation is quoted and qualified; "" where the type has none.
 	Collation string `json:"collation,omitempty"`
 	NotNull   bool   `json:"not_null"`
-	// Generated is set for GENERATED ALWAYS AS (…) STORED, IdentityAlways and Identity for GENERATED ALWAYS and
-	// BY DEFAULT AS IDENTITY.
+	// Generated is set for GENERATED ALWAYS AS (…), and Virtual where it is not STORED but computed whenever it is read (from
+	// PostgreSQL 18): a trigger's rows do not have it. IdentityAlways and Identity are GENERATED ALWAYS and BY DEFAULT AS IDENTITY.
 	Generated      bool `json:"generated,omitempty"`
+	Virtual        bool `json:"virtual,omitempty"`
 	Identity       bool `json:"identity,omitempty"`
 	IdentityAlways bool `json:"identity_always,omitempty"`
 	// Default is the expression, or that of a generated column.
@@ -193,7 +194,8 @@ type Trigger struct {
 // Constraint is a foreign key in either direction, or a check.
 type Constraint struct {
 	Name string `json:"name"`
-	// Kind is "foreign key" where this table refers to Other, "referenced" where Other refers to it, or "check".
+	// Kind is "foreign key" where this table refers to Other, "referenced" where Other refers to it, "check", or "not null", of which
+	// only those are here that are NOT VALID.
 	Kind string `json:"kind"`
 	// Other is the other table, quoted; "" for a check.
 	Other string `json:"other,omitempty"`
@@ -204,6 +206,8 @@ type Constraint struct {
 	// OnDelete is what a deletion of a referenced row does, in the same words.
 	OnDelete  string `json:"on_delete,omitempty"`
 	Validated bool   `json:"validated"`
+	// Enforced is set where the server checks it at all; from PostgreSQL 18 on there is NOT ENFORCED.
+	Enforced bool `json:"enforced"`
 	// Definition is the constraint as SQL.
 	Definition string `json:"definition"`
 }
@@ -213,4 +217,5 @@ const (
 	ForeignKey = "foreign key"
 	Referenced = "referenced"
 	Check      = "check"
+	NotNull    = "not null"
 )

@@ -14,10 +14,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
 // MinMajor is the oldest major version of PostgreSQL that is accepted.
-const MinMajor = 14
+const MinMajor = pgsql.MinMajor
 
 const (
 	// EnvBin names the variable that holds the directory of PostgreSQL's programs. When it is set,

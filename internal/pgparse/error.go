@@ -32,7 +32,12 @@ func (f *fragment) parserError(err error, text string, from int) *Error {
 	if strings.Contains(message, "recursion depth") || strings.Contains(message, "memory exhausted") {
 		return f.wrong(0, "SQL that is nested too deeply", "put the values into a table and join it by `from`")
 	}
-	e := f.wrong(len(f.sql), message, "")
+	remedy := ""
+	if f.many { // DDL, of which newer servers know more
+		remedy = "mend it; what is newer than PostgreSQL 17, as VIRTUAL, NOT ENFORCED and WITHOUT OVERLAPS, is not known here: " +
+			"leave it to your migration tool, or write DO $$ BEGIN EXECUTE '…'; END $$"
+	}
+	e := f.wrong(len(f.sql), message, remedy)
 	if character > 0 {
 		e.Offset = min(max(byteOffset(text, character-1)-from, 0), len(f.sql))
 	}

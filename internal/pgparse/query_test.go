@@ -2,6 +2,7 @@ package pgparse
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -162,6 +163,10 @@ func TestScriptRefusesWhatCannotBeRun(t *testing.T) {
 		if refused := err != nil; refused != c.alone {
 			t.Errorf("%s outside of a transaction: %v", c.sql, err)
 		}
+	}
+	// What the servers know that are newer than our parser is no misspelling, and there is a way.
+	if _, err := Script("ALTER TABLE a ADD b int GENERATED ALWAYS AS (c * 2) VIRTUAL", false); err == nil || !strings.Contains(err.Error(), "newer than PostgreSQL 17") || !strings.Contains(err.Error(), "EXECUTE") {
+		t.Errorf("syntax of PostgreSQL 18: %v", err)
 	}
 	if _, err := Script("SET LOCAL x = 1", true); err == nil {
 		t.Error("SET LOCAL means nothing outside of a transaction")

@@ -36,8 +36,18 @@ type KeptColumn struct {
 	Updated bool `json:"updated,omitempty"`
 	// Generated is set where the table computes it: it is kept for {{before}} and never written.
 	Generated bool `json:"generated,omitempty"`
+	// Computed is the expression of a generated column that is not stored, which a trigger's rows do not have: "" is any other.
+	Computed string `json:"computed,omitempty"`
 	// Always is set for GENERATED ALWAYS AS IDENTITY, which no UPDATE can set.
 	Always bool `json:"always,omitempty"`
+}
+
+// was is the column's value in a row that a trigger was given.
+func (k KeptColumn) was(alias string) string {
+	if k.Computed == "" {
+		return alias + "." + Ident(k.Name)
+	}
+	return fmt.Sprintf("(SELECT %s\n   FROM (SELECT %s.*) AS pgbackfill_row)", k.Computed, alias)
 }
 
 // Store is the name of the table that keeps the rows, qualified and quoted.
@@ -161,7 +171,7 @@ func (c Capture) createFunction(event string) string {
 			continue
 		}
 		if event != "insert" {
-			into, from = append(into, k.before()), append(from, "o."+Ident(k.Name))
+			into, from = append(into, k.before()), append(from, k.was("o"))
 		}
 		if event != "delete" && !k.Generated {
 			into, from = append(into, k.after()), append(from, "n."+Ident(k.Name))

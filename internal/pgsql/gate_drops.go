@@ -107,7 +107,8 @@ UNION ALL SELECT 'fail', format('%s keeps the column, which it has by itself too
 // GateConstraints looks for what is there and does not hold yet.
 func GateConstraints(a GateAbout) Statement {
 	return Statement{Name: "constraints", SQL: gateDropped + `, all_tables AS (SELECT rel FROM tables UNION SELECT $3::oid)
-SELECT 'fail', format('constraint %s on %s is not validated', quote_ident(c.conname), c.conrelid::regclass) FROM all_tables AS t JOIN pg_constraint AS c ON c.conrelid = t.rel WHERE NOT c.convalidated
+SELECT 'fail', format('constraint %s on %s is not validated', quote_ident(c.conname), c.conrelid::regclass) FROM all_tables AS t JOIN pg_constraint AS c ON c.conrelid = t.rel
+ WHERE NOT c.convalidated AND COALESCE((to_jsonb(c) ->> 'conenforced')::bool, true) -- a column that PostgreSQL 18 has
 UNION ALL SELECT 'fail', format('index %s on %s is invalid', i.indexrelid::regclass, i.indrelid::regclass) FROM all_tables AS t JOIN pg_index AS i ON i.indrelid = t.rel
  WHERE NOT i.indisvalid AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index AS p WHERE p.index_relid = i.indexrelid)
 UNION ALL SELECT 'unknown', format('an index is being built on %s', p.relid::regclass) FROM all_tables AS t JOIN pg_stat_progress_create_index AS p ON p.relid = t.rel

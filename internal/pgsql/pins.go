@@ -94,8 +94,13 @@ func (l Limits) Settings() []Setting {
 	if l.SynchronousCommit != "" {
 		s = append(s, Setting{"synchronous_commit", l.SynchronousCommit})
 	}
-	return s
+	// What bounds a transaction of ours is above, and what it waits for is bounded too. Where a role or a database has a bound of its own
+	// for transactions, the server would end the connection: of a chunk that waits for a lock, of a look that reads a table in one snapshot.
+	return append(s, Setting{transactionTimeout, "0"})
 }
+
+// transactionTimeout is a setting that PostgreSQL has from 17 on: it is set where it is there.
+const transactionTimeout = "transaction_timeout"
 
 // The statements around every transaction. Nothing depends on the state of a session,
 // so a pooler in transaction mode may stand between.
@@ -106,15 +111,21 @@ var (
 )
 
 // SetLocal pins settings for the rest of the transaction.
-func SetLocal(settings ...Setting) Statement {
+func SetLocal(settings ...Setting) Statement { return setConfig(settings, true) }
+
+// setConfig makes settings for the rest of the transaction, or of the session.
+func setConfig(settings []Setting, local bool) Statement {
 	calls := make([]string, len(settings))
 	args := make([][]byte, len(settings))
 	for i, s := range settings {
-		value := fmt.Sprintf("$%d", i+1)
+		name, value := strings.TrimSpace(Literal(s.Name)), fmt.Sprintf("$%d", i+1)
 		if s.Name == XIDSetting {
 			value += ownXID
 		}
-		calls[i] = fmt.Sprintf("pg_catalog.set_config('%s', %s, true)", strings.ReplaceAll(s.Name, "'", "''"), value)
+		calls[i] = fmt.Sprintf("pg_catalog.set_config(%s, %s, %t)", name, value, local)
+		if s.Name == transactionTimeout {
+			calls[i] = fmt.Sprintf("CASE WHEN pg_catalog.current_setting(%s, true) IS NOT NULL THEN %s END", name, calls[i])
+		}
 		args[i] = Text(s.Value)
 	}
 	return Statement{Name: "settings", SQL: "SELECT " + strings.Join(calls, ",\n       "), Args: args}

@@ -63,8 +63,14 @@ func (d Distant) rows(p Part, name string, list []string, where string) (Stateme
 	return Statement{Name: "rows", SQL: sql, Args: f.b.Args()}, f.err
 }
 
-// DatabaseOrder is by what text is ordered in a database where nothing else is said.
-var DatabaseOrder = Statement{Name: "order", SQL: `SELECT d.datcollate::pg_catalog.text FROM pg_catalog.pg_database AS d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()`}
+// DatabaseOrder is by what text is ordered in a database where nothing else is said. Where ICU orders it, which it may from PostgreSQL 15 on,
+// datcollate says nothing of that, and is "C" as often as not; the locale is where it is from 17 on, or was before. PostgreSQL's own provider,
+// from 17 on, knows but one order.
+var DatabaseOrder = Statement{Name: "order", SQL: `SELECT CASE pg_catalog.to_jsonb(d) OPERATOR(pg_catalog.->>) 'datlocprovider'
+         WHEN 'i' THEN pg_catalog.concat('icu ', COALESCE(pg_catalog.to_jsonb(d) OPERATOR(pg_catalog.->>) 'datlocale', pg_catalog.to_jsonb(d) OPERATOR(pg_catalog.->>) 'daticulocale'),
+                                         ' ' OPERATOR(pg_catalog.||) (pg_catalog.to_jsonb(d) OPERATOR(pg_catalog.->>) 'daticurules'))
+         WHEN 'b' THEN 'C' ELSE d.datcollate::pg_catalog.text END
+  FROM pg_catalog.pg_database AS d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()`}
 
 // WhichDatabase tells one database from another, whatever its address: the number of its cluster, and its own.
 var WhichDatabase = Statement{Name: "which database", SQL: `SELECT c.system_identifier::pg_catalog.text OPERATOR(pg_catalog.||) '/' OPERATOR(pg_catalog.||) d.oid::pg_catalog.text

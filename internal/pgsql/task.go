@@ -78,11 +78,7 @@ func TryAlone(run int64, part string) Statement {
 var LetGo = Statement{Name: "let go", SQL: "SAVEPOINT pgbackfill"}
 
 // Set makes settings for the rest of the session, for what cannot be in a transaction.
-func Set(settings ...Setting) Statement {
-	s := SetLocal(settings...)
-	s.SQL = strings.ReplaceAll(s.SQL, ", true)", ", false)")
-	return s
-}
+func Set(settings ...Setting) Statement { return setConfig(settings, false) }
 
 // IndexBuild is what a CREATE INDEX CONCURRENTLY says: the index is in its table's schema.
 type IndexBuild struct {

@@ -291,6 +291,17 @@ func (db *DB) Exec(sql string, args ...any) pgconn.CommandTag {
 	return tag
 }
 
+// Virtual adds a generated column that is not stored, where the server has such columns: from PostgreSQL 18 on. Before, the
+// column is one that is stored.
+func (db *DB) Virtual(table, column, expression string) {
+	db.t.Helper()
+	kind := "STORED"
+	if db.cluster.Installation().Major >= 18 {
+		kind = "VIRTUAL"
+	}
+	db.Exec("ALTER TABLE " + table + " ADD " + column + " GENERATED ALWAYS AS (" + expression + ") " + kind)
+}
+
 // QueryRow asks for one row; what is wrong comes with its Scan.
 func (db *DB) QueryRow(sql string, args ...any) pgx.Row {
 	db.t.Helper()

@@ -6,13 +6,15 @@ SELECT pg_catalog.set_config('search_path', $1, true),
        pg_catalog.set_config('DateStyle', $3, true),
        pg_catalog.set_config('IntervalStyle', $4, true),
        pg_catalog.set_config('row_security', $5, true),
-       pg_catalog.set_config('jit', $6, true);
+       pg_catalog.set_config('jit', $6, true),
+       CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL THEN pg_catalog.set_config('transaction_timeout', $7, true) END;
 -- $1 = "pg_catalog, pg_temp"
 -- $2 = "UTC"
 -- $3 = "ISO, MDY"
 -- $4 = "postgres"
 -- $5 = "off"
 -- $6 = "off"
+-- $7 = "0"
 -- moment
 SELECT pg_current_snapshot()::text, extract(epoch FROM clock_timestamp());
 -- run
@@ -291,7 +293,8 @@ WITH RECURSIVE tree(rel, att) AS (
   SELECT a.attrelid AS rel, a.attnum AS num, a.attname AS att, tree.rel::regclass::text || '.' || quote_ident(a.attname) AS name
     FROM tree JOIN pg_attribute AS a ON a.attrelid = tree.rel AND a.attname = tree.att AND a.attnum > 0 AND NOT a.attisdropped
 ), tables AS (SELECT DISTINCT rel FROM dropped), all_tables AS (SELECT rel FROM tables UNION SELECT $3::oid)
-SELECT 'fail', format('constraint %s on %s is not validated', quote_ident(c.conname), c.conrelid::regclass) FROM all_tables AS t JOIN pg_constraint AS c ON c.conrelid = t.rel WHERE NOT c.convalidated
+SELECT 'fail', format('constraint %s on %s is not validated', quote_ident(c.conname), c.conrelid::regclass) FROM all_tables AS t JOIN pg_constraint AS c ON c.conrelid = t.rel
+ WHERE NOT c.convalidated AND COALESCE((to_jsonb(c) ->> 'conenforced')::bool, true) -- a column that PostgreSQL 18 has
 UNION ALL SELECT 'fail', format('index %s on %s is invalid', i.indexrelid::regclass, i.indrelid::regclass) FROM all_tables AS t JOIN pg_index AS i ON i.indrelid = t.rel
  WHERE NOT i.indisvalid AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index AS p WHERE p.index_relid = i.indexrelid)
 UNION ALL SELECT 'unknown', format('an index is being built on %s', p.relid::regclass) FROM all_tables AS t JOIN pg_stat_progress_create_index AS p ON p.relid = t.rel
