@@ -311,7 +311,7 @@ func TestWhatLosesDataIsRefused(t *testing.T) {
 		"a trigger that fails": func(t *testing.T, db *pgtest.DB, dir string) {
 			t.Helper()
 			db.Exec("CREATE FUNCTION shown(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN initcap($1); END'")
-			write(t, dir, "users.yaml", strings.NewReplacer("initcap(", "public.shown(", "by: application", "by: trigger").Replace(contractJob))
+			write(t, dir, "users.yaml", strings.NewReplacer("initcap(", "public.shown(", "by: application", "by: trigger", "soak: 1s", "soak: 1h").Replace(contractJob))
 			must(t, db.DSN(), dir, "run", "--yes", "users.yaml")
 			db.Exec("CREATE OR REPLACE FUNCTION shown(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN 1 / 0; END'")
 			db.Exec("INSERT INTO users (id, full_name) VALUES (200, 'swallowed')")

@@ -219,6 +219,19 @@ func manyStatements() string {
 	return b.String()
 }
 
+// on is the case as it is on a version of PostgreSQL. Until 15, DROP COLUMN takes a generated column along without a word, and a publication
+// has all columns.
+func (c gateCase) on(major int) gateCase {
+	switch {
+	case major >= 15:
+	case strings.Contains(c.breaks, "GENERATED ALWAYS AS"):
+		c.id = "dropped-silently"
+	case strings.Contains(c.breaks, "FOR TABLE users ("):
+		c.breaks, c.mends = "", ""
+	}
+	return c
+}
+
 // A database in which everything is as it should be passes every condition. Each condition is turned to fail alone, with its
 // evidence and what was asked, and to unknown, which refuses as well; what turned it is taken back each time, and all pass again.
 //
@@ -233,6 +246,7 @@ func TestGateConditions(t *testing.T) {
 	}
 	seen := map[string]map[contract.Status]bool{}
 	for _, c := range slices.Concat(gateCases, gateLines, []gateCase{evicting}) {
+		c = c.on(g.db.Server().Installation().Major)
 		if c.breaks != "" {
 			g.quiet(t, c.breaks)
 		}

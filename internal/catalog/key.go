@@ -49,6 +49,11 @@ func (t *Table) ResolveKey(names []string) (Key, error) {
 			return Key{}, t.noColumn(name)
 		case slices.Contains(names[:i], name):
 			return Key{}, &Problem{Found: fmt.Sprintf("key names the column %s twice", name), Expected: "each column once", Remedy: "remove one of the two"}
+		case c.Virtual: // no index can hold it
+			return Key{}, &Problem{
+				Found:    fmt.Sprintf("key names the column %s, which is computed when it is read", name),
+				Expected: "columns that are stored", Remedy: "walk by a column that it is computed from: " + c.Default,
+			}
 		}
 	}
 	if x := t.bestIndex(names); x != nil {
@@ -287,7 +292,7 @@ func (t *Table) sayKey() string {
 		}
 	}
 	for _, c := range t.Columns {
-		if c.NotNull && len(c.Operators) == 5 {
+		if c.NotNull && len(c.Operators) == 5 && !c.Virtual {
 			ordered = append(ordered, c.Name)
 		}
 	}

@@ -215,7 +215,7 @@ func TestKeyNullableInSpiteOfNotNull(t *testing.T) {
 			t.Errorf("%s: the key is %+v, %v", name, key, err)
 		}
 		told := slices.ContainsFunc(table.Constraints, func(k Constraint) bool {
-			return k.Kind == NotNull && k.Name == "there" && slices.Equal(k.Columns, []string{"id"}) && k.Enforced && !k.Validated
+			return k.Kind == NotNull && k.Name == "there" && slices.Equal(k.Columns, []string{"id"}) && k.Definition == "NOT NULL id NOT VALID" && k.Enforced && !k.Validated
 		})
 		if told != (name == "late") {
 			t.Errorf("%s: the constraints are %+v", name, table.Constraints)

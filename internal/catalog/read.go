@@ -173,7 +173,7 @@ SELECT k.conname::text,
                           WHEN 'n' THEN 'set null' WHEN 'd' THEN 'set default' ELSE '' END,
        k.convalidated,
        coalesce((to_jsonb(k) ->> 'conenforced')::bool, true), -- a column that PostgreSQL 18 has
-       CASE WHEN k.contype = 'n' THEN 'NOT NULL NOT VALID' ELSE pg_get_constraintdef(k.oid) END
+       CASE WHEN k.contype = 'n' THEN 'NOT NULL ' || (SELECT quote_ident(a.attname) FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = $1 AND a.attnum = k.conkey[1]) || ' NOT VALID' ELSE pg_get_constraintdef(k.oid) END
 FROM pg_catalog.pg_constraint AS k
 WHERE (k.conrelid = $1 AND (k.contype IN ('c', 'f') OR k.contype = 'n' AND NOT k.convalidated) OR k.confrelid = $1 AND k.contype = 'f') AND k.conparentid = 0
 ORDER BY k.contype, k.conname, k.oid`
