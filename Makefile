@@ -13,7 +13,8 @@ SEED ?= 1
 VERSIONS ?= 14 15 16 17 18
 FUZZTIME ?= 10m
 FUZZ = jobs:FuzzParse internal/rowjson:FuzzRead internal/pgparse:FuzzFrom internal/pgparse:FuzzParseCommand \
-	internal/pgparse:FuzzExpression internal/pgparse:FuzzScript internal/pgsql:FuzzExpand
+	internal/pgparse:FuzzExpression internal/pgparse:FuzzScript internal/pgsql:FuzzExpand internal/pgsql:FuzzTextArray \
+	configs:FuzzFile configs:FuzzLimits configs:FuzzConnection throttle:FuzzParseLimits throttle:FuzzParseSchedule
 
 .PHONY: help build test model chaos long soak matrix tools lint fmt demo bench fuzz vuln sbom clean
 

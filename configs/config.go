@@ -66,6 +66,7 @@ func Load(s Sources) (Config, error) {
 	file, fileErr := newLayer(), error(nil)
 	if path != "" {
 		file, fileErr = readFile(path)
+		fileErr = errors.Join(fileErr, s.trusted(path, file, flags, variables))
 	}
 	system, systemErr := s.systemLayer(path)
 	if err := errors.Join(flagErr, variableErr, pathErr, fileErr, systemErr); err != nil {

@@ -202,6 +202,30 @@ func (s Sources) file() (string, error) {
 	return "", nil
 }
 
+// named reports whether somebody named the configuration file.
+func (s Sources) named() bool {
+	if s.Flags != nil {
+		if f := s.Flags.Lookup(flagConfig); f != nil && f.Changed {
+			return true
+		}
+	}
+	return s.variable(fileVariable) != ""
+}
+
+// trusted refuses a file that allows programs and only happens to lie in the working directory: whoever writes job files in a
+// repository can write that file as well.
+func (s Sources) trusted(path string, file, flags, variables layer) error {
+	const key = "programs.allow"
+	allowed, _ := file.values[key].(bool)
+	if !allowed || s.named() || path != filepath.Join(s.Dir, localFile) || flags.values[key] != nil || variables.values[key] != nil {
+		return nil
+	}
+	return &backfill.Error{
+		Place: file.origin[key], Found: key + " in the file of the working directory", Expected: "the operator's word", Kind: backfill.ErrInput,
+		Remedy: "say --allow-programs, or PGBACKFILL_PROGRAMS_ALLOW=true, or name the file with --config; a repository's own file lets no programs run",
+	}
+}
+
 func exists(path, by string) (string, error) {
 	if _, err := os.Stat(path); err != nil {
 		return "", &backfill.Error{

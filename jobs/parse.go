@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"reflect"
 	"unicode"
 	"unicode/utf8"
@@ -16,29 +15,33 @@ import (
 )
 
 // ReadFile reads the jobs of a file. Errors in the file are [Errors].
+//
+// Whoever wrote the file is not trusted with others: a symbolic link that leads out of the directory that it stands in, what is no
+// ordinary file, and more than [MaxSize] bytes are an error, which says nothing of what is in there.
 func ReadFile(path string) ([]backfill.Job, error) {
-	src, err := os.ReadFile(path)
+	src, err := readOwn(path)
 	if err != nil {
-		return nil, &backfill.Error{
-			Place: path, Found: "the job file cannot be read", Expected: "a YAML file",
-			Remedy: "check the path; `pgbackfill init TABLE` writes a first job file", Kind: backfill.ErrInput, Err: errors.Unwrap(err),
-		}
+		return nil, err
 	}
 	return Parse(path, src)
 }
 
 // Parse reads the jobs in src, in order: one for each YAML document. filename is for
-// messages only. All errors are given at once, as [Errors] in the order of the file.
+// messages only. All errors are given at once, as [Errors] in the order of the file; of more than
+// a hundred, as many as were found when there were enough. More than [MaxSize] bytes are an error.
 func Parse(filename string, src []byte) ([]backfill.Job, error) { return parse(filename, src, false) }
 
 // parse is Parse; with everything also of what this version does not carry out.
 func parse(filename string, src []byte, everything bool) ([]backfill.Job, error) {
 	src = bytes.TrimPrefix(src, []byte("\xef\xbb\xbf"))
+	if len(src) > MaxSize {
+		return nil, tooLarge(filename)
+	}
 	r := &reader{name: filename, source: newSource(src), everything: everything}
 	if !r.readable(src) {
 		return nil, r.err()
 	}
-	jobs := r.documents(src)
+	jobs := r.until(src)
 	if err := r.err(); err != nil {
 		return nil, err
 	}
@@ -80,6 +83,10 @@ func (r *reader) documents(src []byte) []backfill.Job {
 		}
 		if err != nil {
 			r.syntax(err)
+			return nil
+		}
+		if number > mostJobs {
+			r.refuse(placeOf(&doc), fmt.Sprintf("more than %d jobs", mostJobs), "fewer", "put them into files of their own")
 			return nil
 		}
 		root := doc.Content[0]

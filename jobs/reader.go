@@ -46,11 +46,33 @@ type placed struct {
 	err *backfill.Error
 }
 
+// enough is how many errors of a file are told: what has more of them is no job file.
+const enough = 100
+
+// mostJobs is how many jobs a file may have.
+const mostJobs = 1000
+
+// tired is the panic with which a file is given up; [reader.until] knows it.
+type tired struct{}
+
+// until reads the documents, or gives up when there are errors enough.
+func (r *reader) until(src []byte) (jobs []backfill.Job) {
+	defer func() {
+		if p := recover(); p != nil && p != (tired{}) {
+			panic(p)
+		}
+	}()
+	return r.documents(src)
+}
+
 // refuse adds an error.
 func (r *reader) refuse(p place, found, expected, remedy string) {
 	r.errors = append(r.errors, placed{p, &backfill.Error{
 		Place: fmt.Sprintf("%s:%d:%d", r.name, p.line, p.column), Found: found, Expected: expected, Remedy: remedy, Kind: backfill.ErrInput,
 	}})
+	if len(r.errors) >= enough {
+		panic(tired{})
+	}
 }
 
 // err is all errors so far in the order of the file, or nil.

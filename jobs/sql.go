@@ -101,7 +101,7 @@ func (t *tableName) read(r *reader, n *yaml.Node) {
 	if !ok {
 		return
 	}
-	if strings.Contains(sql, "{{") {
+	if templated(sql) {
 		t.template(r, n, strings.TrimSpace(sql))
 		return
 	}
@@ -115,6 +115,13 @@ func (t *tableName) read(r *reader, n *yaml.Node) {
 	case len(parts) == 1:
 		t.name = backfill.TableName{Name: parts[0]}
 	}
+}
+
+// templated reports whether a directive, or what begins like one, stands outside of quoted names.
+func templated(sql string) bool {
+	any := false
+	_, err := pgsql.Expand(sql, func(pgsql.Directive) (string, error) { any = true; return "", nil })
+	return any || err != nil
 }
 
 // assignments are the columns to set, in the order they were written.

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Name is a limit as job files, the configuration and `set` have it.
@@ -88,7 +89,8 @@ func ParseLimits(named map[string]string) (Limits, error) {
 		if !said {
 			continue
 		}
-		if err := n.set(&l, strings.TrimSpace(text)); err != nil {
+		// A name that is not UTF-8 is none that a server has, and would be kept as another one.
+		if err := n.set(&l, strings.TrimSpace(text)); err != nil || !utf8.ValidString(text) {
 			errs = append(errs, fmt.Errorf("%s: found %q; expected %s", n.Name, text, n.Expected))
 		}
 	}

@@ -98,13 +98,13 @@ func (a *app) writePlan(plan *backfill.Plan) error {
 	writePlanBrief(wrapping(a.out), plan)
 	fmt.Fprintf(a.out, "\nSegments\n")
 	for _, s := range plan.Segments {
-		fmt.Fprintf(a.out, "  %3d  %s: about %s\n", s.No, segmentText(plan, s), human.Plural(s.EstimatedRows, "row"))
+		fmt.Fprintf(harmless{a.out}, "  %3d  %s: about %s\n", s.No, segmentText(plan, s), human.Plural(s.EstimatedRows, "row"))
 	}
 	for _, line := range afterWalk(plan) {
-		fmt.Fprintf(a.out, "  then %s\n", line)
+		fmt.Fprintf(harmless{a.out}, "  then %s\n", line)
 	}
 	fmt.Fprintf(a.out, "\nStatements\n")
-	writeStatements(a.out, plan.Statements)
+	writeStatements(harmless{a.out}, plan.Statements)
 	fmt.Fprintln(a.out)
 	writeFindings(wrapping(a.out), plan.Findings)
 	return nil

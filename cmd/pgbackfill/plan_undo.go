@@ -99,10 +99,10 @@ func (a *app) writeCaptured(job backfill.Job, info checkpoint.RunInfo, tables []
 		fmt.Fprintf(a.out, "  %s changed by the run\n", human.Plural(info.Totals.RowsChanged, "row"))
 	}
 	for _, t := range tables {
-		fmt.Fprintf(a.out, "  %s from %s\n", t.Table, t.Store())
+		fmt.Fprintf(harmless{a.out}, "  %s from %s\n", t.Table, t.Store())
 	}
 	fmt.Fprintf(a.out, "\nStatements\n")
-	writeStatements(a.out, list)
+	writeStatements(harmless{a.out}, list)
 	return nil
 }
 

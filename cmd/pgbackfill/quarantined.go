@@ -166,7 +166,7 @@ func (a *app) retried(r retryResult) error {
 			what = "incomplete: " + human.Plural(r.Gone, "row") + " gone, deleted or with another key now"
 		}
 		fmt.Fprintf(a.out, "%s, run %d: %s; %s done now, %s failed again, %s gone\n", r.Job, r.Run, what, human.Plural(r.Done, "row"), human.Count(r.Failed), human.Count(r.Gone))
-		writeQuarantinedRows(a.out, r.Quarantined, r.Left)
+		writeQuarantinedRows(harmless{a.out}, r.Quarantined, r.Left)
 	}
 	if r.Left > 0 || r.Gone > 0 {
 		return fmt.Errorf("%w: %w", backfill.ErrIncomplete, errSaid)

@@ -61,7 +61,7 @@ func (a *app) note(kind, text string) {
 func (a *app) fail(err error) {
 	log, ok := a.log()
 	if !ok {
-		fmt.Fprintln(a.err, "pgbackfill: "+err.Error())
+		fmt.Fprintln(harmless{a.err}, "pgbackfill: "+err.Error())
 		return
 	}
 	for _, one := range apart(err) {
@@ -149,7 +149,7 @@ func (a *app) result(text string) {
 		log.Info().Msg(strings.Join(strings.Fields(text), " "))
 		return
 	}
-	fmt.Fprintln(a.out, text)
+	fmt.Fprintln(harmless{a.out}, text)
 }
 
 // undoneAt says when a run was taken back.

@@ -50,7 +50,7 @@ func (a *app) show() (*shown, error) {
 	log, err := a.logger(a.err)
 	return &shown{
 		app: a, observe: backfill.Tee(lines.Observe, untilTheEnd(eventlog.Observer(log))), close: lines.Close,
-		warn: func(text string) { fmt.Fprintln(a.err, text) },
+		warn: func(text string) { fmt.Fprintln(harmless{a.err}, text) },
 	}, err
 }
 

@@ -6,19 +6,29 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/pgbackfill/pgbackfill/internal/human"
 	"github.com/pgbackfill/pgbackfill/internal/progressui"
 )
 
-// wrapping is f, or, where that is a terminal, what breaks lines between words so that they fit.
+// wrapping is f for text that others wrote as well: what steers a terminal is shown and not sent, and where f is a terminal, lines are
+// broken between words so that they fit.
 func wrapping(f *os.File) io.Writer {
 	if !term.IsTerminal(int(f.Fd())) {
-		return f
+		return harmless{f}
 	}
 	width, _, err := term.GetSize(int(f.Fd()))
 	if err != nil || width <= 0 {
-		return f
+		return harmless{f}
 	}
-	return wrapped{out: f, width: width}
+	return wrapped{out: harmless{f}, width: width}
+}
+
+// harmless passes text on without what steers a terminal: names, keys and messages come from a database and from job files.
+type harmless struct{ out io.Writer }
+
+func (h harmless) Write(b []byte) (int, error) {
+	_, err := io.WriteString(h.out, human.Visible(string(b)))
+	return len(b), err
 }
 
 type wrapped struct {
