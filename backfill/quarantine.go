@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -103,7 +104,23 @@ func (e *engine) quarantinedRow(chunk Chunk, seg Segment, err error) Quarantined
 	if slices.ContainsFunc(e.plan.Constants, func(c Constant) bool { return c.secret != nil }) {
 		q.Detail = "" // it shows the row, whose values are cut: half a secret is not found in it
 	}
+	q.Message, q.Detail = shortened(q.Message), shortened(q.Detail)
 	return q
+}
+
+// mostOfMessage is how many bytes of an error are kept of a row: messages repeat values, which can be as large as rows.
+const mostOfMessage = 4000
+
+// shortened is the beginning of a text that is too long to be kept, with how long it was.
+func shortened(text string) string {
+	if len(text) <= mostOfMessage {
+		return text
+	}
+	end := mostOfMessage
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return fmt.Sprintf("%s… (%d bytes in all)", text[:end], len(text))
 }
 
 // dataError closes in on a row that cannot be changed. The rows before it are committed on the way; the row itself, when
