@@ -250,3 +250,52 @@ func TestLookWaitsForTheThrottle(t *testing.T) {
 	}
 	doubled(t, db, 3000)
 }
+
+// The look gives way to who waits for the table's lock, behind whom all others wait: it is begun again afterwards. It has no number of its own,
+// to which new snapshots of all databases would reach back for as long as it takes.
+//
+// Made to fail: with nobody to listen in look, the schema change waits for the look's end; with jobSettings for it, it has a number.
+func TestLookGivesWay(t *testing.T) {
+	t.Parallel()
+	db := installed(t, keyless(300), `CREATE TABLE slowly (so bool); CREATE FUNCTION slow(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+		$$ BEGIN IF EXISTS (SELECT FROM slowly) THEN PERFORM pg_sleep(0.5); END IF; RETURN $1 * 2; END $$`)
+	plan := byHeap(t, db, sets("w", map[string]string{"n": "slow(t.x)"}))
+	plan.Pace.IdleTimeout = time.Minute
+	blocks := make(chan backfill.Blocked)
+	w := join(t, db, plan, part{blocked: blocks, observer: atLook(func(nth int) {
+		if nth == 1 {
+			db.Exec("UPDATE w SET n = x * 2; INSERT INTO slowly VALUES (true)")
+		}
+	})})
+	const looking = " FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'pgbackfill test-w 0' AND xact_start IS NOT NULL"
+	pgtest.Eventually(t, ended/2, func() error {
+		if !pgtest.One[bool](db, "SELECT COALESCE(bool_or(wait_event = 'PgSleep'), false)"+looking) {
+			return errors.New("it is not looked")
+		}
+		return nil
+	})
+	if n := pgtest.One[int](db, "SELECT count(backend_xid)"+looking); n != 0 {
+		t.Errorf("%d of those who look have a number", n)
+	}
+	altered := make(chan error, 1)
+	alter := pgtest.Connect(t, db.DSN())
+	go func() {
+		_, err := alter.Exec(t.Context(), "ALTER TABLE w ADD COLUMN later int; TRUNCATE slowly")
+		altered <- err
+	}()
+	pgtest.Eventually(t, ended/2, func() error {
+		if !pgtest.One[bool](db, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'ALTER%' AND wait_event_type = 'Lock')") {
+			return errors.New("the schema change does not wait")
+		}
+		return nil
+	})
+	blocks <- backfill.Blocked{Application: "pgbackfill test-w 0", Waiter: "a migration"}
+	if err := <-altered; err != nil {
+		t.Error(err)
+	}
+	w.finished()
+	doubled(t, db, 300)
+	if n := pgtest.One[int](db, "SELECT count(*) FROM pgbackfill.events WHERE what = 'gave way'"); n != 1 {
+		t.Errorf("%d times in the record", n)
+	}
+}

@@ -81,7 +81,7 @@ func (pl *planning) explain(ctx context.Context) error {
 		list = append(list, asked{pl.keySettings(), []pgsql.Statement{pl.sql.walk.Boundary(pl.probe, pl.chunkRows()), pl.sql.walk.Last(pgsql.Range{After: pl.probe.After})}})
 		changes = append([]pgsql.Statement{pl.sql.walk.Count(pl.probe)}, changes...)
 	}
-	for _, e := range append(list, asked{pl.jobSettings(), changes}) {
+	for _, e := range append(list, asked{pl.readSettings(), changes}) {
 		for _, s := range e.statements {
 			text, nodes, err := pl.explainOne(ctx, e.settings, s)
 			if err != nil {

@@ -162,7 +162,7 @@ func (pl *planning) estimate(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if pl.scope, err = pl.estimateOf(ctx, pl.jobSettings(), all); err != nil && (pl.later("where", err) || pl.helperInTheWay(err)) {
+		if pl.scope, err = pl.estimateOf(ctx, pl.readSettings(), all); err != nil && (pl.later("where", err) || pl.helperInTheWay(err)) {
 			pl.scope = rows
 			return nil
 		}
@@ -182,4 +182,6 @@ func (pl *planning) estimateOf(ctx context.Context, settings, query pgsql.Statem
 // keySettings and jobSettings are those that the workers will make.
 func (pl *planning) keySettings() pgsql.Statement { return pl.sql.keySettings(Segment{}, pl.plan.Pace) }
 
-func (pl *planning) jobSettings() pgsql.Statement { return pl.sql.jobSettings(Segment{}, pl.plan.Pace) }
+func (pl *planning) readSettings() pgsql.Statement {
+	return pl.sql.readSettings(Segment{}, pl.plan.Pace)
+}

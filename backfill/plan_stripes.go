@@ -220,7 +220,7 @@ func (pl *planning) evenStripes(ctx context.Context) (*Striping, string, error) 
 	if err != nil {
 		return nil, "where speaks of more than the row", nil //nolint:nilerr // that is all that it says
 	}
-	answers, err := pl.ask(ctx, pl.jobSettings(), evenness)
+	answers, err := pl.ask(ctx, pl.readSettings(), evenness)
 	switch {
 	case err != nil && (pl.conn.IsClosed() || pgerr.Class(err) == pgerr.Retry):
 		return nil, "", err

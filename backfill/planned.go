@@ -65,6 +65,9 @@ func (p *Plan) Planned() ([]PlannedStatement, error) {
 		add("once a chunk: finds where it ends", s.walk.Boundary(closed, 1))
 	}
 	add("in each chunk's transaction", s.jobSettings(walk, p.Pace))
+	if s.transform != nil {
+		add("in each transaction that reads what is sent", s.readSettings(walk, p.Pace))
+	}
 	counted := "in a segment's last chunk"
 	if !p.Unique {
 		counted = "in each chunk: how many rows have these keys"

@@ -161,9 +161,20 @@ func (s statements) keySettings(seg Segment, p Pace) pgsql.Statement {
 	return pgsql.SetLocal(append(pgsql.KeyPins(), s.limits(seg, p)...)...)
 }
 
-// jobSettings are those of the transactions that change rows. The job's own settings go over
-// what is said here of how rows are read.
+// jobSettings are those of the transactions that change rows: with them our own triggers leave alone what a chunk writes, or keep what
+// it changes. They give the transaction a number, to which all new snapshots of the server reach back: who only reads has [statements.readSettings].
 func (s statements) jobSettings(seg Segment, p Pace) pgsql.Statement {
+	own := []pgsql.Setting{{Name: pgsql.RunSetting, Value: strconv.FormatInt(int64(s.run), 10)}, {Name: pgsql.JobSetting, Value: s.owner}, {Name: pgsql.XIDSetting}}
+	return pgsql.SetLocal(append(s.reading(seg, p), own...)...)
+}
+
+// readSettings are those of the transactions that evaluate the job's SQL and change nothing.
+func (s statements) readSettings(seg Segment, p Pace) pgsql.Statement {
+	return pgsql.SetLocal(s.reading(seg, p)...)
+}
+
+// reading are the settings under which the job's SQL is read. The job's own go over what is said here of how rows are read.
+func (s statements) reading(seg Segment, p Pace) []pgsql.Setting {
 	var reading []pgsql.Setting
 	switch {
 	case s.lockFirst || s.readsOthers():
@@ -182,9 +193,7 @@ func (s statements) jobSettings(seg Segment, p Pace) pgsql.Statement {
 		// are read again for each row.
 		memory = []pgsql.Setting{{Name: "work_mem", Value: "256MB"}}
 	}
-	// Our own triggers leave alone what a chunk writes, or keep what it changes.
-	own := []pgsql.Setting{{Name: pgsql.RunSetting, Value: strconv.FormatInt(int64(s.run), 10)}, {Name: pgsql.JobSetting, Value: s.owner}, {Name: pgsql.XIDSetting}}
-	return pgsql.SetLocal(slices.Concat(reading, s.pins, memory, s.limits(seg, p), own)...)
+	return slices.Concat(reading, s.pins, memory, s.limits(seg, p))
 }
 
 // readsOthers reports whether a step is SQL of the job's own, which most often meets other tables.

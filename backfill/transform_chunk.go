@@ -68,7 +68,7 @@ func (w *worker) readRows(seg Segment, part pgsql.Part, divisible bool, seek []p
 	if err != nil {
 		return nil, nil, err
 	}
-	statements := append([]pgsql.Statement{pgsql.BeginReading, w.sql.jobSettings(seg, w.pace()), read, pgsql.Commit}, seek...)
+	statements := append([]pgsql.Statement{pgsql.BeginReading, w.sql.readSettings(seg, w.pace()), read, pgsql.Commit}, seek...)
 	reading := 4 // what is behind them is of the next chunk
 	b, answers, err := w.computes().read(ctx, w.conn.PgConn(), w.sql.transform, divisible, 2, statements...)
 	switch {

@@ -201,7 +201,7 @@ func (w *worker) look(ctx context.Context, rows int) (*looked, error) {
 		return nil, err
 	}
 	// The table's lock comes before the snapshot: to one that is older than a rewrite by ALTER TABLE the table is empty.
-	answers, err := exchange(ctx, w.conn.PgConn(), pgsql.Begin, w.sql.jobSettings(Segment{Pass: PassSweep}, w.pace()), w.sql.walk.Keep(),
+	answers, err := exchange(ctx, w.conn.PgConn(), pgsql.Begin, w.sql.readSettings(Segment{Pass: PassSweep}, w.pace()), w.sql.walk.Keep(),
 		pgsql.ExportSnapshot, w.pages(), w.sql.walk.Walkers(int64(w.run), pgsql.Range{}), pgsql.Now)
 	if err != nil {
 		return nil, err
@@ -217,6 +217,7 @@ func (w *worker) look(ctx context.Context, rows int) (*looked, error) {
 		found.keys = map[string]bool{}
 	}
 	w.written(&part, answers[5], answers[4])
+	patience, yielded := w.lookYields(ctx, lookers)
 	g, looking := errgroup.WithContext(ctx)
 	ranges := make(chan KeyRange)
 	g.Go(func() error {
@@ -237,14 +238,37 @@ func (w *worker) look(ctx context.Context, rows int) (*looked, error) {
 	})
 	snapshot := answers[3].rows[0][0]
 	for _, l := range lookers {
-		g.Go(func() error { return l.lookAt(looking, snapshot, part, ranges, found) })
+		g.Go(func() error { return l.lookAt(looking, patience, snapshot, part, ranges, found) })
 	}
 	all := make(chan error, 1)
 	go func() { all <- g.Wait() }()
-	if err := w.keep(ctx, all); err != nil && !errors.Is(err, errMissed) {
+	if err := yielded(w.keep(ctx, all)); err != nil && !errors.Is(err, errMissed) {
 		return nil, err
 	}
 	return found, ctx.Err()
+}
+
+// lookYields makes the look known to those who may have to end it: whoever waits for the table's lock, which the look keeps to its end, has
+// all others wait behind. Patience ends then, and what it returns makes of the look's error what it was.
+func (w *worker) lookYields(ctx context.Context, lookers []*worker) (patience context.Context, yielded func(error) error) {
+	patience, giveUp := context.WithCancel(ctx)
+	leave := w.yield.enter(applicationName(w.sql.job, 0), func() {
+		giveUp()
+		asking, cancel := context.WithTimeout(context.Background(), cancelPatience)
+		defer cancel()
+		for _, l := range lookers {
+			_ = l.conn.PgConn().CancelRequest(asking) // where it fails, who waits is told of again
+		}
+	})
+	return patience, func(err error) error {
+		giveUp()
+		if to := leave(); to != "" && err != nil && !errors.Is(err, errMissed) {
+			w.yields.Add(1)
+			w.diary.happened(&w.diary.yields, "gave way", to, time.Now())
+			return fmt.Errorf("%w: it gave way to %s", errLookAgain, to)
+		}
+		return err
+	}
 }
 
 // keep keeps the snapshot and the table's lock until those are done who look, and returns their error. Where it cannot, what
@@ -280,7 +304,7 @@ var (
 
 // planLook adds the statements of [worker.look].
 func (s statements) planLook(open, closed pgsql.Range, p *Plan, add func(string, ...pgsql.Statement)) error {
-	add("when the walk is done and after each sweep: one snapshot for all workers", s.walk.Keep(), pgsql.ExportSnapshot, pgsql.Now, pgsql.StillKept, pgsql.BeginSnapshot, pgsql.SetSnapshot("…"))
+	add("when the walk is done and after each sweep: one snapshot for all workers", s.readSettings(Segment{No: 1, Pass: PassSweep}, p.Pace), s.walk.Keep(), pgsql.ExportSnapshot, pgsql.Now, pgsql.StillKept, pgsql.BeginSnapshot, pgsql.SetSnapshot("…"))
 	for _, r := range []pgsql.Range{open, closed} {
 		for _, step := range s.steps {
 			for _, since := range []string{"", "1"}[:1+min(len(p.Heap.Identity), 1)] {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
@@ -34,10 +33,10 @@ func (e *engine) lookers(ctx context.Context) ([]*worker, error) {
 	return list, nil
 }
 
-// lookAt looks at ranges of pages as they were in a snapshot, and adds up what it finds.
-func (w *worker) lookAt(ctx context.Context, snapshot string, part pgsql.Part, ranges <-chan KeyRange, found *looked) error {
+// lookAt looks at ranges of pages as they were in a snapshot, and adds up what it finds, until patience ends.
+func (w *worker) lookAt(ctx, patience context.Context, snapshot string, part pgsql.Part, ranges <-chan KeyRange, found *looked) error {
 	defer rollback(context.WithoutCancel(ctx), w.conn.PgConn())
-	answers, err := exchange(ctx, w.conn.PgConn(), pgsql.BeginSnapshot, pgsql.SetSnapshot(snapshot), w.sql.jobSettings(Segment{Pass: PassSweep}, w.pace()))
+	answers, err := exchange(ctx, w.conn.PgConn(), pgsql.BeginSnapshot, pgsql.SetSnapshot(snapshot), w.sql.readSettings(Segment{Pass: PassSweep}, w.pace()))
 	if err != nil {
 		if code := pgerr.Code(err); len(answers) == 1 && (code == "22023" || code == "42704" || code == "55000") { // who kept it is gone, or on another server
 			return fmt.Errorf("%w: %s", errLookAgain, pgerr.Describe(err))
@@ -45,7 +44,7 @@ func (w *worker) lookAt(ctx context.Context, snapshot string, part pgsql.Part, r
 		return err
 	}
 	for r := range ranges {
-		if err := w.mayLookOn(ctx); err != nil {
+		if err := w.mayLookOn(ctx, patience); err != nil {
 			return err
 		}
 		part.Range = pgsql.Range{After: r.After, Through: r.Through}
@@ -59,18 +58,19 @@ func (w *worker) lookAt(ctx context.Context, snapshot string, part pgsql.Part, r
 }
 
 // mayLookOn waits until the throttle lets the next part be looked at, which makes the server write too where rows were changed lately. But
-// whoever waits with a snapshot keeps the whole database from being cleaned: it is not waited for long, nor for a run that is stopped.
-func (e *engine) mayLookOn(ctx context.Context) error {
-	patience := lookPatience
+// whoever waits with a snapshot keeps the whole database from being cleaned: it is not waited for long, nor for a run that is stopped, nor where somebody waits for the look itself.
+func (e *engine) mayLookOn(ctx, patience context.Context) error {
+	longest := lookPatience
 	if idle := e.pace().IdleTimeout; idle > 0 { // after which the server ends the transaction
-		patience = min(patience, idle/2)
+		longest = min(longest, idle/2)
 	}
-	waiting, stop := context.WithCancel(ctx)
+	waiting, stop := context.WithTimeout(patience, longest)
 	defer stop()
-	defer time.AfterFunc(patience, stop).Stop()
 	for {
 		let, err := e.ration(waiting, 1)
 		switch {
+		case patience.Err() != nil && ctx.Err() == nil:
+			return fmt.Errorf("%w: somebody waits for it", errLookAgain)
 		case let:
 			return nil
 		case e.ordersNow().Desired != DesiredRunning:
