@@ -127,7 +127,7 @@ func (w *worker) walkers(rng pgsql.Range) pgsql.Statement {
 // settle finds out which rows the chunk's steps are about, and locks them. It returns the answers to what
 // stood before it in the transaction.
 func (w *worker) settle(ctx context.Context, part pgsql.Part, before []pgsql.Statement) (*pgsql.Members, []answer, error) {
-	take, err := w.sql.scope.Take(part, w.sql.byRow)
+	take, err := w.sql.scope.Take(part, w.sql.named())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -136,13 +136,14 @@ func (w *worker) settle(ctx context.Context, part pgsql.Part, before []pgsql.Sta
 		return nil, nil, err
 	}
 	last := answers[len(answers)-1]
-	m := &pgsql.Members{ByRow: w.sql.byRow, Columns: make([][]string, last.columns)}
+	m := w.sql.named()
+	m.Columns = make([][]string, last.columns)
 	for _, row := range last.rows {
 		for i, value := range row {
 			m.Columns[i] = append(m.Columns[i], value)
 		}
 	}
-	return m, answers[:len(answers)-1], nil
+	return &m, answers[:len(answers)-1], nil
 }
 
 // tally counts what each step did. of says which step each answer belongs to; -1 is one that locks.

@@ -110,7 +110,12 @@ func byteOffset(s string, characters int) int {
 // remedy says what to do about the commonest refusals.
 func (pl *planning) remedy(e *pgconn.PgError) string {
 	switch e.Code {
-	case "42703", "42P01": // undefined column, or "missing FROM-clause entry" for an alias
+	case "42P01": // "missing FROM-clause entry" for an alias
+		if strings.HasPrefix(e.Message, "invalid reference to FROM-clause entry") { // "There is an entry …, but it cannot be referenced from this part of the query"
+			return "what `from` says of t goes into `join`, or into a subquery that may see it: LATERAL (SELECT … WHERE … = t.…) x"
+		}
+		return pl.similarName(e.Message)
+	case "42703":
 		return pl.similarName(e.Message)
 	case "42804":
 		if m := columnType.FindStringSubmatch(e.Message); m != nil {

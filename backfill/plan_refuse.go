@@ -72,7 +72,7 @@ func (pl *planning) refuseSteps() []error {
 			list = append(list, Inputf(pl.at(c.Line), "write it as INSERT … ON CONFLICT, as an UPDATE with FROM, or as several steps",
 				"step %s: this server is PostgreSQL %s, which has no MERGE; it is there from 15 on", step.Name, p.Server.VersionText()))
 		}
-		if c := step.SQL; c != nil && pl.targets(c) {
+		if c := step.SQL; c != nil && p.targets(c) {
 			for _, column := range c.Assigned {
 				if pl.isKey(column) {
 					list = append(list, Inputf(pl.at(c.Line), "walk by another key, as in  key: other_column",
@@ -85,18 +85,21 @@ func (pl *planning) refuseSteps() []error {
 		return list
 	}
 	if !p.placesRows() {
-		return append(list, pl.refuseRendering()...)
+		return append(list, pl.refuseRendering(p.Key)...)
+	}
+	if names := p.names(); names != nil {
+		return append(list, pl.refuseRendering(names)...)
 	}
 	for i, step := range p.Job.Steps {
 		later := slices.IndexFunc(p.Job.Steps[i+1:], func(s Step) bool { _, reads := s.readsChunk(); return reads })
-		moves := step.Update != nil || step.SQL != nil && len(step.SQL.Assigned) > 0 && pl.targets(step.SQL)
+		moves := step.Update != nil || step.SQL != nil && len(step.SQL.Assigned) > 0 && p.targets(step.SQL)
 		if moves && later >= 0 {
 			line := 0
 			if step.SQL != nil {
 				line = step.SQL.Line
 			}
-			list = append(list, Inputf(pl.at(line), "put it last, walk by a unique key without NULLs, or make two jobs of it",
-				"step %s changes rows of %s, and step %s after it would not find them again: the key %s is not unique or may be NULL, so that a chunk's rows are known by where they lie",
+			list = append(list, Inputf(pl.at(line), "put it last, let the later one find its rows by {{range}} and by what they hold, walk by a unique key without NULLs, or make two jobs of it",
+				"step %s changes rows of %s, and step %s after it would not find them again: the key %s is not unique or may be NULL, and no other one is that the job does not write, so that a chunk's rows are known by where they lie",
 				step.Name, p.Table.Quoted, p.Job.Steps[i+1+later].Name, pl.keyNames()))
 		}
 	}
@@ -104,18 +107,18 @@ func (pl *planning) refuseSteps() []error {
 }
 
 // targets reports whether a step may write the walked table itself, by the name that it gives.
-func (pl *planning) targets(c *Command) bool {
-	t := pl.plan.Job.Table
+func (p *Plan) targets(c *Command) bool {
+	t := p.Job.Table
 	return c.Target.Name == t.Name && (c.Target.Schema == t.Schema || c.Target.Schema == "" || t.Schema == "")
 }
 
 // refuseRendering refuses settings of the job's under which the server does not read a key as it writes it: between two
 // steps, rows are named by their keys.
-func (pl *planning) refuseRendering() []error {
+func (pl *planning) refuseRendering(key []pgsql.KeyColumn) []error {
 	var list []error
 	for _, name := range slices.Sorted(maps.Keys(pl.plan.Job.Settings)) {
 		value := strings.ToLower(strings.TrimSpace(pl.plan.Job.Settings[name]))
-		for _, k := range pl.plan.Key {
+		for _, k := range key {
 			loses := false
 			switch strings.ToLower(name) {
 			case "extra_float_digits":

@@ -169,7 +169,7 @@ func (s statements) planChunk(part pgsql.Part, when string, add func(string, ...
 		return s.planTransform(part, when, add)
 	}
 	if s.fixed {
-		take, err := s.scope.Take(part, s.byRow)
+		take, err := s.scope.Take(part, s.named())
 		if err != nil {
 			return err
 		}
@@ -186,12 +186,16 @@ func (s statements) planChunk(part pgsql.Part, when string, add func(string, ...
 
 // noMembers are the rows of a chunk by name, without one.
 func (s statements) noMembers() *pgsql.Members {
+	m := s.named()
 	n := len(s.walk.Key)
 	switch {
+	case m.Key != nil:
+		n = len(m.Key)
 	case s.byRow && s.walk.Partitioned:
 		n = 2
 	case s.byRow:
 		n = 1
 	}
-	return &pgsql.Members{ByRow: s.byRow, Columns: make([][]string, n)}
+	m.Columns = make([][]string, n)
+	return &m
 }

@@ -264,6 +264,9 @@ func TestPlanRefuses(t *testing.T) {
 		{"join", edit(func(j *Job) {
 			j.UpdateStep().From, j.UpdateStep().Join = &Expr{SQL: "other o", Line: 20}, &Expr{SQL: "o.ide = t.id", Line: 21, Columns: []string{"o.ide", "t.id"}}
 		}), "", []string{"j.yaml:21", "in join", "o.ide does not exist", "did you mean id?"}},
+		{"from that t is not seen in", edit(func(j *Job) {
+			j.UpdateStep().From, j.UpdateStep().Join = &Expr{SQL: "(SELECT 1) one LEFT JOIN other o ON o.id = t.id", Line: 20}, &Expr{SQL: "true", Line: 21}
+		}), "", []string{"j.yaml:20", "in from", "invalid reference", "LATERAL (SELECT"}},
 		{"from", edit(func(j *Job) {
 			j.UpdateStep().From, j.UpdateStep().Join = &Expr{SQL: "othr o", Line: 20}, &Expr{SQL: "o.id = t.id", Line: 21}
 		}), "", []string{"j.yaml:20", "in from", `"othr" does not exist`}},

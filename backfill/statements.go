@@ -23,8 +23,9 @@ type statements struct {
 	// chunkLock is set where a step reads the chunk's rows as {{chunk}}: they are locked before.
 	chunkLock bool
 	// fixed is set where several steps speak of the chunk's rows: which these are is settled before the first one.
-	// They are named by their keys, or, with byRow, by where they are.
+	// They are named by the walked key, by another one, names, or, with byRow, by where they are.
 	fixed, byRow bool
+	names        []pgsql.KeyColumn
 	// transform is what is computed outside of the database, nil is nothing; out is {{out}} without a row.
 	transform *pgsql.Transform
 	out       *pgsql.Out
@@ -57,7 +58,7 @@ func statementsOf(p *Plan) (statements, error) {
 		locks, _ := step.readsChunk()
 		s.chunkLock = s.chunkLock || locks
 	}
-	s.fixed, s.byRow = p.Job.fixesRows(), p.placesRows()
+	s.fixed, s.byRow, s.names = p.Job.fixesRows(), p.placesRows(), p.names()
 	if p.Transform != nil {
 		s.transform, s.out = s.transformOf(p), p.Transform.out()
 	}
@@ -80,6 +81,33 @@ func (p *Plan) placesRows() bool {
 	return !p.Unique || slices.ContainsFunc(p.Key, func(k pgsql.KeyColumn) bool { return k.Nullable })
 }
 
+// names is the key that tells the rows of a chunk apart where the walked one does not, so that a step finds them after another
+// has moved them: one that no step assigns. Nil where there is none, and where none is needed.
+func (p *Plan) names() []pgsql.KeyColumn {
+	if !p.placesRows() || p.Transform != nil || len(p.Table.Children) > 0 {
+		return nil
+	}
+	key, err := p.Table.ResolveKey(nil)
+	if err != nil || !key.Unique {
+		return nil
+	}
+	written, _ := p.Job.writesOf()
+	for _, step := range p.Job.Steps {
+		if step.SQL != nil && p.targets(step.SQL) {
+			written = append(written, step.SQL.Assigned...)
+		}
+	}
+	if slices.ContainsFunc(key.Parts, func(k catalog.KeyPart) bool { return k.Nullable || slices.Contains(written, k.Name) }) {
+		return nil
+	}
+	return keyColumnsOf(key)
+}
+
+// named is how the rows of a chunk are named, without one.
+func (s statements) named() pgsql.Members {
+	return pgsql.Members{Key: s.names, ByRow: s.byRow && s.names == nil}
+}
+
 // walkOf is what the statements of a plan know of its table.
 func walkOf(p *Plan) pgsql.Walk {
 	return pgsql.Walk{Table: p.Table.Quoted, Key: p.Key, Partitioned: p.Table.Partitioned || len(p.Table.Children) > 0}
@@ -88,6 +116,7 @@ func walkOf(p *Plan) pgsql.Walk {
 // scopeOf is what the job's SQL in a plan speaks of.
 func scopeOf(p *Plan) pgsql.Scope {
 	s := pgsql.Scope{Walk: walkOf(p), Params: p.Params(), Helpers: p.helperTables()}
+	s.Groups = !p.Unique && slices.ContainsFunc(p.Job.Steps, func(step Step) bool { return step.SQL != nil })
 	if p.Job.Where != nil {
 		s.Where = p.Job.Where.SQL
 	}

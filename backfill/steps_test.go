@@ -77,6 +77,7 @@ func TestStepsSpeakOfTheSameRows(t *testing.T) {
 		{"array key", `CREATE TABLE w (id int, k text, open bool, done int DEFAULT 0, a text[] GENERATED ALWAYS AS (ARRAY[k, NULL, '{,}']) STORED PRIMARY KEY)`, []string{"a"}, []string{"set open = false", "INSERT INTO log SELECT c.id FROM {{chunk}} AS c", "set done = t.done + 1"}},
 		{"composite key of an array", `CREATE TABLE w (id int, k text, open bool, done int DEFAULT 0, a int[] GENERATED ALWAYS AS (ARRAY[[id, 7], [8, 9]]) STORED, PRIMARY KEY (a, k))`, []string{"a", "k"}, []string{"set open = false", "INSERT INTO log SELECT c.id FROM {{chunk}} AS c", "set done = t.done + 1"}},
 		{"row key", `CREATE TYPE pair AS (no int, name text); CREATE TABLE w (id int, k text, open bool, done int DEFAULT 0, a pair GENERATED ALWAYS AS (ROW(id, k)::pair) STORED PRIMARY KEY)`, []string{"a"}, []string{"set open = false", "INSERT INTO log SELECT c.id FROM {{chunk}} AS c", "set done = t.done + 1"}},
+		{"another key", "CREATE TABLE w (id int PRIMARY KEY, k text, open bool, done int DEFAULT 0)", []string{"k"}, []string{"set open = false", "INSERT INTO log SELECT c.id FROM {{chunk}} AS c", "set done = t.done + 1"}},
 		// The first step moves the rows, so that the others must come before it.
 		{"no unique key", "CREATE TABLE w (id int, k text, open bool, done int DEFAULT 0)", []string{"k"}, []string{"INSERT INTO log SELECT c.id FROM {{chunk}} AS c", "UPDATE w AS t SET open = false, done = 1 FROM {{chunk}} AS c WHERE {{range}} AND c.id = t.id"}},
 		{"partitioned, no unique key", "CREATE TABLE w (id int, k text, open bool, done int DEFAULT 0) PARTITION BY HASH (id); CREATE TABLE w0 PARTITION OF w FOR VALUES WITH (MODULUS 2, REMAINDER 0); CREATE TABLE w1 PARTITION OF w FOR VALUES WITH (MODULUS 2, REMAINDER 1)", []string{"k"}, []string{"INSERT INTO log SELECT c.id FROM {{chunk}} AS c", "UPDATE w AS t SET open = false, done = 1 FROM {{chunk}} AS c WHERE {{range}} AND c.id = t.id"}},
@@ -156,5 +157,24 @@ func TestStepsAreSwept(t *testing.T) {
 	join(t, db, planned(t, db, job, every(30)), part{observer: behind}).finished()
 	if n := pgtest.One[string](db, "SELECT count(*) || ' of ' || count(DISTINCT id) || ' from ' || min(id) FROM log"); n != "101 of 101 from -5" {
 		t.Errorf("the log holds %s", n)
+	}
+}
+
+// Steps that read the rows of one key together, as a sum does, get all of them again where one was written behind the walk: a part
+// of them would give a part of the sum. So do those whose key is NULL.
+//
+// Made to fail: with Groups left out of scopeOf, the sums of 3 and of NULL are those of one row.
+func TestSweepTakesKeysWhole(t *testing.T) {
+	t.Parallel()
+	db := installed(t, `CREATE TABLE w (id int PRIMARY KEY, k text, n int); CREATE INDEX ON w (k); CREATE TABLE sums (k text PRIMARY KEY, n int);
+		INSERT INTO w SELECT i, CASE WHEN i % 10 < 8 THEN i % 10 END, i FROM generate_series(1, 200) AS i`)
+	job := does("w", "", "INSERT INTO sums SELECT coalesce(c.k, '-'), sum(c.n) FROM {{chunk}} AS c GROUP BY 1 ON CONFLICT (k) DO UPDATE SET n = EXCLUDED.n")
+	job.Key = []string{"k"}
+	behind := atPass(backfill.PassTail, func() {
+		db.Exec("UPDATE w SET n = n + 1 WHERE id = 3; INSERT INTO w VALUES (-1, NULL, 5), (-2, '0', 7)")
+	})
+	join(t, db, planned(t, db, job, every(30)), part{observer: behind}).finished()
+	if wrong := pgtest.All[string](db, "SELECT w.k || ': ' || w.n || ' is ' || s.n FROM (SELECT coalesce(k, '-') AS k, sum(n) AS n FROM w GROUP BY 1) AS w LEFT JOIN sums AS s USING (k) WHERE s.n IS DISTINCT FROM w.n"); len(wrong) > 0 {
+		t.Errorf("these sums are wrong: %v", wrong)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -48,6 +49,11 @@ func (s *sqlText) fragment(r *reader, n *yaml.Node, remedy string) {
 		r.refuse(placeOf(n), describe(n), "SQL", remedy)
 		return
 	}
+	if n.Style == 0 && operatorCut.MatchString(n.LineComment) {
+		r.refuse(placeOf(n), fmt.Sprintf("SQL of which YAML takes the rest for a comment: %s", n.LineComment), "the whole of it",
+			"write the value in quotes, or after | on lines of its own; where it is a comment, put a space after the #")
+		return
+	}
 	const space = " \t\r\n\f\v"
 	s.sql = strings.Trim(n.Value, space)
 	s.trimmed = len(n.Value) - len(strings.TrimLeft(n.Value, space))
@@ -55,6 +61,10 @@ func (s *sqlText) fragment(r *reader, n *yaml.Node, remedy string) {
 		r.refuse(placeOf(n), "nothing", "SQL", remedy)
 	}
 }
+
+// operatorCut finds an operator of jsonb, #>, #>> or #-, where YAML sees the beginning of a comment: what stands before it is
+// most often SQL too, and would be carried out.
+var operatorCut = regexp.MustCompile(`^#(>>?|-)\s*['(:a-zA-Z$]`)
 
 // notSQL says how to write as SQL what YAML took for something else. Quotes alone would
 // make 2020-01-01 a subtraction.

@@ -157,7 +157,7 @@ func (r *reader) transformWrites(f file, out *backfill.Transform, a around) {
 	case t.Write.given() && elsewhere:
 		r.refuse(placeOf(t.Write.node), "`write` beside `update` or `steps`", "one of them", "`write` is the short form of an `update` that sets these columns from {{out}}")
 	case !t.Write.given() && !elsewhere:
-		r.refuse(placeOf(t.node), "`transform` whose result goes nowhere", "`write`, `update` or `steps`", "say which columns get what it returned, as in `write: [ssn_encrypted]`")
+		r.refuse(placeOf(t.node), "`transform` whose result goes nowhere", "`write`, `update` or `steps`", "say in it which columns get what it returned, as in `write: [ssn_encrypted]`; or beside it, not in it, `update` or `steps` that read {{out}}")
 	case !t.Write.given() && !t.Returns.given():
 		r.refuse(placeOf(t.node), "`transform` without `returns`", "`returns`, or `write`, whose columns have types", "say what comes back, as in `returns: {ssn_encrypted: bytea}`")
 	}

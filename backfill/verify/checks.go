@@ -173,9 +173,14 @@ func updated(job backfill.Job, c Check) *backfill.Update {
 	return nil
 }
 
-// usesScope reports whether a check's own queries are limited to the rows in scope.
+// usesScope reports whether what a check's own queries expect is limited to the rows that are in scope now. Where it is not, as
+// where {{before}} or a helper says what must be there, it does not matter to which rows `actual` is limited.
 func (c Check) usesScope() bool {
-	for _, e := range []*backfill.Expr{c.spec.Expected, c.spec.Actual, c.spec.None} {
+	exprs := []*backfill.Expr{c.spec.Expected, c.spec.None}
+	if c.usesBefore() {
+		exprs = exprs[:1]
+	}
+	for _, e := range exprs {
 		if e != nil && slices.ContainsFunc(e.Templates, func(t string) bool { return t == "scope" || t == "chunk" || t == "chunk nolock" }) {
 			return true
 		}

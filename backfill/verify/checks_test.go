@@ -19,6 +19,7 @@ func TestResidualProofsSaySo(t *testing.T) {
 	deletes := []backfill.Step{{Name: "delete", Delete: true}}
 	chunk := backfill.Check{None: ptr(backfill.Expr{SQL: "SELECT c.id FROM {{chunk}} AS c", Templates: []string{"chunk"}})}
 	own := backfill.Check{None: ptr(backfill.Expr{SQL: "SELECT t.id FROM things t WHERE {{range}} AND t.c IS NULL", Templates: []string{"range"}})}
+	was := backfill.Check{Expected: ptr(backfill.Expr{SQL: "SELECT b.id FROM {{before}} AS b WHERE b.n >= 0", Templates: []string{"before"}}), Actual: ptr(backfill.Expr{SQL: "SELECT c.id FROM {{chunk}} AS c", Templates: []string{"chunk"}})}
 	join := job("things", []backfill.Step{{Name: "update", Update: &backfill.Update{
 		Set:  []backfill.Assignment{{Column: "c", Value: expr("d.v", "d.v")}},
 		From: ptr(expr("copies d")), Join: ptr(expr("d.id = t.id AND t.c IS NULL", "d.id", "t.id", "t.c")),
@@ -36,6 +37,7 @@ func TestResidualProofsSaySo(t *testing.T) {
 		"value":                              {job("things", updates("c", "upper(t.c)", "t.c")), "is computed from c"},
 		"a column that is kept":              {job("things", []backfill.Step{{Name: "update", Update: &backfill.Update{Set: []backfill.Assignment{{Column: "v", Value: expr("t.v ", "t.v")}, {Column: "c", Value: expr("upper(t.v)", "t.v")}}}}}), ""},
 		"delete in a scope":                  {where(job("things", deletes), expr("t.n < 0", "t.n")), "being deleted"},
+		"what must stay is known":            {where(job("things", deletes, was), expr("t.n < 5", "t.n")), ""},
 		"delete of all":                      {job("things", deletes), ""},
 		"a check of the chunk's rows":        {where(job("things", filled, chunk), expr("t.c IS NULL", "t.c")), "`where` speaks of c"},
 		"a check that says itself what is":   {where(job("things", filled, own), expr("t.c IS NULL", "t.c")), ""},

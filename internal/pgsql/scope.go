@@ -15,6 +15,9 @@ type Scope struct {
 	// Helpers are the tables that {{helper x}} stands for, quoted and qualified, by x; where they are not built yet,
 	// their queries in parentheses, which have the same columns.
 	Helpers map[string]string
+	// Groups is set where the walked key is not unique and a step reads the rows of one key together, as a sum or a rank:
+	// a sweep then speaks of all rows of a key of which one was missed.
+	Groups bool
 	// Before is the query that {{before}} stands for, over a range of its own; nil where nothing keeps what was there.
 	Before func(r Range, b *Binder) string
 }
@@ -64,6 +67,8 @@ type Apart struct {
 
 // Members are the rows of a chunk by name: those that were in scope when they were locked, for all of its steps.
 type Members struct {
+	// Key is the key that names them, where it is not the one that is walked; nil is that one.
+	Key []KeyColumn
 	// Columns hold, for each column of the key, its values in text form; for a table without a unique key one
 	// column of ctids, and for a partitioned one the table's oid after it.
 	Columns [][]string
@@ -183,7 +188,7 @@ func (f *filling) scope() string {
 	}
 	var parts []string
 	if f.part.Sweep != 0 && !f.part.All {
-		parts = append(parts, f.written())
+		parts = append(parts, f.missed())
 	}
 	if f.part.Sample != nil {
 		parts = append(parts, f.part.Sample.where(f.b, f.Key))
@@ -215,6 +220,10 @@ func (f *filling) chunk(nolock bool) string {
 // members is true of the chunk's rows.
 func (f *filling) members(alias string) string {
 	m := f.part.Members
+	key := m.Key
+	if key == nil {
+		key = f.Key
+	}
 	params := make([]string, len(m.Columns))
 	for i, values := range m.Columns {
 		params[i] = f.b.Bind(fmt.Sprintf("member %d", i), TextArray(append([]string{}, values...)))
@@ -227,15 +236,15 @@ func (f *filling) members(alias string) string {
 			unnest([]string{params[0] + "::pg_catalog.tid[]", params[1] + "::pg_catalog.oid[]"}))
 	}
 	arrays, match := make([]string, len(params)), make([]string, len(params))
-	for i, k := range f.Key {
+	for i, k := range key {
 		arrays[i] = params[i] + "::" + elements(k.Type, made(k.Type))
 		match[i] = fmt.Sprintf("%s.%s OPERATOR(%s) %s", alias, Ident(k.Name), k.Equal, element(fmt.Sprintf("m.pgbackfill_%d", i+1), k.Type, made(k.Type)))
 		if k.Collation != "" {
 			match[i] += " COLLATE " + k.Collation
 		}
 	}
-	if len(params) == 1 && f.Key[0].Collation == "" && elements(f.Key[0].Type, made(f.Key[0].Type)) == typeName(f.Key[0].Type)+"[]" {
-		return fmt.Sprintf("%s.%s OPERATOR(%s) ANY (%s)", alias, Ident(f.Key[0].Name), f.Key[0].Equal, arrays[0])
+	if k := key[0]; len(params) == 1 && k.Collation == "" && elements(k.Type, made(k.Type)) == typeName(k.Type)+"[]" {
+		return fmt.Sprintf("%s.%s OPERATOR(%s) ANY (%s)", alias, Ident(k.Name), k.Equal, arrays[0])
 	}
 	names := make([]string, len(params))
 	for i := range names {
@@ -288,12 +297,15 @@ func (s Scope) Keys(p Part, key []KeyColumn) (Statement, error) {
 	return Statement{Name: "rows", SQL: sql, Args: f.b.Args()}, f.err
 }
 
-// Take is [Scope.Lock] that also says which rows they are, for [Members]: by their keys, or by ctid where keys are not
-// unique or may be NULL.
-func (s Scope) Take(p Part, byRow bool) (Statement, error) {
+// Take is [Scope.Lock] that also says which rows they are, for [Members]: by the key that is walked, by another that names
+// them, or, where keys are not unique or may be NULL, by ctid.
+func (s Scope) Take(p Part, by Members) (Statement, error) {
 	f := s.filling(p)
 	columns := keyColumns(s.Key, "t")
-	if byRow {
+	switch {
+	case by.Key != nil:
+		columns = keyColumns(by.Key, "t")
+	case by.ByRow:
 		if columns = []string{"t.ctid"}; s.Partitioned {
 			columns = append(columns, "t.tableoid")
 		}

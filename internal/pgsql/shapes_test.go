@@ -314,11 +314,11 @@ func TestShapes(t *testing.T) {
 			return []pgsql.Statement{pgsql.BeginSnapshot, pgsql.TypeName(1700, 524294)}, nil
 		},
 		"take": func() ([]pgsql.Statement, error) {
-			keys, err := stepping.Take(part(two), false)
+			keys, err := stepping.Take(part(two), pgsql.Members{})
 			if err != nil {
 				return nil, err
 			}
-			rows, err := stepping.Take(part(two), true)
+			rows, err := stepping.Take(part(two), pgsql.Members{ByRow: true})
 			return []pgsql.Statement{keys, rows}, err
 		},
 		"dual_write":           trigger.Install,

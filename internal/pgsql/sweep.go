@@ -2,7 +2,31 @@ package pgsql
 
 import (
 	"fmt"
+	"strings"
 )
+
+// missed is true of the rows that a sweep is about: those that [filling.written] speaks of or, where steps read the rows of
+// one key together, all rows of a key that has one of them. A part of them would give a part of the sum.
+func (f *filling) missed() string {
+	if !f.Groups {
+		return f.written()
+	}
+	columns, match := keyColumns(f.Key, "t"), make([]string, len(f.Key))
+	for i, k := range f.Key {
+		name := fmt.Sprintf("pgbackfill_%d", i+1)
+		match[i] = fmt.Sprintf("w.%s OPERATOR(%s) %s", name, k.Equal, columns[i])
+		if k.Collation != "" {
+			match[i] += " COLLATE " + k.Collation
+		}
+		columns[i] += " AS " + name
+	}
+	same := "\n      WHERE " + strings.Join(match, " AND ")
+	if f.part.Range.Nulls { // they are one chunk
+		same = ""
+	}
+	return fmt.Sprintf("EXISTS (SELECT FROM (\n      SELECT %s\n      FROM %s AS t\n      WHERE %s\n        AND %s) AS w%s)",
+		strings.Join(columns, ", "), f.Table, f.rng(), f.written(), same)
+}
 
 // written is true of the rows that the walk may have missed: those written since the run
 // was created, by anybody but a chunk of the run. A row that was there before was seen by
