@@ -179,7 +179,23 @@ func (pl *planning) undoTriggers() *noticed {
 	}
 }
 
-// undoCascades are foreign keys by which other tables are changed along.
+// keptAlong reports whether what a foreign key to w does elsewhere is kept: the job writes that table too, and in that way.
+func (pl *planning) keptAlong(w *written, key catalog.Constraint, action string, deleted bool) bool {
+	return slices.ContainsFunc(pl.captured, func(o *written) bool {
+		if o.table.Quoted != key.Other {
+			return false
+		}
+		if deleted && action == "cascade" {
+			return o.deletes
+		}
+		return o.updates && slices.ContainsFunc(o.table.Constraints, func(k catalog.Constraint) bool {
+			return k.Kind == catalog.ForeignKey && k.Name == key.Name && k.Other == w.table.Quoted &&
+				!slices.ContainsFunc(k.Columns, func(c string) bool { return o.columns != nil && !slices.Contains(o.columns, c) })
+		})
+	})
+}
+
+// undoCascades are foreign keys by which other tables are changed along, where that is not kept.
 func (pl *planning) undoCascades() *noticed {
 	var names []string
 	acts := func(action string) bool { return action != "no action" && action != "restrict" && action != "" }
@@ -189,10 +205,10 @@ func (pl *planning) undoCascades() *noticed {
 				continue
 			}
 			hit := w.columns == nil || slices.ContainsFunc(k.Columns, func(c string) bool { return slices.Contains(w.columns, c) })
-			if w.updates && hit && acts(k.OnUpdate) {
+			if w.updates && hit && acts(k.OnUpdate) && !pl.keptAlong(w, k, k.OnUpdate, false) {
 				names = append(names, fmt.Sprintf("%s of %s, ON UPDATE %s", k.Name, k.Other, strings.ToUpper(k.OnUpdate)))
 			}
-			if w.deletes && acts(k.OnDelete) {
+			if w.deletes && acts(k.OnDelete) && !pl.keptAlong(w, k, k.OnDelete, true) {
 				names = append(names, fmt.Sprintf("%s of %s, ON DELETE %s", k.Name, k.Other, strings.ToUpper(k.OnDelete)))
 			}
 		}
@@ -203,7 +219,7 @@ func (pl *planning) undoCascades() *noticed {
 	return &noticed{
 		"rows of other tables are changed along by foreign keys, and undo does not bring them back",
 		some(names),
-		"delete or change those rows in a step of their own, before; then --accept undo-cascades, for there is nothing left that would be changed along",
+		"delete or change those rows in a step of their own, before: what the job writes itself is kept, also where a foreign key does it",
 	}
 }
 

@@ -102,6 +102,10 @@ type undoer struct {
 	mark UndoMark
 	// narrow bounds the next chunk after one that was too much; 0 is no bound.
 	narrow int
+	// whole is set once a part could only go back with all that its transaction did. again is set when all was come to and rows that a
+	// constraint did not let go back are tried again: those above this number, and gained says whether any was put back in this pass.
+	whole, again, gained bool
+	above                int64
 }
 
 // TakeBack takes back what a run has done, from what it kept (undo: capture): in the order from last to first, chunk by
@@ -297,6 +301,7 @@ func (u *undoer) ready(ctx context.Context, known *bool) error {
 	mark, err := u.Ledger.UndoMark(ctx)
 	if err == nil {
 		u.mark, *known = mark, true
+		u.above, u.gained = 0, false
 		u.observe(Synced{Pass: PassWalk, RowsSeen: mark.Passed(), RowsChanged: mark.Restored})
 	}
 	return err

@@ -186,6 +186,19 @@ type LeftRow struct {
 	Why  string `json:"why"`
 }
 
+const countLeft = `SELECT count(*) FILTER (WHERE cause = 'others'), count(*) FILTER (WHERE cause = 'constraint') FROM pgbackfill.undo_left WHERE run_id = $1::bigint`
+
+// LeftFor counts the rows that could not be taken back: since others have changed them, and since a constraint does not let them.
+func (r *Run) LeftFor(ctx context.Context) (others, constraint int64, err error) {
+	err = r.store.once(ctx, settings, step{
+		Statement: pgsql.Statement{Name: "count left", SQL: countLeft, Args: [][]byte{pgsql.Int(r.id)}}, read: one(&others, &constraint),
+	})
+	if err != nil {
+		err = fmt.Errorf("%s: counting what was left: %w", r.place(), translate(err))
+	}
+	return others, constraint, err
+}
+
 const readLeft = `SELECT table_name, key, what, why FROM pgbackfill.undo_left WHERE run_id = $1::bigint ORDER BY no, id DESC LIMIT $2::bigint`
 
 // Left are the first rows that could not be taken back, at most so many.

@@ -93,6 +93,7 @@ func UndoStatements(tables []pgsql.Capture) []backfill.PlannedStatement {
 	add("store: undo mark", "at the start, and after a refused chunk or a lost connection", readUndoMark)
 	add("store: undo ledger", "each chunk", appendUndo)
 	add("store: left", "at the end, where rows are left", readLeft)
+	add("store: count left", "at the end, where rows are left", countLeft)
 	return list
 }
 

@@ -131,7 +131,9 @@ func TestWhatIsPlannedIsWhatUndoSends(t *testing.T) {
 			awaitUndo(t, db, p)
 			p.kill(t)
 			must(t, db.DSN(), dir, "resume", "planned")
-			mustExit(t, code, db.DSN(), dir, "undo", "--yes", "--chunk-rows", "200", job)
+			if out := mustExit(t, code, db.DSN(), dir, "undo", "--yes", "--chunk-rows", "200", job); code == 4 && !strings.Contains(out, "2 rows could not be taken back: somebody has changed 1 of them since, and a constraint does not let 1") {
+				t.Errorf("undo said\n%s", out)
+			}
 			after := sentStatements(t, db)
 			n := 0
 			for statement := range after {

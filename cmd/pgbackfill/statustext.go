@@ -99,7 +99,7 @@ func writeUndo(w io.Writer, s runStatus) {
 	if s.Undoing() {
 		fmt.Fprintf(w, "  progress  %s of what it kept, %s\n", human.Percent(s.Progress), human.Plural(int64(u.Seq), "chunk"))
 	}
-	fmt.Fprintf(w, "            %s put back, %s left as others changed them\n", human.Plural(u.Restored, "row"), human.Count(u.Missed))
+	fmt.Fprintf(w, "            %s put back, %s left as they are\n", human.Plural(u.Restored, "row"), human.Count(u.Missed))
 }
 
 // writeEvents prints the last things that happened to a run.

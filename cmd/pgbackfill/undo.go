@@ -312,10 +312,25 @@ func (a *app) left(ctx context.Context, run *checkpoint.Run, mark backfill.UndoM
 	for _, l := range list {
 		a.result(fmt.Sprintf("  left: %s %s, %s: %s", l.Table, l.Key, l.What, l.Why))
 	}
+	others, constraint, err := run.LeftFor(ctx)
+	if err != nil {
+		return err
+	}
 	return &backfill.Error{
-		Place: fmt.Sprintf("run %d of %s", run.ID(), run.Job()), Found: fmt.Sprintf("%s could not be taken back: somebody has changed them since", human.Plural(mark.Missed, "row")),
+		Place: fmt.Sprintf("run %d of %s", run.ID(), run.Job()), Found: fmt.Sprintf("%s could not be taken back: %s", human.Plural(mark.Missed, "row"), whyLeft(others, constraint)),
 		Remedy: fmt.Sprintf("all of them: SELECT table_name, key, what, why FROM pgbackfill.undo_left WHERE run_id = %d", run.ID()), Kind: backfill.ErrIncomplete,
 	}
+}
+
+// whyLeft is why rows could not be taken back.
+func whyLeft(others, constraint int64) string {
+	switch {
+	case constraint == 0:
+		return "somebody has changed them since"
+	case others == 0:
+		return "a constraint does not let them"
+	}
+	return fmt.Sprintf("somebody has changed %d of them since, and a constraint does not let %d", others, constraint)
 }
 
 // release removes the triggers that kept rows, where the run is over; that it does not work is no reason to stop:

@@ -5,6 +5,9 @@ import "github.com/jackc/pgx/v5/pgconn"
 // CodeQueryCanceled is the SQLSTATE of a statement that ran into statement_timeout or was cancelled, by us or by others.
 const CodeQueryCanceled = "57014"
 
+// CodeForeignKeyViolation is the SQLSTATE of a row that refers to none, or is referred to.
+const CodeForeignKeyViolation = "23503"
+
 // byCode holds the SQLSTATEs that differ from the rest of their class.
 var byCode = map[string]Action{
 	"21000": Data, // a subquery gave more than one row for this row

@@ -194,15 +194,16 @@ func (c Capture) createFunction(event string) string {
 		c.function(event), strings.TrimSpace(Literal(body)))
 }
 
-// createTrigger makes a trigger that asks one setting of whoever writes, once a statement, and acts in the run's
-// transactions alone.
+// createTrigger makes a trigger that asks two settings of whoever writes, once a statement, and acts in the run's
+// transactions alone: one that has said the run's number and its own. A setting that a role, a database or a session has for good
+// names no transaction: what such a session writes is not ours to take back.
 func (c Capture) createTrigger(event string) string {
 	rows := map[string]string{
 		"insert": "NEW TABLE AS pgbackfill_new", "delete": "OLD TABLE AS pgbackfill_old",
 		"update": "OLD TABLE AS pgbackfill_old NEW TABLE AS pgbackfill_new",
 	}[event]
-	return fmt.Sprintf("CREATE TRIGGER %s AFTER %s ON %s REFERENCING %s FOR EACH STATEMENT\n  WHEN (pg_catalog.current_setting('%s', true) OPERATOR(pg_catalog.=) '%d')\n  EXECUTE FUNCTION %s()",
-		Ident(c.trigger(event)), strings.ToUpper(event), c.Table, rows, RunSetting, c.Run, c.function(event))
+	return fmt.Sprintf("CREATE TRIGGER %s AFTER %s ON %s REFERENCING %s FOR EACH STATEMENT\n  WHEN (pg_catalog.current_setting('%s', true) OPERATOR(pg_catalog.=) '%d'\n    AND pg_catalog.current_setting('%s', true) OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text)\n  EXECUTE FUNCTION %s()",
+		Ident(c.trigger(event)), strings.ToUpper(event), c.Table, rows, RunSetting, c.Run, XIDSetting, c.function(event))
 }
 
 // Uninstall are the statements that remove the triggers. What they kept stays.

@@ -27,7 +27,8 @@ END';
 REVOKE ALL ON FUNCTION "pgbackfill"."undo_7_1_insert"() FROM PUBLIC;
 -- undo: trigger
 CREATE TRIGGER "pgbackfill_undo_7_insert" AFTER INSERT ON "public"."Odd ""users" REFERENCING NEW TABLE AS pgbackfill_new FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('pgbackfill.run', true) OPERATOR(pg_catalog.=) '7')
+  WHEN (pg_catalog.current_setting('pgbackfill.run', true) OPERATOR(pg_catalog.=) '7'
+    AND pg_catalog.current_setting('pgbackfill.xid', true) OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text)
   EXECUTE FUNCTION "pgbackfill"."undo_7_1_insert"();
 -- undo: trigger
 ALTER TABLE "public"."Odd ""users" ENABLE ALWAYS TRIGGER "pgbackfill_undo_7_insert";
@@ -49,7 +50,8 @@ END';
 REVOKE ALL ON FUNCTION "pgbackfill"."undo_7_1_update"() FROM PUBLIC;
 -- undo: trigger
 CREATE TRIGGER "pgbackfill_undo_7_update" AFTER UPDATE ON "public"."Odd ""users" REFERENCING OLD TABLE AS pgbackfill_old NEW TABLE AS pgbackfill_new FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('pgbackfill.run', true) OPERATOR(pg_catalog.=) '7')
+  WHEN (pg_catalog.current_setting('pgbackfill.run', true) OPERATOR(pg_catalog.=) '7'
+    AND pg_catalog.current_setting('pgbackfill.xid', true) OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text)
   EXECUTE FUNCTION "pgbackfill"."undo_7_1_update"();
 -- undo: trigger
 ALTER TABLE "public"."Odd ""users" ENABLE ALWAYS TRIGGER "pgbackfill_undo_7_update";
@@ -64,7 +66,8 @@ END';
 REVOKE ALL ON FUNCTION "pgbackfill"."undo_7_1_delete"() FROM PUBLIC;
 -- undo: trigger
 CREATE TRIGGER "pgbackfill_undo_7_delete" AFTER DELETE ON "public"."Odd ""users" REFERENCING OLD TABLE AS pgbackfill_old FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('pgbackfill.run', true) OPERATOR(pg_catalog.=) '7')
+  WHEN (pg_catalog.current_setting('pgbackfill.run', true) OPERATOR(pg_catalog.=) '7'
+    AND pg_catalog.current_setting('pgbackfill.xid', true) OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text)
   EXECUTE FUNCTION "pgbackfill"."undo_7_1_delete"();
 -- undo: trigger
 ALTER TABLE "public"."Odd ""users" ENABLE ALWAYS TRIGGER "pgbackfill_undo_7_delete";
@@ -89,7 +92,8 @@ END';
 REVOKE ALL ON FUNCTION "pgbackfill"."undo_7_2_insert"() FROM PUBLIC;
 -- undo: trigger
 CREATE TRIGGER "pgbackfill_undo_7_insert" AFTER INSERT ON "public"."archive" REFERENCING NEW TABLE AS pgbackfill_new FOR EACH STATEMENT
-  WHEN (pg_catalog.current_setting('pgbackfill.run', true) OPERATOR(pg_catalog.=) '7')
+  WHEN (pg_catalog.current_setting('pgbackfill.run', true) OPERATOR(pg_catalog.=) '7'
+    AND pg_catalog.current_setting('pgbackfill.xid', true) OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text)
   EXECUTE FUNCTION "pgbackfill"."undo_7_2_insert"();
 -- undo: trigger
 ALTER TABLE "public"."archive" ENABLE ALWAYS TRIGGER "pgbackfill_undo_7_insert";
