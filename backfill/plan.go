@@ -33,7 +33,7 @@ type Plan struct {
 	// LockFirst is set where the change reads more than the row itself: its rows are locked by
 	// a statement of their own first.
 	LockFirst bool `json:"lock_first"`
-	// unrepeatable are the built-in functions of the job that give another value each time.
+	// unrepeatable are the built-in functions of the job that may give another value each time.
 	unrepeatable []string
 	// Constants are the values of the job's parameters.
 	Constants []Constant `json:"params,omitempty"`

@@ -243,7 +243,7 @@ func (pl *planning) volatileExpression() *noticed {
 		return nil
 	}
 	return &noticed{
-		"an expression gives another value each time it is evaluated",
+		"an expression may give another value each time it is evaluated",
 		"volatile: " + some(names),
 		"no row is ever unchanged, and no verification can compute the value again: use an expression of the row alone; or where: for the rows that have no value, and verify: for what must hold",
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/pgbackfill/pgbackfill/backfill"
 )
 
-// changing are PostgreSQL's functions that give another value each time.
+// changing are PostgreSQL's functions that may give another value each time.
 var changing = []string{
 	"clock_timestamp", "current_date", "current_time", "current_timestamp", "gen_random_uuid", "localtime", "localtimestamp",
 	"nextval", "now", "random", "random_normal", "statement_timestamp", "timeofday", "transaction_timestamp",
@@ -72,7 +72,7 @@ func (w *warnings) twice(step int) {
 			w.say(a.Value.Line, "`%s` is computed from `%s`, which this job writes: if running it twice changes the value again, say `idempotent: false`", a.Column, read)
 		}
 		if f := changingIn(a.Value.Functions); f != "" {
-			w.say(a.Value.Line, "`%s` gets another value each time, from %s: running it twice changes it again; say `idempotent: false`, or write a constant", a.Column, f)
+			w.say(a.Value.Line, "`%s` may get another value each time, from %s: running it twice may change it again; say `idempotent: false`, or write a constant", a.Column, f)
 		}
 	}
 }
@@ -88,11 +88,11 @@ func (w *warnings) commandTwice(name string, c backfill.Command) {
 		w.say(c.Line, "%s: it inserts the rows again when it is run twice: write ON CONFLICT, or say `idempotent: false`", name)
 	}
 	if f := changingIn(c.Calls); f != "" {
-		w.say(c.Line, "%s: it assigns another value each time, from %s: running it twice changes it again; say `idempotent: false`, or write a constant", name, f)
+		w.say(c.Line, "%s: it may assign another value each time, from %s: running it twice may change it again; say `idempotent: false`, or write a constant", name, f)
 	}
 }
 
-// changingIn is a function among them that gives another value each time, or "".
+// changingIn is a function among them that may give another value each time, or "".
 func changingIn(functions []string) string {
 	if i := slices.IndexFunc(functions, func(f string) bool { return slices.Contains(changing, f) }); i >= 0 {
 		return functions[i]

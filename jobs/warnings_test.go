@@ -17,7 +17,7 @@ func TestWarnings(t *testing.T) {
 		{"{set: {a: 'coalesce(t.a, t.b)'}}", "", ""},
 		{"{set: {a: 'coalesce(t.b, t.a)'}}", "", "a.yaml:3: `a` is computed from `a`, which this job writes: " + again},
 		{"{set: {a: x.a + 1}, from: x, join: x.id = t.id}", "", ""},
-		{"{set: {a: gen_random_uuid()}}", "", "a.yaml:3: `a` gets another value each time, from gen_random_uuid: running it twice changes it again; say `idempotent: false`, or write a constant"},
+		{"{set: {a: gen_random_uuid()}}", "", "a.yaml:3: `a` may get another value each time, from gen_random_uuid: running it twice may change it again; say `idempotent: false`, or write a constant"},
 		{"{set: {a: t.b}}", "chunk: {rows: 5, target: 1s}", "a.yaml: job n: `chunk.rows` fixes the size of a chunk, so `target` and `max_rows` have no effect"},
 		{"{set: {a: lower(t.b)}}", "chunk: {rows: 5}", ""},
 	} {
@@ -37,7 +37,7 @@ func TestWarnings(t *testing.T) {
 // transform writes left out (recompute was a full proof).
 func TestWarningsOfSteps(t *testing.T) {
 	t.Parallel()
-	const again = "running it twice changes it again; say `idempotent: false`, or write a constant"
+	const again = "running it twice may change it again; say `idempotent: false`, or write a constant"
 	const residual = " which this job writes: rows leave the scope by being filled, so verification shows only that none is left (a *residual* proof); with `undo: capture` it shows that each is right"
 	const nothing = "a.yaml: job n: nothing proves that it did what it should: say `verify`, as in `verify: {none: SELECT …}`"
 	const checked = "verify: {none: SELECT 1}\n"
@@ -53,7 +53,7 @@ func TestWarningsOfSteps(t *testing.T) {
 		{checked + "steps: [{sql: DELETE FROM a}]", ""},
 		{checked + "steps: [{sql: UPDATE x SET n = x.n + 1}]", "a.yaml:4: step 1: `n` is computed from itself: if running it twice changes the value again, say `idempotent: false`"},
 		{checked + "idempotent: false\nsteps: [{sql: UPDATE x SET n = x.n + 1}]", ""},
-		{checked + "steps: [{name: up, sql: UPDATE y SET a = now()}]", "a.yaml:4: step up: it assigns another value each time, from now: " + again},
+		{checked + "steps: [{name: up, sql: UPDATE y SET a = now()}]", "a.yaml:4: step up: it may assign another value each time, from now: " + again},
 		{checked + "steps: [{name: up, sql: UPDATE y SET a = 1 WHERE b < now()}]", ""},
 		{checked + "steps: [{name: in, sql: INSERT INTO y SELECT 1}]", "a.yaml:4: step in: it inserts the rows again when it is run twice: write ON CONFLICT, or say `idempotent: false`"},
 		{checked + "steps: [{sql: INSERT INTO y SELECT now() ON CONFLICT DO NOTHING}, {sql: INSERT INTO y SELECT 1 WHERE NOT EXISTS (SELECT)}]", ""},

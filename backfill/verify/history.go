@@ -24,9 +24,9 @@ func repeatable(o Options, c Check) (Check, error) {
 		return c, backfill.Inputf(whereIn(o.Plan.Job, c.line), `say in the job file what must hold, as in
       verify:
         none: SELECT t.id FROM my_table t WHERE {{range}} AND …    # rows that must not be there`,
-			"nothing to verify by: %s gives another value each time, so that what was written cannot be computed again, and the job has no verify", strings.Join(names, ", "))
+			"nothing to verify by: %s may give another value each time, so that what was written cannot be computed again, and the job has no verify", strings.Join(names, ", "))
 	}
-	c.Residual += "; " + strings.Join(names, ", ") + " gives another value each time, so that what was written cannot be computed again"
+	c.Residual += "; " + strings.Join(names, ", ") + " may give another value each time, so that what was written cannot be computed again"
 	return c, nil
 }
 

@@ -96,6 +96,9 @@ type runStatus struct {
 
 func statusOf(info checkpoint.RunInfo) runStatus {
 	info = known(info)
+	if info.State == backfill.StatePausing && info.Desired == backfill.DesiredPaused && live(info) == 0 {
+		info.State = backfill.StatePaused // whoever was at it died before it could say so
+	}
 	s := runStatus{RunInfo: info, Progress: info.Progress(), Live: live(info), Waiting: waiting(info)}
 	if info.State.Over() && !info.Undoing() || info.Desired != backfill.DesiredRunning || s.Live == 0 {
 		return s // it does not move, and nobody can know when it will
