@@ -54,7 +54,7 @@ var installerGrants = []grant{
 	{"SELECT, INSERT, UPDATE, DELETE", "dual_writes"},
 	{"SELECT, INSERT, DELETE", "dual_write_errors"},
 	{"SELECT, INSERT, UPDATE, DELETE", "tripwires"},
-	{"SELECT, INSERT", "drift"},
+	{"SELECT, INSERT, DELETE", "drift"},
 }
 
 // to is the statement that gives it; role is quoted.

@@ -46,6 +46,14 @@ const readDrift = `SELECT count(*) OVER (), d.at, d.operation, COALESCE(d.key, '
        COALESCE(host(d.client), ''), COALESCE(d.query, ''), d.xid::text
   FROM pgbackfill.drift AS d WHERE d.job = $1 ORDER BY d.id DESC LIMIT 5`
 
+// purgeDrift deletes a part of what was recorded of job $1 before its tripwire was made; the newest are kept to be looked at.
+const purgeDrift = `WITH older AS (
+  SELECT d.id FROM pgbackfill.drift AS d JOIN pgbackfill.tripwires AS w ON w.job = d.job AND d.xid < w.xid AND d.at < w.installed_at
+   WHERE d.job = $1::text AND d.at < (SELECT k.at FROM pgbackfill.drift AS k WHERE k.job = $1::text ORDER BY k.at DESC OFFSET 99 LIMIT 1)
+   ORDER BY d.at LIMIT 10000
+), gone AS (DELETE FROM pgbackfill.drift AS d USING older WHERE d.id = older.id RETURNING 1)
+SELECT count(*) FROM gone`
+
 const forgetTripwire = `DELETE FROM pgbackfill.tripwires WHERE job = $1`
 
 // mayInstallTripwire asks for what the installer needs of the schema; the function runs with its rights.
@@ -68,6 +76,7 @@ func TripwireStatements() []backfill.PlannedStatement {
 	add("tables that have it", "where it is to be made", dualWriteTables)
 	add("rights", "where it is to be made", mayInstallTripwire)
 	add("record", "when it was made, in the same transaction", recordTripwire)
+	add("purge", "once it was made, until there is nothing left to delete", purgeDrift)
 	add("who is in the way", "where a lock is not had", lockHolders)
 	return list
 }

@@ -9,9 +9,9 @@ const insertVerification = `WITH left_alone AS (
    WHERE job = $1::text AND state = 'reading' AND heartbeat_at < clock_timestamp() - interval '10 seconds')
 INSERT INTO pgbackfill.verifications
   (job, run_id, spec_hash, checks_hash, table_oid, table_name, started_at, snapshot, ledger_rows, rows_expected,
-   server, in_recovery, lsn, role, tool_version, who, process, sample_fraction, asked)
+   server, in_recovery, lsn, role, tool_version, who, process, sample_fraction, asked, functions)
 VALUES ($1::text, $2::bigint, $3::text, $4::text, $5::oid, $6::text, $7::timestamptz, $8::pg_snapshot, $9::bigint, $10::bigint,
-        $11::text, $12::boolean, $13::pg_lsn, $14::text, $15::text, $16::text, $17::text, $18::double precision, $19::text)
+        $11::text, $12::boolean, $13::pg_lsn, $14::text, $15::text, $16::text, $17::text, $18::double precision, $19::text, pgbackfill.called($20::text[]))
 RETURNING id`
 
 // interrupted is the newest verification of job $1 that asks the same ($2) of the same run ($3), to which nothing was added

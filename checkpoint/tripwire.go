@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
+	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
@@ -28,7 +29,28 @@ func InstallTripwire(ctx context.Context, conn *pgx.Conn, plan *backfill.Plan, o
 	if err != nil {
 		return "", err
 	}
-	return w.ensure(ctx, conn, mayInstallTripwire, w.compare, func(t *tx) (Installed, error) { return w.install(t, plan) })
+	done, err := w.ensure(ctx, conn, mayInstallTripwire, w.compare, func(t *tx) (Installed, error) { return w.install(t, plan) })
+	if err != nil || done == InstalledAlready {
+		return done, err
+	}
+	return done, w.explain(w.purge(ctx, conn))
+}
+
+// purge deletes what was recorded before the tripwire was made, which nothing that is asked by now goes by: all but the newest rows, a
+// part at a time. A role that may not delete there leaves it.
+func (w *tripwiring) purge(ctx context.Context, conn *pgx.Conn) error {
+	for {
+		var deleted int64
+		err := inside(ctx, conn, func(t *tx) error {
+			return t.send(step{Statement: pgsql.Statement{Name: "purge", SQL: purgeDrift, Args: [][]byte{pgsql.Text(w.job)}}, read: one(&deleted)})
+		})
+		if pgerr.Code(err) == "42501" {
+			return nil
+		}
+		if err != nil || deleted == 0 {
+			return err
+		}
+	}
 }
 
 // install makes it in a transaction, unless somebody else was first.

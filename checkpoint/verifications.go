@@ -134,7 +134,7 @@ func (r Verifications) insert(b verify.Beginning) pgsql.Statement {
 		pgsql.Text(b.Job), orNull(int64(b.Run)), pgsql.Text(b.SpecHash), pgsql.Text(b.ChecksHash), pgsql.Int(int64(b.TableOID)), pgsql.Text(b.Table),
 		timeParam(b.From.At), optional(b.From.Snapshot), ledgerRows(b), pgsql.Int(b.RowsExpected),
 		pgsql.Text(b.From.Server), strconv.AppendBool(nil, b.From.InRecovery), optional(b.From.LSN), pgsql.Text(b.From.Role),
-		pgsql.Text(r.store.version), pgsql.Text(r.store.who), pgsql.Text(r.store.process), fraction, pgsql.Text(b.Asked),
+		pgsql.Text(r.store.version), pgsql.Text(r.store.who), pgsql.Text(r.store.process), fraction, pgsql.Text(b.Asked), pgsql.TextArray(b.Names),
 	}}
 }
 

@@ -97,8 +97,8 @@ type gate struct {
 	snapshot   string
 	began      string
 	watched    bool
-	// verification, ledgerRows and shape are what the verdict rests on, as they were before any condition was looked at.
-	verification, ledgerRows, shape string
+	// rests is what the verdict rests on, as it was before any condition was looked at.
+	rests pgsql.GateRested
 	// unknown is why it cannot be said which databases the job's checks ask; "" is that it can.
 	unknown string
 	// undropped says what of the job's drops cannot be asked about.
@@ -120,7 +120,7 @@ func (g *gate) begin(ctx context.Context) error {
 	g.result.Drops = []string{}
 	g.about = pgsql.GateAbout{
 		Job: g.Job.Name, SpecHash: g.Job.Hash(), MaxAge: g.terms.ReportMaxAge.Seconds(), Soak: g.terms.Soak.Seconds(), MinWrites: g.terms.MinWrites,
-		Relations: []uint32{}, Columns: []string{}, Scoped: g.Job.Where != nil,
+		Relations: []uint32{}, Columns: []string{}, Names: g.Job.Names(), Scoped: g.Job.Where != nil,
 	}
 	which, err := g.Job.WhichDatabases(ctx, g.Databases)
 	if err != nil {
@@ -160,7 +160,8 @@ func (g *gate) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.verification, g.ledgerRows, g.shape = rests[0][0], rests[0][1], rests[0][2]
+	r := rests[0]
+	g.rests = pgsql.GateRested{Verification: r[0], LedgerRows: r[1], Shape: r[2], Attributes: r[3], Functions: r[4]}
 	return nil
 }
 
@@ -227,7 +228,7 @@ func (g *gate) store(ctx context.Context) error {
 	}
 	statement := pgsql.GateStore(pgsql.GateResult{
 		GateAbout: g.about, Ready: g.result.Verdict == Ready, Conditions: string(text), Watched: g.watched, WaivedUntil: g.until,
-		Snapshot: g.snapshot, Began: g.began, Who: g.Who, Tool: g.Tool, Verification: g.verification, LedgerRows: g.ledgerRows, Shape: g.shape,
+		Snapshot: g.snapshot, Began: g.began, Who: g.Who, Tool: g.Tool, Rests: g.rests,
 	})
 	rows, err := g.writeRows(ctx, statement)
 	if err == nil && len(rows) == 1 {

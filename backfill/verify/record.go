@@ -35,6 +35,8 @@ type Beginning struct {
 	ChecksHash string
 	// Asked is the hash of the list of checks, and of which databases they ask: see [backfill.Job.ChecksHash].
 	Asked string
+	// Names are the words of the job's text, among which those of the functions are that it calls: see [backfill.Job.Names].
+	Names []string
 	// Run is the newest run of the job; 0 where none is known.
 	Run      backfill.RunID
 	TableOID uint32
@@ -138,6 +140,7 @@ func (v *verification) begin(ctx context.Context) ([]piece, error) {
 	b := Beginning{
 		Job: v.Plan.Job.Name, SpecHash: v.Plan.Job.Hash(), Run: v.run(), TableOID: v.Plan.Table.OID,
 		Table: v.Plan.Table.Schema + "." + v.Plan.Table.Name, From: v.from, RowsExpected: v.Plan.EstimatedRows, Again: v.Again, Sample: v.Sample,
+		Names: v.Plan.Job.Names(),
 	}
 	var err error
 	if b.Asked, err = v.asked(ctx); err != nil {

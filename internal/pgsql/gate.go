@@ -14,6 +14,8 @@ type GateAbout struct {
 	Job, SpecHash string
 	// Asked is the hash of the checks that the job asks for.
 	Asked string
+	// Names are the words of the job's text, among which those of the functions are that it calls: see [backfill.Job.Names].
+	Names []string
 	// Run is the newest run of the job and Table its table.
 	Run   int64
 	Table uint32
@@ -154,6 +156,9 @@ UNION ALL SELECT 'unknown', format('verification %s, check %s: %s rows in scope 
 UNION ALL SELECT 'unknown', format('verification %s could not read the ledger: whether it began after the last chunk is not known', v.id) FROM v WHERE v.ledger_rows IS NULL
 UNION ALL SELECT 'fail', format('verification %s began before the last chunk: it saw %s rows of the ledger, and there are %s', v.id, v.ledger_rows, k.n)
   FROM v, LATERAL (SELECT count(*) AS n FROM pgbackfill.chunks WHERE run_id = $2::bigint) AS k WHERE v.ledger_rows <> k.n AND v.run_id = $2::bigint
+UNION ALL SELECT 'unknown', format('verification %s was made by an earlier version of pgbackfill, which did not write down what the functions were that the job calls: verify again', v.id) FROM v WHERE v.functions IS NULL AND v.asked <> ''
+UNION ALL SELECT 'fail', format('a function that the job calls, %s, was made, replaced or dropped after verification %s began', substring(COALESCE(f.old, f.new) FROM '^(.*) \S+ \S+$'), v.id)
+  FROM v, LATERAL (SELECT o.line, n.line FROM unnest(v.functions) AS o(line) FULL JOIN unnest(pgbackfill.called($7::text[])) AS n(line) ON n.line = o.line) AS f(old, new) WHERE v.functions IS NOT NULL AND (f.old IS NULL OR f.new IS NULL)
 UNION ALL SELECT 'fail', format('rows were repaired after verification %s, at %s', v.id, v.voided_at) FROM v WHERE v.voided_at IS NOT NULL
 UNION ALL SELECT 'fail', format('%s quarantined rows were done after verification %s began', count(*), min(v.id))
   FROM v JOIN pgbackfill.quarantine AS q ON q.run_id = $2::bigint AND q.resolved_at > v.started_at HAVING count(*) > 0
@@ -165,7 +170,7 @@ UNION ALL SELECT DISTINCT 'fail', format('verification %s began before the tripw
  WHERE NOT pg_visible_in_snapshot(t.xid, v.snapshot)
 UNION ALL SELECT 'unknown', format('verification %s was read on a standby, and what that showed is not known', v.id) FROM v WHERE v.snapshot IS NULL
 UNION ALL SELECT 'pass', format('verification %s of run %s by %s on %s, %s to %s: %s rows, none wrong, by %s', v.id, v.run_id, v.role, v.server, v.started_at, v.finished_at, v.rows_checked, (SELECT string_agg(c->>'name', ', ') FROM jsonb_array_elements(v.checks) AS c)) FROM v`,
-		Args: [][]byte{Text(a.Job), Int(a.Run), Text(a.SpecHash), seconds(a.MaxAge), Text(TripwireFunction(a.Job) + "()"), Text(a.Asked)},
+		Args: [][]byte{Text(a.Job), Int(a.Run), Text(a.SpecHash), seconds(a.MaxAge), Text(TripwireFunction(a.Job) + "()"), Text(a.Asked), TextArray(a.Names)},
 	}
 }
 
@@ -175,7 +180,8 @@ func GateSoak(a GateAbout) Statement {
 		Name: "soak", SQL: `WITH RECURSIVE w AS (SELECT * FROM pgbackfill.tripwires WHERE job = $1::text),
 tree(oid) AS (SELECT w.table_oid FROM w UNION SELECT i.inhrelid FROM tree JOIN pg_inherits AS i ON i.inhparent = tree.oid),
 v AS (SELECT * FROM pgbackfill.verifications WHERE job = $1::text AND state = 'ended' ORDER BY id DESC LIMIT 1),
-d AS (SELECT d.* FROM pgbackfill.drift AS d WHERE d.job = $1::text AND (d.at > clock_timestamp() - make_interval(secs => $2::float8) OR NOT COALESCE((SELECT pg_visible_in_snapshot(d.xid, v.snapshot) FROM v), true))),
+d AS (SELECT d.* FROM pgbackfill.drift AS d WHERE d.job = $1::text AND d.at > clock_timestamp() - make_interval(secs => $2::float8)
+UNION SELECT d.* FROM v, LATERAL (SELECT * FROM pgbackfill.drift AS o WHERE o.xid >= pg_snapshot_xmin(v.snapshot) OFFSET 0) AS d WHERE d.job = $1::text AND NOT pg_visible_in_snapshot(d.xid, v.snapshot)),
 wires AS (SELECT DISTINCT c.oid::regclass::text AS name, x.oid IS NULL OR x.tgenabled <> 'A' AS off,
        EXISTS (SELECT FROM jsonb_array_elements(w.triggers) AS e
                 WHERE e->>'oid' = x.oid::text AND e->>'xmin' <> x.xmin::text OR e->>'oid' <> x.oid::text AND e->>'trigger' = x.tgname AND e->>'table' = quote_ident(n.nspname) || '.' || quote_ident(c.relname)) AS anew

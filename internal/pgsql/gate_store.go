@@ -72,12 +72,19 @@ func GateWaive(job, condition, why string, until time.Time, who string) Statemen
 var GateMoment = Statement{Name: "moment", SQL: "SELECT pg_current_snapshot()::text, extract(epoch FROM clock_timestamp())"}
 
 // GateRests is what a verdict rests on, before anything is looked at: the newest verification of a job that has ended,
-// how many rows the ledger of its run has, and what the tables are. What comes while the conditions are looked at is after it too.
+// how many rows the ledger of its run has, what the tables are, the numbers of the columns that will be dropped, 0 of one that
+// is not there, and what the functions are that the job calls. What comes while the conditions are looked at is after it too.
 func GateRests(a GateAbout) Statement {
 	return Statement{Name: "rests", SQL: `SELECT COALESCE((SELECT v.id FROM pgbackfill.verifications AS v WHERE v.job = $1::text AND v.state = 'ended' ORDER BY v.id DESC LIMIT 1)::text, ''),
        (SELECT count(*) FROM pgbackfill.chunks AS c WHERE c.run_id = $2::bigint)::text,
-       pgbackfill.gate_shape($3::oid[] || $4::oid)`, Args: [][]byte{Text(a.Job), Int(a.Run), a.dropped()[0], Int(int64(a.Table))}}
+       pgbackfill.gate_shape($3::oid[] || $4::oid),
+       COALESCE((SELECT array_agg(COALESCE(t.attnum, 0) ORDER BY d.no) FROM unnest($3::oid[], $5::name[]) WITH ORDINALITY AS d(relation, name, no)
+                   LEFT JOIN pg_attribute AS t ON t.attrelid = d.relation AND t.attname = d.name AND t.attnum > 0 AND NOT t.attisdropped), '{}')::text,
+       pgbackfill.called($6::text[])::text`, Args: [][]byte{Text(a.Job), Int(a.Run), a.dropped()[0], Int(int64(a.Table)), a.dropped()[1], TextArray(a.Names)}}
 }
+
+// GateRested is what [GateRests] answers, as the server writes it. Verification is "" where none has ended.
+type GateRested struct{ Verification, LedgerRows, Shape, Attributes, Functions string }
 
 // GateResult is what a gate came to, for [GateStore].
 type GateResult struct {
@@ -88,9 +95,9 @@ type GateResult struct {
 	WaivedUntil time.Time
 	Snapshot    string
 	Began       string
-	// Verification is "" where none has ended; it and LedgerRows are of [GateRests].
-	Verification, LedgerRows, Shape string
-	Who, Tool                       string
+	// Rests is the answer of [GateRests].
+	Rests     GateRested
+	Who, Tool string
 }
 
 // GateStore writes down what a gate came to, with its digest.
@@ -103,8 +110,8 @@ func GateStore(r GateResult) Statement {
 	if !r.WaivedUntil.IsZero() {
 		waived = seconds(float64(r.WaivedUntil.UnixMilli()) / 1000)
 	}
-	if r.Verification != "" {
-		verification = Text(r.Verification)
+	if r.Rests.Verification != "" {
+		verification = Text(r.Rests.Verification)
 	}
 	if r.Run != 0 {
 		run = Int(r.Run)
@@ -115,16 +122,17 @@ func GateStore(r GateResult) Statement {
   SELECT 0::bigint AS id, $1::text AS job, $2::bigint AS run_id, $3::text AS spec_hash, $4::oid AS table_oid, $5::oid[] AS relations, $6::text[] AS columns, $7::text AS verdict, $8::jsonb AS conditions,
          $16::bigint AS verification_id, $17::bigint AS ledger_rows, $18::text AS shape,
          $9::boolean AS watched, to_timestamp($10::float8) AS waived_until, make_interval(secs => $11::float8) AS report_max_age, $12::pg_snapshot AS snapshot, to_timestamp($13::float8) AS began_at,
-         $19::text AS asked
+         $19::text AS asked, $20::smallint[] AS attributes, $21::text[] AS names, $22::text[] AS functions
 )
-INSERT INTO pgbackfill.gates (job, run_id, spec_hash, table_oid, relations, columns, verdict, conditions, verification_id, ledger_rows, watched, shape, waived_until, report_max_age, snapshot, began_at, who, tool_version, asked, digest)
-SELECT m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.shape, m.waived_until, m.report_max_age, m.snapshot, m.began_at, $14::text, $15::text, m.asked,
+INSERT INTO pgbackfill.gates (job, run_id, spec_hash, table_oid, relations, columns, verdict, conditions, verification_id, ledger_rows, watched, shape, waived_until, report_max_age, snapshot, began_at, who, tool_version, asked, attributes, names, functions, digest)
+SELECT m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.shape, m.waived_until, m.report_max_age, m.snapshot, m.began_at, $14::text, $15::text, m.asked, m.attributes, m.names, m.functions,
        pgbackfill.gate_digest(ROW(m.id, m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.shape, m.waived_until,
-         m.report_max_age, m.snapshot, m.began_at, m.began_at, NULL, '', '', '', m.asked)::pgbackfill.gates)
+         m.report_max_age, m.snapshot, m.began_at, m.began_at, NULL, '', '', '', m.asked, m.attributes, m.names, m.functions)::pgbackfill.gates)
   FROM made AS m RETURNING id`,
 		Args: [][]byte{
 			Text(r.Job), run, Text(r.SpecHash), Int(int64(r.Table)), dropped[0], dropped[1], Text(verdict), Text(r.Conditions), strconv.AppendBool(nil, r.Watched),
-			waived, seconds(r.MaxAge), Text(r.Snapshot), Text(r.Began), Text(r.Who), Text(r.Tool), verification, Text(r.LedgerRows), Text(r.Shape), Text(r.Asked),
+			waived, seconds(r.MaxAge), Text(r.Snapshot), Text(r.Began), Text(r.Who), Text(r.Tool), verification, Text(r.Rests.LedgerRows), Text(r.Rests.Shape), Text(r.Asked),
+			Text(r.Rests.Attributes), TextArray(r.Names), Text(r.Rests.Functions),
 		},
 	}
 }

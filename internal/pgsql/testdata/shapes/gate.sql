@@ -105,6 +105,9 @@ UNION ALL SELECT 'unknown', format('verification %s, check %s: %s rows in scope 
 UNION ALL SELECT 'unknown', format('verification %s could not read the ledger: whether it began after the last chunk is not known', v.id) FROM v WHERE v.ledger_rows IS NULL
 UNION ALL SELECT 'fail', format('verification %s began before the last chunk: it saw %s rows of the ledger, and there are %s', v.id, v.ledger_rows, k.n)
   FROM v, LATERAL (SELECT count(*) AS n FROM pgbackfill.chunks WHERE run_id = $2::bigint) AS k WHERE v.ledger_rows <> k.n AND v.run_id = $2::bigint
+UNION ALL SELECT 'unknown', format('verification %s was made by an earlier version of pgbackfill, which did not write down what the functions were that the job calls: verify again', v.id) FROM v WHERE v.functions IS NULL AND v.asked <> ''
+UNION ALL SELECT 'fail', format('a function that the job calls, %s, was made, replaced or dropped after verification %s began', substring(COALESCE(f.old, f.new) FROM '^(.*) \S+ \S+$'), v.id)
+  FROM v, LATERAL (SELECT o.line, n.line FROM unnest(v.functions) AS o(line) FULL JOIN unnest(pgbackfill.called($7::text[])) AS n(line) ON n.line = o.line) AS f(old, new) WHERE v.functions IS NOT NULL AND (f.old IS NULL OR f.new IS NULL)
 UNION ALL SELECT 'fail', format('rows were repaired after verification %s, at %s', v.id, v.voided_at) FROM v WHERE v.voided_at IS NOT NULL
 UNION ALL SELECT 'fail', format('%s quarantined rows were done after verification %s began', count(*), min(v.id))
   FROM v JOIN pgbackfill.quarantine AS q ON q.run_id = $2::bigint AND q.resolved_at > v.started_at HAVING count(*) > 0
@@ -124,6 +127,7 @@ UNION ALL SELECT 'pass', format('verification %s of run %s by %s on %s, %s to %s
 -- $4 = "3600"
 -- $5 = "\"pgbackfill\".\"tripwire_users\"()"
 -- $6 = ""
+-- $7 = ""
 -- scope
 WITH v AS (SELECT * FROM pgbackfill.verifications WHERE job = $1::text AND state = 'ended' ORDER BY id DESC LIMIT 1),
 s AS (SELECT v.id, c->'scope' AS s FROM v, jsonb_array_elements(v.checks) AS c WHERE jsonb_typeof(c->'scope') = 'object' LIMIT 1)
@@ -143,7 +147,8 @@ UNION ALL SELECT 'pass', format('%s of %s rows are in scope; none of the others 
 WITH RECURSIVE w AS (SELECT * FROM pgbackfill.tripwires WHERE job = $1::text),
 tree(oid) AS (SELECT w.table_oid FROM w UNION SELECT i.inhrelid FROM tree JOIN pg_inherits AS i ON i.inhparent = tree.oid),
 v AS (SELECT * FROM pgbackfill.verifications WHERE job = $1::text AND state = 'ended' ORDER BY id DESC LIMIT 1),
-d AS (SELECT d.* FROM pgbackfill.drift AS d WHERE d.job = $1::text AND (d.at > clock_timestamp() - make_interval(secs => $2::float8) OR NOT COALESCE((SELECT pg_visible_in_snapshot(d.xid, v.snapshot) FROM v), true))),
+d AS (SELECT d.* FROM pgbackfill.drift AS d WHERE d.job = $1::text AND d.at > clock_timestamp() - make_interval(secs => $2::float8)
+UNION SELECT d.* FROM v, LATERAL (SELECT * FROM pgbackfill.drift AS o WHERE o.xid >= pg_snapshot_xmin(v.snapshot) OFFSET 0) AS d WHERE d.job = $1::text AND NOT pg_visible_in_snapshot(d.xid, v.snapshot)),
 wires AS (SELECT DISTINCT c.oid::regclass::text AS name, x.oid IS NULL OR x.tgenabled <> 'A' AS off,
        EXISTS (SELECT FROM jsonb_array_elements(w.triggers) AS e
                 WHERE e->>'oid' = x.oid::text AND e->>'xmin' <> x.xmin::text OR e->>'oid' <> x.oid::text AND e->>'trigger' = x.tgname AND e->>'table' = quote_ident(n.nspname) || '.' || quote_ident(c.relname)) AS anew
@@ -397,12 +402,12 @@ WITH made AS (
   SELECT 0::bigint AS id, $1::text AS job, $2::bigint AS run_id, $3::text AS spec_hash, $4::oid AS table_oid, $5::oid[] AS relations, $6::text[] AS columns, $7::text AS verdict, $8::jsonb AS conditions,
          $16::bigint AS verification_id, $17::bigint AS ledger_rows, $18::text AS shape,
          $9::boolean AS watched, to_timestamp($10::float8) AS waived_until, make_interval(secs => $11::float8) AS report_max_age, $12::pg_snapshot AS snapshot, to_timestamp($13::float8) AS began_at,
-         $19::text AS asked
+         $19::text AS asked, $20::smallint[] AS attributes, $21::text[] AS names, $22::text[] AS functions
 )
-INSERT INTO pgbackfill.gates (job, run_id, spec_hash, table_oid, relations, columns, verdict, conditions, verification_id, ledger_rows, watched, shape, waived_until, report_max_age, snapshot, began_at, who, tool_version, asked, digest)
-SELECT m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.shape, m.waived_until, m.report_max_age, m.snapshot, m.began_at, $14::text, $15::text, m.asked,
+INSERT INTO pgbackfill.gates (job, run_id, spec_hash, table_oid, relations, columns, verdict, conditions, verification_id, ledger_rows, watched, shape, waived_until, report_max_age, snapshot, began_at, who, tool_version, asked, attributes, names, functions, digest)
+SELECT m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.shape, m.waived_until, m.report_max_age, m.snapshot, m.began_at, $14::text, $15::text, m.asked, m.attributes, m.names, m.functions,
        pgbackfill.gate_digest(ROW(m.id, m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verdict, m.conditions, m.verification_id, m.ledger_rows, m.watched, m.shape, m.waived_until,
-         m.report_max_age, m.snapshot, m.began_at, m.began_at, NULL, '', '', '', m.asked)::pgbackfill.gates)
+         m.report_max_age, m.snapshot, m.began_at, m.began_at, NULL, '', '', '', m.asked, m.attributes, m.names, m.functions)::pgbackfill.gates)
   FROM made AS m RETURNING id;
 -- $1 = "users"
 -- $2 = "7"
@@ -423,3 +428,6 @@ SELECT m.job, m.run_id, m.spec_hash, m.table_oid, m.relations, m.columns, m.verd
 -- $17 = ""
 -- $18 = ""
 -- $19 = ""
+-- $20 = ""
+-- $21 = ""
+-- $22 = ""
