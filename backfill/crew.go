@@ -12,13 +12,18 @@ import (
 	"github.com/pgbackfill/pgbackfill/internal/pgerr"
 )
 
-// goOver works until every segment of a pass is closed.
-func (e *engine) goOver(ctx context.Context, pass Pass) error {
+// goOver works until every segment of a pass is closed. empty is set where it is known to have none.
+func (e *engine) goOver(ctx context.Context, pass Pass, empty bool) error {
 	e.sizerNow.Store(e.newSizer(pass.Sweeps()))
 	e.closing.Store(pass.Sweeps())
 	var list []SegmentState
 	err := e.steadily(ctx, func(ctx context.Context) (err error) {
-		list, err = e.segments.List(ctx, pass)
+		if !empty {
+			list, err = e.segments.List(ctx, pass)
+		}
+		if len(list) == 0 && err == nil { // no worker asks whether the run is to stand still
+			err = e.mayWork(ctx, 0)
+		}
 		return err
 	})
 	if err != nil {
@@ -27,6 +32,9 @@ func (e *engine) goOver(ctx context.Context, pass Pass) error {
 	e.queue = newQueue(pass, list)
 	e.observe(PassStarted{Pass: pass, Segments: len(list)})
 	e.synced(list)
+	if len(list) == 0 {
+		return nil
+	}
 
 	g, working := errgroup.WithContext(ctx)
 	c := &crew{running: map[int]bool{}, gone: make(chan struct{})}

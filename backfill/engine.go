@@ -76,6 +76,8 @@ type engine struct {
 	writtenSince atomic.Int64
 	// room is whether the stripes of a walk in physical order are worth their while.
 	room room
+	// finished is what the run came to where this process has finished it.
+	finished *Summary
 	// undoing is set where it is not a run that is worked on but its undo.
 	undoing bool
 	// preparing is set until the plan is one that can be run.
@@ -172,9 +174,12 @@ func (e *engine) begin(ctx context.Context, o Options) error {
 	if err := e.beat(ctx); err != nil {
 		return err
 	}
-	aside, err := e.aside(ctx)
-	if err != nil {
-		return err
+	var aside int64
+	if o.Resumed || o.Joined { // else nobody has set a row aside
+		var err error
+		if aside, err = e.aside(ctx); err != nil {
+			return err
+		}
 	}
 	e.observe(RunStarted{
 		Run: e.run, Job: e.plan.Job.Name, Process: e.process, Resumed: o.Resumed, Joined: o.Joined,
@@ -189,15 +194,16 @@ func (e *engine) begin(ctx context.Context, o Options) error {
 // passes goes through the run's passes to its end. Which pass the run is in is the ledger's to say,
 // and it may be an earlier one than before.
 func (e *engine) passes(ctx context.Context) error {
+	empty := false
 	for pass := e.ordersNow().Pass; ; {
 		if !e.plan.Finishing { // else all of them are done
-			if err := e.goOver(ctx, pass); err != nil {
+			if err := e.goOver(ctx, pass, empty); err != nil {
 				return err
 			}
 		}
 		over := false
 		err := e.steadily(ctx, func(ctx context.Context) (err error) {
-			over, err = e.goOn(ctx, pass)
+			over, empty, err = e.goOn(ctx, pass)
 			return err
 		})
 		if over {
@@ -211,25 +217,35 @@ func (e *engine) passes(ctx context.Context) error {
 		if open == 0 {
 			return err
 		}
-		pass = open
+		pass, empty = open, false
 	}
 }
 
-// goOn moves the run, whose pass is done, to the next one; where there is none it ends the run.
-func (e *engine) goOn(ctx context.Context, pass Pass) (over bool, err error) {
+// goOn moves the run, whose pass is done, to the next one, and says whether that has no segment; where there is none it ends the run.
+func (e *engine) goOn(ctx context.Context, pass Pass) (over, empty bool, err error) {
 	next, segments, err := e.following(ctx, pass)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	if next == pass {
 		over, err = e.finish(ctx, pass)
-	} else { // Where another process was first, its segments are the ones that count.
-		_, err = e.segments.Advance(ctx, pass, next, segments)
+		if over || err != nil {
+			return over, false, err
+		}
+		return false, false, e.beat(ctx) // it says which pass the run is in now
 	}
-	if over || err != nil {
-		return over, err
+	// Where another process was first, its segments are the ones that count.
+	first, err := e.segments.Advance(ctx, pass, next, segments)
+	if err != nil || !first {
+		if err == nil {
+			err = e.beat(ctx)
+		}
+		return false, false, err
 	}
-	return false, e.beat(ctx) // it says which pass the run is in now
+	e.mu.Lock()
+	e.orders.Pass = next
+	e.mu.Unlock()
+	return false, len(segments) == 0, nil
 }
 
 // reopened is the first pass up to one that was done of which segments are open again: a crash

@@ -87,7 +87,7 @@ func planned(t testing.TB, db *pgtest.DB, job backfill.Job, step func() int) *ba
 		t.Fatal(err)
 	}
 	defer tx.Rollback(ctx)
-	if plan.Table, err = catalog.ReadTable(ctx, tx, server, job.Table.Schema, job.Table.Name); err != nil {
+	if plan.Table, err = catalog.ReadTable(ctx, tx.Conn(), server, job.Table.Schema, job.Table.Name); err != nil {
 		t.Fatal(err)
 	}
 	key, err := plan.Table.ResolveKey(job.Key)

@@ -16,6 +16,8 @@ type answer struct {
 	rows [][]string
 	// columns is how many columns the answer has, also where it has no row.
 	columns int
+	// fields are the columns of a statement that was only described.
+	fields []pgconn.FieldDescription
 }
 
 // exchange sends statements in one round trip and returns the answers to those that were
@@ -32,6 +34,10 @@ func exchange(ctx context.Context, conn *pgconn.PgConn, statements ...pgsql.Stat
 func exchangeRows(ctx context.Context, conn *pgconn.PgConn, at int, row func([][]byte), statements ...pgsql.Statement) ([]answer, error) {
 	pipeline := conn.StartPipeline(ctx)
 	for _, s := range statements {
+		if s.Described {
+			pipeline.SendPrepare("", s.SQL, nil) // an unnamed statement is forgotten by itself
+			continue
+		}
 		pipeline.SendQueryParams(s.SQL, s.Args, nil, nil, nil)
 	}
 	err := pipeline.Sync()
@@ -61,6 +67,9 @@ func readAnswer(pipeline *pgconn.Pipeline, each func([][]byte)) (answer, error) 
 		return answer{}, err
 	}
 	reader, ok := results.(*pgconn.ResultReader)
+	if described, is := results.(*pgconn.StatementDescription); is {
+		return answer{fields: described.Fields, columns: len(described.Fields)}, nil
+	}
 	if !ok {
 		return answer{}, fmt.Errorf("unexpected answer from the server: %T", results)
 	}

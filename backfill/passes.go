@@ -3,7 +3,6 @@ package backfill
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -51,24 +50,17 @@ func (e *engine) following(ctx context.Context, pass Pass) (Pass, []Segment, err
 	return pass, nil, nil
 }
 
+// tail is the segment of the rows above the greatest key at planning; none where there are none.
 func (e *engine) tail(ctx context.Context) ([]Segment, error) {
-	walked, err := e.segments.List(ctx, PassWalk)
-	if err != nil {
-		return nil, err
-	}
 	var upper Key
-	number := 0
-	for _, s := range walked {
-		number = max(number, s.No)
-	}
-	if planned := roots(walked); len(planned) > 0 {
+	if planned := roots(e.queue.states()); len(planned) > 0 { // these never change
 		upper = planned[len(planned)-1].Range.Through
 	}
 	last, err := e.greatest(ctx, upper)
 	if err != nil || last == nil {
 		return nil, err
 	}
-	return []Segment{{No: number + 1, Pass: PassTail, Range: KeyRange{After: upper, Through: last}}}, nil
+	return []Segment{{Pass: PassTail, Range: KeyRange{After: upper, Through: last}}}, nil
 }
 
 // greatest is the greatest key above after, or nil where there is none.
@@ -111,23 +103,18 @@ func (e *engine) sweep(ctx context.Context) ([]Segment, error) {
 	if err := e.ask(ctx, func(w *worker) error { return w.outwait(ctx) }); err != nil {
 		return nil, err
 	}
-	var list []SegmentState
+	list, err := e.segments.List(ctx, 0) // those of the walk and of the tail
+	if err != nil {
+		return nil, err
+	}
+	list = slices.DeleteFunc(list, func(s SegmentState) bool { return s.Pass.Sweeps() }) // another process was first
 	number := 0
-	cuts := map[int][]Cut{}
-	for _, pass := range []Pass{PassWalk, PassTail} {
-		states, err := e.segments.List(ctx, pass)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, states...)
-		for _, s := range states {
-			number = max(number, s.No)
-		}
-		of, err := e.segments.Cuts(ctx, pass, sweepRows)
-		if err != nil {
-			return nil, err
-		}
-		maps.Copy(cuts, of)
+	for _, s := range list {
+		number = max(number, s.No)
+	}
+	cuts, err := e.segments.Cuts(ctx, 0, sweepRows)
+	if err != nil {
+		return nil, err
 	}
 	swept := sweepSegments(list, cuts, e.pace().Workers)
 	// Rows that have come above the tail since are looked at too: all that was committed before
@@ -302,6 +289,7 @@ func (e *engine) finish(ctx context.Context, pass Pass) (bool, error) {
 	if finished, err := e.control.Finish(ctx, pass, sum); err != nil || !finished {
 		return false, err
 	}
+	e.finished = &sum
 	e.mu.Lock()
 	e.orders.State = StateFinished
 	e.mu.Unlock()

@@ -33,18 +33,13 @@ func (pl *planning) planDualWrite(ctx context.Context) error {
 	if err != nil {
 		return Inputf(pl.at(job.DualWrite.Line), "write the job without it, or dual_write: {by: application}", "dual_write: by: trigger: %s", err)
 	}
-	settings := append([]pgsql.Setting{}, d.Settings...)
-	if _, err := exchange(ctx, pl.conn.PgConn(), pgsql.Statement{Name: "savepoint", SQL: "SAVEPOINT pgbackfill"}, pgsql.SetLocal(settings...)); err != nil {
-		return err
-	}
-	if _, err := pl.conn.PgConn().Prepare(ctx, "", check.SQL, nil); err != nil {
+	if _, err := pl.described(ctx, pgsql.SetLocal(slices.Clone(d.Settings)...), check.SQL); err != nil {
 		var server *pgconn.PgError
-		if !errors.As(err, &server) || pgerr.Class(err) == pgerr.Retry {
+		switch {
+		case !errors.As(err, &server) || pgerr.Class(err) == pgerr.Retry:
 			return err
-		}
-		if pl.later("dual_write", err) {
-			_, err = exchange(ctx, pl.conn.PgConn(), pgsql.Statement{Name: "rollback", SQL: "ROLLBACK TO SAVEPOINT pgbackfill"})
-			return err
+		case pl.later("dual_write", err):
+			return nil
 		}
 		return &Error{
 			Place: pl.at(job.DualWrite.Line), Found: "dual_write: by: trigger: PostgreSQL refuses what the trigger would compute", Err: describedError{err},
@@ -52,8 +47,7 @@ func (pl *planning) planDualWrite(ctx context.Context) error {
 		}
 	}
 	pl.plan.DualWrite = &d
-	_, err = exchange(ctx, pl.conn.PgConn(), pgsql.Statement{Name: "rollback", SQL: "ROLLBACK TO SAVEPOINT pgbackfill"})
-	return err
+	return nil
 }
 
 // dualWrite is the job's update as a trigger computes it.

@@ -22,29 +22,50 @@ type planNode struct {
 	Plans    []planNode `json:"Plans"`
 }
 
-// explainOne asks the server how it would run a statement: its own text, and the nodes, outermost first.
-func (pl *planning) explainOne(ctx context.Context, settings, s pgsql.Statement) (string, []planNode, error) {
-	as := func(format string) pgsql.Statement {
-		return pgsql.Statement{Name: "explain " + s.Name, SQL: "EXPLAIN (VERBOSE, FORMAT " + format + ") " + s.SQL, Args: s.Args}
+// explained is how the server would run a statement: its own text, and the nodes, outermost first.
+type explained struct {
+	text  string
+	nodes []planNode
+}
+
+// explainAll asks the server how it would run statements, in one round trip. With an error it says how it would run those before the one that
+// it refuses.
+func (pl *planning) explainAll(ctx context.Context, settings pgsql.Statement, list ...pgsql.Statement) ([]explained, error) {
+	var asked []pgsql.Statement
+	for _, s := range list {
+		for _, format := range []string{"TEXT", "JSON"} {
+			asked = append(asked, pgsql.Statement{Name: "explain " + s.Name, SQL: "EXPLAIN (VERBOSE, FORMAT " + format + ") " + s.SQL, Args: s.Args})
+		}
 	}
-	answers, err := pl.ask(ctx, settings, as("TEXT"), as("JSON"))
-	if err != nil {
-		return "", nil, err
+	answers, err := pl.ask(ctx, settings, asked...)
+	var told []explained
+	for ; len(answers) >= 2; answers = answers[2:] {
+		e, unread := explainedIn(answers[0], answers[1])
+		if unread != nil {
+			return nil, unread
+		}
+		told = append(told, e)
 	}
+	return told, err
+}
+
+// explainedIn reads what the server says of one statement, as text and as JSON.
+func explainedIn(text, tree answer) (explained, error) {
+	var e explained
 	var lines []string
-	for _, row := range answers[0].rows {
+	for _, row := range text.rows {
 		lines = append(lines, row[0])
 	}
+	e.text = strings.Join(lines, "\n")
 	var plans []struct{ Plan planNode }
-	if err := json.Unmarshal([]byte(answers[1].rows[0][0]), &plans); err != nil {
-		return "", nil, fmt.Errorf("reading the server's plan: %w", err)
+	if err := json.Unmarshal([]byte(tree.rows[0][0]), &plans); err != nil {
+		return e, fmt.Errorf("reading the server's plan: %w", err)
 	}
-	var nodes []planNode
 	var flatten func(planNode)
 	flatten = func(n planNode) {
 		children := n.Plans
 		n.Plans = nil
-		nodes = append(nodes, n)
+		e.nodes = append(e.nodes, n)
 		for _, c := range children {
 			flatten(c)
 		}
@@ -52,7 +73,7 @@ func (pl *planning) explainOne(ctx context.Context, settings, s pgsql.Statement)
 	for _, p := range plans {
 		flatten(p.Plan)
 	}
-	return strings.Join(lines, "\n"), nodes, nil
+	return e, nil
 }
 
 // explain lists every statement that a run sends, and asks the server how it would run those that touch the user's
@@ -82,23 +103,32 @@ func (pl *planning) explain(ctx context.Context) error {
 		changes = append([]pgsql.Statement{pl.sql.walk.Count(pl.probe)}, changes...)
 	}
 	for _, e := range append(list, asked{pl.readSettings(), changes}) {
-		for _, s := range e.statements {
-			text, nodes, err := pl.explainOne(ctx, e.settings, s)
-			if err != nil {
-				if pl.later("statement "+s.Name, err) || pl.helperInTheWay(err) {
-					continue
-				}
-				return pl.unexplained(s, err)
+		for left := e.statements; len(left) > 0; {
+			told, err := pl.explainAll(ctx, e.settings, left...)
+			for i, t := range told {
+				pl.shows(left[i], t)
 			}
-			pl.nodes[s.Name] = nodes
-			for i := range p.Statements {
-				if p.Statements[i].SQL == s.SQL {
-					p.Statements[i].Explain = text
-				}
+			left = left[len(told):]
+			if err == nil {
+				continue
 			}
+			if len(left) == 0 || !pl.later("statement "+left[0].Name, err) && !pl.helperInTheWay(err) {
+				return pl.unexplained(left, err)
+			}
+			left = left[1:]
 		}
 	}
 	return nil
+}
+
+// shows puts into the plan how the server would run a statement.
+func (pl *planning) shows(s pgsql.Statement, e explained) {
+	pl.nodes[s.Name] = e.nodes
+	for i := range pl.plan.Statements {
+		if pl.plan.Statements[i].SQL == s.SQL {
+			pl.plan.Statements[i].Explain = e.text
+		}
+	}
 }
 
 // sample are the statements of one chunk that touch the user's tables.
@@ -170,12 +200,13 @@ func (pl *planning) chunkRows() int {
 	return firstChunkRows
 }
 
-// unexplained is a statement that the server does not run although it accepts the job's own SQL: a privilege on
+// unexplained is the error of the first of statements that the server does not run although it accepts the job's own SQL: a privilege on
 // another table, most of all.
-func (pl *planning) unexplained(s pgsql.Statement, err error) error {
-	if pgerr.Class(err) != pgerr.Fatal {
+func (pl *planning) unexplained(left []pgsql.Statement, err error) error {
+	if pgerr.Class(err) != pgerr.Fatal || len(left) == 0 {
 		return err
 	}
+	s := left[0]
 	remedy := "mend the job: pgbackfill plan shows the statement"
 	if pgerr.Code(err) == "42501" {
 		remedy = "grant what is missing to role " + pl.plan.Server.Role

@@ -172,11 +172,11 @@ func (pl *planning) estimate(ctx context.Context) error {
 }
 
 func (pl *planning) estimateOf(ctx context.Context, settings, query pgsql.Statement) (int64, error) {
-	_, nodes, err := pl.explainOne(ctx, settings, query)
-	if err != nil || len(nodes) == 0 {
+	told, err := pl.explainAll(ctx, settings, query)
+	if err != nil || len(told[0].nodes) == 0 {
 		return 0, err
 	}
-	return int64(nodes[0].Rows), nil
+	return int64(told[0].nodes[0].Rows), nil
 }
 
 // keySettings and jobSettings are those that the workers will make.

@@ -168,23 +168,24 @@ func (pl *planning) prepareHelpers(ctx context.Context) error {
 
 // prepared lets the server read a statement under the job's settings, and returns the names of its columns.
 func (pl *planning) prepared(ctx context.Context, sql string) ([]string, error) {
-	conn := pl.conn.PgConn()
-	if _, err := exchange(ctx, conn, pgsql.Statement{Name: "savepoint", SQL: "SAVEPOINT pgbackfill"}, pl.paramSettings()); err != nil {
-		return nil, err
-	}
-	// An unnamed statement is forgotten by itself.
-	read, failed := conn.Prepare(ctx, "", sql, nil)
-	if conn.IsClosed() {
-		return nil, failed
-	}
-	if _, err := exchange(ctx, conn, pgsql.Statement{Name: "rollback", SQL: "ROLLBACK TO SAVEPOINT pgbackfill"}); err != nil || failed != nil {
-		return nil, errors.Join(failed, err)
-	}
+	fields, err := pl.described(ctx, pl.paramSettings(), sql)
 	var columns []string
-	for _, f := range read.Fields {
+	for _, f := range fields {
 		columns = append(columns, f.Name)
 	}
-	return columns, nil
+	return columns, err
+}
+
+// described lets the server read a statement under settings that hold for it alone, and returns its columns.
+func (pl *planning) described(ctx context.Context, settings pgsql.Statement, sql string) ([]pgconn.FieldDescription, error) {
+	answers, err := pl.ask(ctx, settings, pgsql.Statement{SQL: sql, Described: true})
+	if at := (*statementError)(nil); errors.As(err, &at) && at.name == "" {
+		err = at.err // who asks says which statement it is
+	}
+	if err != nil {
+		return nil, err
+	}
+	return answers[0].fields, nil
 }
 
 // queries are what {{helper x}} stands for while there is no table yet.

@@ -167,17 +167,11 @@ func (pl *planning) readMembers(ctx context.Context, items []string) ([]Transfor
 	if err != nil {
 		return nil, &Error{Place: pl.place(), Found: err.Error(), Remedy: "see the templates in the manual", Kind: ErrInput}
 	}
-	if _, err := exchange(ctx, pl.conn.PgConn(), pgsql.Statement{Name: "savepoint", SQL: "SAVEPOINT pgbackfill"}, pl.jobPins()); err != nil {
-		return nil, err
-	}
-	described, err := pl.conn.PgConn().Prepare(ctx, "", describe.SQL, nil)
+	fields, err := pl.described(ctx, pl.jobPins(), describe.SQL)
 	if err != nil {
 		return nil, pl.refused(describe.SQL, err)
 	}
-	if _, err = exchange(ctx, pl.conn.PgConn(), pgsql.Statement{Name: "rollback", SQL: "ROLLBACK TO SAVEPOINT pgbackfill"}); err != nil {
-		return nil, err
-	}
-	fields := described.Fields[len(p.Key):]
+	fields = fields[len(p.Key):]
 	oids := make([]string, len(fields))
 	for i, f := range fields {
 		oids[i] = fmt.Sprint(f.DataTypeOID)

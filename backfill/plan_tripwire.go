@@ -77,23 +77,17 @@ func (pl *planning) tripwire(ctx context.Context) (problems []string, err error)
 	if err != nil { // a template that means nothing there
 		return []string{err.Error()}, nil //nolint:nilerr // it is a problem of the job, which is told as one
 	}
-	settings := append([]pgsql.Setting{}, values.Settings...)
-	if _, err := exchange(ctx, pl.conn.PgConn(), pgsql.Statement{Name: "savepoint", SQL: "SAVEPOINT pgbackfill"}, pgsql.SetLocal(settings...)); err != nil {
-		return nil, err
-	}
-	if _, err := pl.conn.PgConn().Prepare(ctx, "", check.SQL, nil); err != nil {
-		var server *pgconn.PgError
-		if !errors.As(err, &server) || pgerr.Class(err) == pgerr.Retry {
-			return nil, err
-		}
-		if !pl.later("tripwire", err) {
-			problems = append(problems, "PostgreSQL refuses what it would compute: "+server.Message)
-		}
-	} else {
+	_, err = pl.described(ctx, pgsql.SetLocal(slices.Clone(values.Settings)...), check.SQL)
+	var server *pgconn.PgError
+	switch {
+	case err == nil:
 		pl.plan.Tripwire = &w
+	case !errors.As(err, &server) || pgerr.Class(err) == pgerr.Retry:
+		return nil, err
+	case !pl.later("tripwire", err):
+		problems = append(problems, "PostgreSQL refuses what it would compute: "+server.Message)
 	}
-	_, err = exchange(ctx, pl.conn.PgConn(), pgsql.Statement{Name: "rollback", SQL: "ROLLBACK TO SAVEPOINT pgbackfill"})
-	return problems, err
+	return problems, nil
 }
 
 // foundBy are the columns by which a trigger finds a row again: those of a unique key without NULLs, or the walked ones

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -144,71 +143,12 @@ func (pl *planning) begin(ctx context.Context) error {
 	if err := Supported(pl.conn.PgConn()); err != nil {
 		return err
 	}
+	began := time.Now()
 	_, err := exchange(ctx, pl.conn.PgConn(),
 		pgsql.Statement{Name: "begin", SQL: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
 		pgsql.SetLocal(pgsql.Limits{Lock: p.LockTimeout, Statement: p.StatementTimeout}.Settings()...))
+	pl.plan.RoundTrip = time.Since(began)
 	return err
-}
-
-// ask sends statements under settings that hold for them alone.
-func (pl *planning) ask(ctx context.Context, settings pgsql.Statement, statements ...pgsql.Statement) ([]answer, error) {
-	all := append([]pgsql.Statement{{Name: "savepoint", SQL: "SAVEPOINT pgbackfill"}, settings}, statements...)
-	answers, err := exchange(ctx, pl.conn.PgConn(), all...)
-	if pl.conn.IsClosed() {
-		return nil, err
-	}
-	_, undone := exchange(ctx, pl.conn.PgConn(), pgsql.Statement{Name: "rollback", SQL: "ROLLBACK TO SAVEPOINT pgbackfill"})
-	if err != nil || undone != nil {
-		return nil, errors.Join(err, undone)
-	}
-	return answers[2:], nil
-}
-
-// readServer reads the server, with the search_path that the job's statements will run under.
-func (pl *planning) readServer(ctx context.Context) error {
-	conn := pl.conn.PgConn()
-	if _, err := exchange(ctx, conn, pgsql.Statement{Name: "savepoint", SQL: "SAVEPOINT pgbackfill"}); err != nil {
-		return err
-	}
-	for _, name := range slices.Sorted(maps.Keys(pl.plan.Job.Settings)) {
-		setting := pgsql.Setting{Name: name, Value: pl.plan.Job.Settings[name]}
-		if _, err := exchange(ctx, conn, pgsql.SetLocal(setting)); err != nil {
-			return pl.badSetting(setting, err)
-		}
-	}
-	s, err := catalog.ReadServer(ctx, pl.conn)
-	if err != nil {
-		return err
-	}
-	pl.plan.Server = s
-	if s.InRecovery {
-		return Inputf("database "+s.Database, "connect to the primary: name its host, or all hosts with target_session_attrs=read-write",
-			"the server is a standby, which cannot be written to")
-	}
-	// What a crash takes of asynchronous commits, it takes with their ledger rows; finishing waits for the
-	// disk. Where standbys are waited for, waiting also keeps us from getting far ahead of them.
-	if p := &pl.plan.Pace; p.SynchronousCommit == "" && s.SynchronousStandbys == "" {
-		p.SynchronousCommit = "off"
-	}
-	quoted := make([]string, len(s.SearchPath))
-	for i, schema := range s.SearchPath {
-		quoted[i] = pgsql.Ident(schema)
-	}
-	pl.plan.SearchPath = strings.Join(quoted, ", ")
-	// The job's settings were only tried.
-	_, err = exchange(ctx, conn, pgsql.Statement{Name: "rollback", SQL: "ROLLBACK TO SAVEPOINT pgbackfill"})
-	return err
-}
-
-func (pl *planning) badSetting(s pgsql.Setting, err error) error {
-	remedy := "mend it under settings:"
-	if pgerr.Code(err) == "42501" {
-		remedy = "leave it out, or run as a role that may set it"
-	}
-	return &Error{
-		Place: pl.plan.Job.Origin, Found: fmt.Sprintf("the setting %s: %q is refused", s.Name, s.Value), Err: describedError{err},
-		Remedy: remedy, Kind: ErrInput,
-	}
 }
 
 // readTable reads the table and decides what it is walked by.

@@ -39,6 +39,9 @@ type queue struct {
 	// the segment moved on meanwhile, for who commits a chunk every tenth of a second cannot be
 	// overtaken by a search that takes longer.
 	reach map[int]int
+	// next is the reading of the segments that whoever asks now waits for; reading is held by who reads.
+	next    *listing
+	reading sync.Mutex
 	// freed is closed, and made anew, when a worker gives a segment back: others may have waited for it.
 	freed chan struct{}
 }
@@ -49,6 +52,27 @@ func newQueue(pass Pass, list []SegmentState) *queue {
 		q.moved[s.No] = time.Now()
 	}
 	return q
+}
+
+// states are the segments as far as is known; nil is none.
+func (q *queue) states() []SegmentState {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.list)
+}
+
+// over reports whether it is known here, without a look at the ledger, that every segment is closed and its parts are as well. A crash may
+// have taken some of that back: whoever ends the pass has the ledger prove it.
+func (q *queue) over() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	parts := map[int]int{}
+	for _, s := range q.list {
+		parts[s.Parent]++
+	}
+	return len(q.list) > 0 && !slices.ContainsFunc(q.list, func(s SegmentState) bool {
+		return !s.Done && (s.Fence != FenceSplit || parts[s.No] == 0)
+	})
 }
 
 // take gives the worker a segment: the first that nobody has; where there is none, a part of
@@ -63,6 +87,8 @@ func (w *worker) take(ctx context.Context) (SegmentState, error) {
 		switch {
 		case seg != nil:
 			return *seg, nil
+		case w.queue.over():
+			return SegmentState{}, errPassDone
 		case !fresh:
 			if err := w.refresh(ctx); err != nil {
 				if err = w.passing(ctx, try, err); err != nil {
@@ -112,15 +138,52 @@ func (w *worker) pick() (seg *SegmentState, open bool, freed <-chan struct{}) {
 	return nil, open, q.freed
 }
 
-// refresh reads the segments again: others split and finish them too.
+// listing is a reading of the segments that is not begun yet, for all who wait for it.
+type listing struct {
+	done chan struct{}
+	err  error
+}
+
+// refresh reads the segments again: others split and finish them too. Workers that ask at once have one answer, which is of a time after each
+// of them has asked: there is one way to the ledger, and they would wait for each other.
 func (e *engine) refresh(ctx context.Context) error {
+	q := e.queue
+	q.mu.Lock()
+	next := q.next
+	if next != nil {
+		q.mu.Unlock()
+		select {
+		case <-next.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if errors.Is(next.err, context.Canceled) { // of the one who read
+			return e.refresh(ctx)
+		}
+		return next.err
+	}
+	next = &listing{done: make(chan struct{})}
+	q.next = next
+	q.mu.Unlock()
+	next.err = e.list(ctx)
+	close(next.done)
+	return next.err
+}
+
+// list reads the segments, for all who have asked until it begins.
+func (e *engine) list(ctx context.Context) error {
+	q := e.queue
+	q.reading.Lock() // by whoever reads now
+	defer q.reading.Unlock()
+	q.mu.Lock()
+	q.next = nil
+	q.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, graceMost)
 	defer cancel()
-	list, err := e.segments.List(ctx, e.queue.pass)
+	list, err := e.segments.List(ctx, q.pass)
 	if err != nil {
 		return err
 	}
-	q := e.queue
 	q.mu.Lock()
 	before := map[int]Mark{}
 	for _, s := range q.list {

@@ -84,9 +84,9 @@ type Ledger interface {
 
 // Segments is where the segments of a run are kept.
 type Segments interface {
-	// List returns the segments of a pass with their marks, in the order of their numbers.
+	// List returns the segments of a pass, or of every pass where it is 0, with their marks, in the order of their numbers.
 	List(ctx context.Context, pass Pass) ([]SegmentState, error)
-	// Cuts returns, for each segment of a pass that has chunks, keys at which the ledger's chunks
+	// Cuts returns, for each segment of a pass, or of every pass where it is 0, that has chunks, keys at which the ledger's chunks
 	// end, about every so many rows, in the segment's order; the last one is its watermark.
 	Cuts(ctx context.Context, pass Pass, rows int64) (map[int][]Cut, error)
 	// Split closes a segment with a fence row after its watermark and adds two children:

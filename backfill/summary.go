@@ -4,15 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
 // summary adds up the run from the ledger.
 func (e *engine) summary(ctx context.Context, err error) Summary {
-	s, adding := e.totals(ctx)
-	if err = errors.Join(err, adding); err != nil {
-		s.Reason = err.Error()
+	var s Summary
+	if e.finished != nil && err == nil { // it was added up when the run was finished, since when nothing is added
+		s = *e.finished
+		s.State = e.ordersNow().State
+	} else {
+		var adding error
+		if s, adding = e.totals(ctx); adding != nil {
+			err = errors.Join(err, adding)
+		}
+		if err != nil {
+			s.Reason = err.Error()
+		}
 	}
 	s.Yields = e.yields.Load()
 	e.diary.sum(&s, time.Now())
@@ -21,19 +29,18 @@ func (e *engine) summary(ctx context.Context, err error) Summary {
 
 func (e *engine) totals(ctx context.Context) (Summary, error) {
 	s := Summary{Run: e.run, Job: e.plan.Job.Name, State: e.ordersNow().State, Retries: e.retries.Load(), WrittenSince: e.writtenSince.Load()}
-	for pass := PassWalk; pass <= max(PassSweep, e.ordersNow().Pass); pass++ {
-		list, err := e.segments.List(ctx, pass)
-		if err != nil {
-			return s, fmt.Errorf("adding up the ledger: %w", err)
-		}
-		for _, seg := range list {
-			s.add(seg)
-		}
-		if pass == PassWalk {
-			s.Walked = len(list) > 0 && !slices.ContainsFunc(list, func(seg SegmentState) bool { return !seg.Done && seg.Fence != FenceSplit })
+	list, err := e.segments.List(ctx, 0)
+	if err != nil {
+		return s, fmt.Errorf("adding up the ledger: %w", err)
+	}
+	walked, open := false, false
+	for _, seg := range list {
+		s.add(seg)
+		if seg.Pass == PassWalk {
+			walked, open = true, open || !seg.Done && seg.Fence != FenceSplit
 		}
 	}
-	var err error
+	s.Walked = walked && !open
 	s.Quarantined, err = e.aside(ctx)
 	return s, err
 }

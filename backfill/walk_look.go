@@ -65,15 +65,13 @@ func (e *engine) afterHeap(ctx context.Context, pass Pass) (Pass, []Segment, err
 	if e.behind = behind; e.rounds > heapRounds {
 		return pass, nil, e.sweptInVain(behind, int(next-PassSweep))
 	}
+	list, err := e.segments.List(ctx, 0)
+	if err != nil {
+		return pass, nil, err
+	}
 	number := 0
-	for p := PassWalk; p <= pass; p++ {
-		list, err := e.segments.List(ctx, p)
-		if err != nil {
-			return pass, nil, err
-		}
-		for _, s := range list {
-			number = max(number, s.No)
-		}
+	for _, s := range list {
+		number = max(number, s.No)
 	}
 	parts := max(2*e.pace().Workers, int(float64(found.blocks)*e.plan.Heap.RowsPerBlock/sweepRows))
 	return next, e.plan.Heap.segments(next, found.blocks, parts, number+1), nil

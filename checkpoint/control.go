@@ -104,7 +104,7 @@ func (r *Run) writeState(t *tx, from, to backfill.State, reason string) error {
 	if err != nil {
 		return err
 	}
-	return t.send(
+	return t.end(
 		step{Statement: pgsql.Statement{Name: "state", SQL: updateState, Args: [][]byte{pgsql.Int(r.id), pgsql.Text(string(to)), pgsql.Text(reason)}}},
 		step{Statement: r.event(string(to), detail)})
 }
@@ -126,7 +126,7 @@ func (r *Run) Pause(ctx context.Context, reason string) error {
 		case row.desired == backfill.DesiredCancelled:
 			return nil
 		}
-		return t.send(step{Statement: r.desire(backfill.DesiredPaused, reason)}, step{Statement: r.event("paused by itself", detail)})
+		return t.end(step{Statement: r.desire(backfill.DesiredPaused, reason)}, step{Statement: r.event("paused by itself", detail)})
 	})
 	if err != nil {
 		return r.failed("asking for a pause", err)

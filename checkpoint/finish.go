@@ -34,7 +34,8 @@ func (r *Run) Finish(ctx context.Context, pass backfill.Pass, summary backfill.S
 	finished := false
 	err = r.store.transact(ctx, durableSettings, func(t *tx) error {
 		finished = false
-		row, err := r.lock(t)
+		proof := r.proof()
+		row, err := r.lockAnd(t, proof.steps()...)
 		if err != nil {
 			return err
 		}
@@ -48,11 +49,11 @@ func (r *Run) Finish(ctx context.Context, pass backfill.Pass, summary backfill.S
 		if row.pass != pass {
 			return nil
 		}
-		if err := r.covered(t, row); err != nil {
+		if err := proof.covers(row.walk); err != nil {
 			return err
 		}
 		finished = true
-		return t.send(
+		return t.end(
 			step{Statement: pgsql.Statement{Name: "finished", SQL: updateFinished, Args: [][]byte{pgsql.Int(r.id), pgsql.Text(summary.Reason), text}}},
 			step{Statement: r.event("finished", detail)})
 	})
@@ -62,11 +63,20 @@ func (r *Run) Finish(ctx context.Context, pass backfill.Pass, summary backfill.S
 	return finished, nil
 }
 
-func (r *Run) covered(t *tx, row runRow) error {
-	var segments []backfill.SegmentState
-	var broken error
-	err := t.send(r.listing(nil, &segments), step{
-		Statement: pgsql.Statement{Name: "broken chain", SQL: brokenChain, Args: [][]byte{pgsql.Int(r.id)}},
+// proof is what the ledger says of a run's walk.
+type proof struct {
+	run      *Run
+	segments []backfill.SegmentState
+	// broken is the first row of the ledger that is not where it should be; nil is none.
+	broken error
+}
+
+func (r *Run) proof() *proof { return &proof{run: r} }
+
+// steps read it. They come after the run is locked: what no chunk is added to any more.
+func (p *proof) steps() []step {
+	return []step{p.run.listing(nil, &p.segments), {
+		Statement: pgsql.Statement{Name: "broken chain", SQL: brokenChain, Args: [][]byte{pgsql.Int(p.run.id)}},
 		read: func(rows pgx.Rows) error {
 			var segment, seq int
 			var after, expected []string
@@ -74,16 +84,17 @@ func (r *Run) covered(t *tx, row runRow) error {
 			if err := rows.Scan(&segment, &seq, &after, &expected, &wrong); err != nil {
 				return err
 			}
-			broken = ledger.Gap(fmt.Sprintf("row %d of segment %d in pgbackfill.chunks %s: it begins after %s", seq, segment, wrong, backfill.Key(after)),
+			p.broken = ledger.Gap(fmt.Sprintf("row %d of segment %d in pgbackfill.chunks %s: it begins after %s", seq, segment, wrong, backfill.Key(after)),
 				"after "+backfill.Key(expected).String())
 			return nil
 		},
-	})
-	if err == nil {
-		err = broken
+	}}
+}
+
+// covers is an error where the ledger does not cover a walk.
+func (p *proof) covers(walk Walk) error {
+	if p.broken != nil {
+		return p.broken
 	}
-	if err == nil {
-		err = ledger.Covered(row.walk.Segments, row.walk.Nulls, segments)
-	}
-	return err
+	return ledger.Covered(walk.Segments, walk.Nulls, p.segments)
 }

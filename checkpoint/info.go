@@ -251,13 +251,13 @@ func (s *Store) Runs(ctx context.Context) ([]RunInfo, error) {
 	return list, nil
 }
 
-// read reads runs and, in the same round trip, the processes.
+// read reads runs and the processes, in one round trip.
 func (s *Store) read(ctx context.Context, st pgsql.Statement) ([]RunInfo, error) {
 	var list []RunInfo
 	err := s.transact(ctx, settings, func(t *tx) error {
 		list = nil
 		byID := map[backfill.RunID]int{}
-		return t.send(
+		return t.end(
 			step{Statement: st, read: func(rows pgx.Rows) error {
 				info, err := scanRun(rows)
 				byID[info.ID] = len(list)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbackfill/pgbackfill/backfill"
 	"github.com/pgbackfill/pgbackfill/internal/pgerr"
@@ -70,6 +71,9 @@ func migrate(ctx context.Context, conn *pgx.Conn, opts InstallOptions, install b
 	if err := backfill.Supported(conn.PgConn()); err != nil {
 		return err
 	}
+	if _, err := Status(ctx, conn); err == nil { // what is there already takes no lock
+		return nil
+	}
 	err := inside(ctx, conn, func(t *tx) error {
 		if err := t.send(step{Statement: patience}, step{Statement: pgsql.Statement{SQL: installLock}}); err != nil {
 			return err
@@ -90,24 +94,41 @@ func migrate(ctx context.Context, conn *pgx.Conn, opts InstallOptions, install b
 				return err
 			}
 		}
-		for _, m := range migrations[status.Version:] {
-			if err := t.script(m.up, m.record(opts.Version)); err != nil {
-				return fmt.Errorf("version %d (%s): %w", m.version, m.name, err)
-			}
-		}
-		return nil
+		return t.apply(migrations[status.Version:], opts.Version)
 	})
 	return refine(err, "installing")
 }
 
-// script runs statements that have no parameters.
+// script runs statements that have no parameters, in one round trip.
 func (t *tx) script(parts ...string) error {
-	for _, sql := range parts {
-		if _, err := t.conn.PgConn().Exec(t.ctx, sql).ReadAll(); err != nil {
-			return err
+	_, err := t.run(strings.Join(parts, ";\n"))
+	return err
+}
+
+// run sends a script and returns what those of its statements said that were carried out.
+func (t *tx) run(sql string) ([]*pgconn.Result, error) {
+	if t.opening != nil {
+		if err := t.send(); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return t.conn.PgConn().Exec(t.ctx, sql).ReadAll()
+}
+
+// apply brings the schema from one version to the next, through all of them in one round trip. What records a version is a script's only INSERT.
+func (t *tx) apply(list []migration, toolVersion string) error {
+	results, err := t.run(scriptOf(list, toolVersion))
+	if err == nil {
+		return nil
+	}
+	applied := 0
+	for _, r := range results {
+		if r.Err == nil && r.CommandTag.Insert() {
+			applied++
+		}
+	}
+	failed := list[min(applied, len(list)-1)]
+	return fmt.Errorf("version %d (%s): %w", failed.version, failed.name, err)
 }
 
 // bootstrap makes the schema, unless an empty one was made for us, and its table of versions.

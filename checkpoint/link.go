@@ -110,6 +110,18 @@ func (l *link) close(ctx context.Context) error {
 	return l.conn.Close(ctx)
 }
 
+// detach takes the connection out of the link, where it is idle.
+func (l *link) detach() *pgx.Conn {
+	<-l.turn
+	defer func() { l.turn <- struct{}{} }()
+	conn := l.conn
+	l.conn = nil
+	if conn == nil || conn.IsClosed() || conn.PgConn().TxStatus() != 'I' {
+		return nil
+	}
+	return conn
+}
+
 // once sends one statement, or some, as a transaction of their own, all in one round trip.
 func (l *link) once(ctx context.Context, patience time.Duration, settings pgsql.Statement, steps ...step) error {
 	steps = append(append([]step{{Statement: l.begin}, {Statement: settings}}, steps...), commit())
@@ -119,24 +131,48 @@ func (l *link) once(ctx context.Context, patience time.Duration, settings pgsql.
 // transact runs work in a transaction and commits it, unless work returns an error.
 func (l *link) transact(ctx context.Context, patience time.Duration, settings pgsql.Statement, work func(*tx) error) error {
 	return l.do(ctx, patience, func(conn *pgx.Conn) error {
-		t := &tx{ctx: ctx, conn: conn}
-		if err := t.send(step{Statement: l.begin}, step{Statement: settings}); err != nil {
-			return err
-		}
+		t := newTx(ctx, conn, l.begin, settings)
 		if err := work(t); err != nil {
 			return err
 		}
-		return t.send(commit())
+		return t.end()
 	})
 }
 
-// tx is an open transaction on the store's connection.
+// tx is a transaction on the store's connection. What begins it is sent with the first of its statements.
 type tx struct {
 	ctx  context.Context
 	conn *pgx.Conn
+	// opening is what begins it; nil once that was sent.
+	opening []step
+	// ended is set once it is committed.
+	ended bool
 }
 
-func (t *tx) send(steps ...step) error { return send(t.ctx, t.conn, steps...) }
+func newTx(ctx context.Context, conn *pgx.Conn, begin, settings pgsql.Statement) *tx {
+	return &tx{ctx: ctx, conn: conn, opening: []step{{Statement: begin}, {Statement: settings}}}
+}
+
+// send sends statements in one round trip. What need not be known for one of them is read by another of the same: each round trip is
+// as long as the way to the server.
+func (t *tx) send(steps ...step) error {
+	if t.opening != nil {
+		steps = append(t.opening, steps...)
+	}
+	t.opening = nil
+	return send(t.ctx, t.conn, steps...)
+}
+
+// end sends the last statements and commits, in one round trip: the server commits only where each of them was carried out. What is checked
+// here, and not by the server, must be checked before.
+func (t *tx) end(steps ...step) error {
+	if t.ended || t.opening != nil && len(steps) == 0 {
+		return nil
+	}
+	err := t.send(append(steps, commit())...)
+	t.ended = err == nil
+	return err
+}
 
 // step is a statement and what is done with its answer.
 type step struct {

@@ -73,17 +73,20 @@ type runRow struct {
 }
 
 // lock reads the run's row and keeps others from changing it until the transaction ends.
-func (r *Run) lock(t *tx) (runRow, error) {
+func (r *Run) lock(t *tx) (runRow, error) { return r.lockAnd(t) }
+
+// lockAnd is lock with what is read in the same round trip, once the lock is had.
+func (r *Run) lockAnd(t *tx, steps ...step) (runRow, error) {
 	var row runRow
 	var plan []byte
 	found := false
-	err := t.send(step{
+	err := t.send(append([]step{{
 		Statement: pgsql.Statement{Name: "lock run", SQL: lockRun, Args: [][]byte{pgsql.Int(r.id), timeParam(r.created)}},
 		read: func(rows pgx.Rows) error {
 			found = true
 			return rows.Scan(&row.state, &row.reason, &row.desired, &row.desiredReason, &row.pass, &plan, &row.undoing)
 		},
-	})
+	}}, steps...)...)
 	if err != nil {
 		return row, err
 	}

@@ -97,28 +97,21 @@ const readMigrations = `SELECT version, name, applied_at, applied_by, tool_versi
 // where it is not installed, a [backfill.ErrIncompatible] where it is older or newer than this
 // program, and a [backfill.ErrUnreadable] where it is damaged or this role may not read it.
 func Status(ctx context.Context, conn *pgx.Conn) (Schema, error) {
-	status := Schema{Latest: Latest()}
-	err := insideAs(ctx, conn, pgsql.BeginReading, func(t *tx) (err error) {
-		status, err = look(t)
-		return err
-	})
-	return status, err
+	l := newLooking()
+	// What is sent together is one transaction, also without a BEGIN; so it needs no ROLLBACK where there is no such table.
+	err := send(ctx, conn, step{Statement: settings}, l.tables(), l.versions())
+	if err := l.absent(err); err != nil {
+		return l.status, err
+	}
+	return l.found(err)
 }
 
 // inside runs work in a transaction on conn.
 func inside(ctx context.Context, conn *pgx.Conn, work func(*tx) error) error {
-	return insideAs(ctx, conn, pgsql.Begin, work)
-}
-
-// insideAs is [inside] with the statement that begins it.
-func insideAs(ctx context.Context, conn *pgx.Conn, begin pgsql.Statement, work func(*tx) error) error {
-	t := &tx{ctx: ctx, conn: conn}
-	err := t.send(step{Statement: begin}, step{Statement: settings})
+	t := newTx(ctx, conn, pgsql.Begin, settings)
+	err := work(t)
 	if err == nil {
-		err = work(t)
-	}
-	if err == nil {
-		err = t.send(commit())
+		err = t.end()
 	}
 	if err != nil {
 		settle(ctx, conn, err)
@@ -126,39 +119,68 @@ func insideAs(ctx context.Context, conn *pgx.Conn, begin pgsql.Statement, work f
 	return err
 }
 
+// look is [Status] within a transaction, which must not fail.
 func look(t *tx) (Schema, error) {
-	status := Schema{Latest: Latest()}
-	var there, usable bool
-	var present []string
-	err := t.send(step{Statement: pgsql.Statement{Name: "schema", SQL: readPresent}, read: one(&there, &usable, &present)})
-	if err != nil {
-		return status, fmt.Errorf("looking for the schema pgbackfill: %w", err)
+	l := newLooking()
+	if err := l.absent(t.send(l.tables())); err != nil {
+		return l.status, err
 	}
+	return l.found(t.send(l.versions()))
+}
+
+// looking is what is seen of the schema: which tables it has, then which versions were applied.
+type looking struct {
+	status              Schema
+	seen, there, usable bool
+	present             []string
+}
+
+func newLooking() *looking { return &looking{status: Schema{Latest: Latest()}} }
+
+func (l *looking) tables() step {
+	return step{Statement: pgsql.Statement{Name: "schema", SQL: readPresent}, read: func(rows pgx.Rows) error {
+		l.seen = true
+		return rows.Scan(&l.there, &l.usable, &l.present)
+	}}
+}
+
+func (l *looking) versions() step {
+	return step{Statement: pgsql.Statement{Name: "migrations", SQL: readMigrations}, read: func(rows pgx.Rows) error {
+		var a Applied
+		err := rows.Scan(&a.Version, &a.Name, &a.At, &a.By, &a.ToolVersion)
+		l.status.Applied = append(l.status.Applied, a)
+		l.status.Version = a.Version
+		return err
+	}}
+}
+
+// absent says why there is no table of versions to read, or, where even that could not be seen, what err says.
+func (l *looking) absent(err error) error {
 	switch {
-	case !there || len(present) == 0: // an empty one was made for us
-		return status, &backfill.Error{
+	case !l.seen:
+		return fmt.Errorf("looking for the schema pgbackfill: %w", err)
+	case !l.there || len(l.present) == 0: // an empty one was made for us
+		return &backfill.Error{
 			Place: place, Found: "it is not installed in this database",
 			Remedy: "install it with: pgbackfill schema install", Kind: backfill.ErrNotFound,
 		}
-	case !usable:
-		return status, &backfill.Error{
+	case !l.usable:
+		return &backfill.Error{
 			Place: place, Found: "this role may not use it",
 			Remedy: "let its owner grant what is printed by: pgbackfill schema grants ROLE", Kind: backfill.ErrUnreadable,
 		}
-	case !slices.Contains(present, "migrations"):
-		return status, damaged("it has no table migrations, but "+strings.Join(present, ", "), nil)
+	case !slices.Contains(l.present, "migrations"):
+		return damaged("it has no table migrations, but "+strings.Join(l.present, ", "), nil)
 	}
-	err = t.send(step{Statement: pgsql.Statement{Name: "migrations", SQL: readMigrations}, read: func(rows pgx.Rows) error {
-		var a Applied
-		err := rows.Scan(&a.Version, &a.Name, &a.At, &a.By, &a.ToolVersion)
-		status.Applied = append(status.Applied, a)
-		status.Version = a.Version
-		return err
-	}})
+	return nil
+}
+
+// found is what the versions say, whose reading ended with err.
+func (l *looking) found(err error) (Schema, error) {
 	if err != nil {
-		return status, damaged("its table migrations cannot be read", translate(err))
+		return l.status, damaged("its table migrations cannot be read", translate(err))
 	}
-	return status, status.judge(present)
+	return l.status, l.status.judge(l.present)
 }
 
 // judge says whether the versions that were applied are those that this program needs.
@@ -214,11 +236,18 @@ func SQL(w io.Writer, toolVersion string) error {
 	var b strings.Builder
 	b.WriteString("-- The schema of pgbackfill. To be run once, in one transaction, by the role that is to own it.\n")
 	b.WriteString(createSchema + ";\n" + file(files, "migrations/bootstrap.sql"))
-	for _, m := range migrations {
-		fmt.Fprintf(&b, "\n-- Version %d: %s\n%s%s;\n", m.version, m.name, m.up, m.record(toolVersion))
-	}
+	b.WriteString(scriptOf(migrations, toolVersion))
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// scriptOf is the script of some versions, one after the other.
+func scriptOf(list []migration, toolVersion string) string {
+	var b strings.Builder
+	for _, m := range list {
+		fmt.Fprintf(&b, "\n-- Version %d: %s\n%s%s;\n", m.version, m.name, m.up, m.record(toolVersion))
+	}
+	return b.String()
 }
 
 // SQLDown writes what [Remove] does once no run is unfinished.

@@ -15,21 +15,29 @@ import (
 	"github.com/pgbackfill/pgbackfill/internal/pgsql"
 )
 
-// List returns the segments of a pass with their marks, in the order of their numbers. It costs
+// List returns the segments of a pass, or of every pass where it is 0, with their marks, in the order of their numbers. It costs
 // one index descent a segment, whatever the length of the ledger. Owner is another live process
 // that says it holds the segment, never this one. The error is a [backfill.ErrNotFound] where the run is gone, or another has its
 // number, and a [backfill.ErrChanged] where its table is not there any more under its name.
 func (r *Run) List(ctx context.Context, pass backfill.Pass) ([]backfill.SegmentState, error) {
 	var list []backfill.SegmentState
 	var wrong error
-	err := r.store.once(ctx, settings, r.identity(&wrong), r.listing(pgsql.Int(pass), &list))
+	err := r.store.once(ctx, settings, r.identity(&wrong), r.listing(passParam(pass), &list))
 	if err == nil {
 		err = wrong
 	}
 	if err != nil {
-		return nil, r.failed("listing the segments of the "+pass.String(), err)
+		return nil, r.failed("listing the segments", err)
 	}
 	return list, nil
+}
+
+// passParam is a pass as a parameter; NULL is every one.
+func passParam(pass backfill.Pass) []byte {
+	if pass == 0 {
+		return nil
+	}
+	return pgsql.Int(pass)
 }
 
 // listing reads the segments of a pass into list, those of all passes where pass is nil.
@@ -112,24 +120,27 @@ func (r *Run) Advance(ctx context.Context, from, to backfill.Pass, segments []ba
 	advanced := false
 	err := r.store.transact(ctx, settings, func(t *tx) error {
 		advanced = false
-		row, err := r.lock(t)
-		if err != nil {
+		var open []backfill.SegmentState
+		last := 0
+		row, err := r.lockAnd(t, r.openIn(pgsql.Int(from), &open), step{
+			Statement: pgsql.Statement{Name: "last segment", SQL: lastSegment, Args: [][]byte{pgsql.Int(r.id)}}, read: one(&last),
+		})
+		switch {
+		case err != nil:
 			return err
-		}
-		if row.state.Over() {
+		case row.state.Over():
 			return r.over(row)
-		}
-		if row.pass != from {
+		case row.pass != from:
 			return nil
+		case len(open) > 0:
+			return r.notDone(from, open)
 		}
-		if err := r.noneOpen(t, from); err != nil {
-			return err
+		steps, err := r.newPass(from, to, last, segments)
+		if err == nil {
+			err = t.end(steps...)
 		}
-		if err := r.addPass(t, from, to, segments); err != nil {
-			return err
-		}
-		advanced = true
-		return nil
+		advanced = err == nil
+		return err
 	})
 	if err != nil {
 		return false, r.failed(fmt.Sprintf("ending the %s", from), err)
@@ -137,12 +148,8 @@ func (r *Run) Advance(ctx context.Context, from, to backfill.Pass, segments []ba
 	return advanced, nil
 }
 
-// noneOpen is an error where a segment of the pass is not complete.
-func (r *Run) noneOpen(t *tx, pass backfill.Pass) error {
-	open, err := r.openSegments(t, pgsql.Int(pass))
-	if err != nil || len(open) == 0 {
-		return err
-	}
+// notDone is the error of a pass of which segments are not complete.
+func (r *Run) notDone(pass backfill.Pass, open []backfill.SegmentState) error {
 	return &backfill.Error{
 		Place:    r.place(),
 		Found:    fmt.Sprintf("segment %d of the %s is committed through %s only", open[0].No, pass, ledger.Watermark(open[0])),
@@ -154,36 +161,33 @@ func (r *Run) noneOpen(t *tx, pass backfill.Pass) error {
 // openSegments are those of a pass that are neither done nor fenced, of all where pass is nil.
 func (r *Run) openSegments(t *tx, pass []byte) ([]backfill.SegmentState, error) {
 	var open []backfill.SegmentState
-	err := t.send(step{
-		Statement: pgsql.Statement{Name: "open segments", SQL: openSegments, Args: [][]byte{pgsql.Int(r.id), pass}},
-		read:      readSegment(&open),
-	})
+	err := t.send(r.openIn(pass, &open))
 	return open, err
 }
 
-func (r *Run) addPass(t *tx, from, to backfill.Pass, segments []backfill.Segment) error {
-	var last int
-	err := t.send(step{
-		Statement: pgsql.Statement{Name: "last segment", SQL: lastSegment, Args: [][]byte{pgsql.Int(r.id)}},
-		read:      one(&last),
-	})
-	if err != nil {
-		return err
+func (r *Run) openIn(pass []byte, open *[]backfill.SegmentState) step {
+	return step{
+		Statement: pgsql.Statement{Name: "open segments", SQL: openSegments, Args: [][]byte{pgsql.Int(r.id), pass}},
+		read:      readSegment(open),
 	}
+}
+
+// newPass are the steps that move the run to a pass, whose segments are numbered after last.
+func (r *Run) newPass(from, to backfill.Pass, last int, segments []backfill.Segment) ([]step, error) {
 	steps := []step{{Statement: pgsql.Statement{Name: "pass", SQL: updatePass, Args: [][]byte{pgsql.Int(r.id), pgsql.Int(to)}}}}
 	for i, s := range segments {
 		no := last + 1 + i
 		if s.No != 0 && s.No != no {
-			return fmt.Errorf("segment %d of the %s is numbered %d: expected 0 or %d", i+1, to, s.No, no)
+			return nil, fmt.Errorf("segment %d of the %s is numbered %d: expected 0 or %d", i+1, to, s.No, no)
 		}
 		s.No = no
 		steps = append(steps, step{Statement: r.newSegment(s, to)})
 	}
 	detail, err := jsonParam(map[string]any{"from": from.String(), "to": to.String(), "segments": len(segments)})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return t.send(append(steps, step{Statement: r.event("pass", detail)})...)
+	return append(steps, step{Statement: r.event("pass", detail)}), nil
 }
 
 func (r *Run) newSegment(s backfill.Segment, pass backfill.Pass) pgsql.Statement {

@@ -13,7 +13,6 @@ func Statements() []backfill.PlannedStatement {
 		list = append(list, backfill.PlannedStatement{Name: name, When: when, SQL: sql})
 	}
 	add("store: begin", "before each of the store's transactions", pgsql.Begin.SQL)
-	add("store: begin reading", "where the schema is looked at", pgsql.BeginReading.SQL)
 	add("store: settings", "at the beginning of each of the store's transactions", settings.SQL)
 	add("store: settings with commit", "at the beginning of each heartbeat and of the finish", beatSettings.SQL)
 	add("store: commit", "after each of the store's transactions", pgsql.Commit.SQL)
@@ -50,7 +49,7 @@ func Statements() []backfill.PlannedStatement {
 	add("store: children", "each split", insertChildren)
 	add("store: open segments", "at the end of a pass, and on cancel", openSegments)
 	add("store: last segment", "at the end of a pass", lastSegment)
-	add("store: cuts", "before the closing sweep, once a pass", readCuts)
+	add("store: cuts", "before the closing sweep", readCuts)
 	add("store: pass", "at the end of a pass", updatePass)
 	add("store: broken chain", "once, before the run is finished", brokenChain)
 	add("store: finished", "once", updateFinished)

@@ -79,11 +79,6 @@ type Store struct {
 // is not installed, a [backfill.ErrIncompatible] where it is another version's and a
 // [backfill.ErrUnreadable] where it is damaged or this role may not read it.
 func Open(ctx context.Context, connect backfill.Connect, opts Options) (*Store, error) {
-	opts = opts.withDefaults()
-	s := &Store{
-		version: opts.Version, who: opts.Who, host: opts.Host, pid: opts.PID, process: opts.Process,
-		patience: opts.Patience, cancelPatience: opts.CancelPatience,
-	}
 	conn, err := connect(ctx) // once: who starts wants to know at once that nobody answers
 	if err != nil {
 		return nil, err
@@ -91,8 +86,17 @@ func Open(ctx context.Context, connect backfill.Connect, opts Options) (*Store, 
 	if _, err := Status(ctx, conn); err != nil {
 		return nil, errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
 	}
-	s.link = newLink(connect, conn, opts.ReadOnly)
-	return s, nil
+	return OpenOn(conn, connect, opts), nil
+}
+
+// OpenOn is [Open] over a connection on which [Status] or [Install] has just found the schema to be as it should be. The connection is
+// the store's from then on; others are made by connect.
+func OpenOn(conn *pgx.Conn, connect backfill.Connect, opts Options) *Store {
+	opts = opts.withDefaults()
+	return &Store{
+		version: opts.Version, who: opts.Who, host: opts.Host, pid: opts.PID, process: opts.Process,
+		patience: opts.Patience, cancelPatience: opts.CancelPatience, link: newLink(connect, conn, opts.ReadOnly),
+	}
 }
 
 func (s *Store) once(ctx context.Context, settings pgsql.Statement, steps ...step) error {
@@ -105,6 +109,10 @@ func (s *Store) transact(ctx context.Context, settings pgsql.Statement, work fun
 
 // Close ends the store's connection.
 func (s *Store) Close(ctx context.Context) error { return s.link.close(ctx) }
+
+// Detach takes the store's connection out of it, for who goes on with it; nil is that there is none that could be gone on with. The store
+// makes itself another where it is used again.
+func (s *Store) Detach() *pgx.Conn { return s.link.detach() }
 
 // Process is the name under which this process is known to the others.
 func (s *Store) Process() string { return s.process }
@@ -185,28 +193,15 @@ func (s *Store) createAfter(ctx context.Context, plan *backfill.Plan, newest *ba
 func (s *Store) create(ctx context.Context, plan *backfill.Plan, insert pgsql.Statement, newest *backfill.RunID) (id backfill.RunID, created time.Time, err error) {
 	err = s.transact(ctx, settings, func(t *tx) error {
 		id = 0
-		made := func(rows pgx.Rows) error { return rows.Scan(&id, &created) }
-		if err := t.send(step{Statement: insert, read: made}); err != nil || id == 0 {
-			return err
-		}
-		run := &Run{store: s, id: id, job: plan.Job.Name, created: created}
-		if newest != nil {
-			// Once our row is there no other can be: whoever made one before us has committed it.
-			var other backfill.RunID
-			if err := t.send(step{Statement: run.otherRuns(), read: one(&other)}); err != nil {
-				return err
-			}
-			if other != *newest {
-				return ErrOvertaken
-			}
-		}
 		var undoing int64
-		if err := t.send(step{Statement: run.undoing(), read: one(&undoing)}); err != nil {
+		made := func(rows pgx.Rows) error { return rows.Scan(&id, &created) }
+		if err := t.send(step{Statement: insert, read: made}, step{Statement: s.undoing(plan.Job.Name), read: one(&undoing)}); err != nil || id == 0 {
 			return err
 		}
 		if undoing > 0 { // begun since we looked
 			return ErrOvertaken
 		}
+		run := &Run{store: s, id: id, job: plan.Job.Name, created: created}
 		var steps []step
 		for _, segment := range plan.Segments {
 			if !plan.Pending { // else they are planned again
@@ -217,14 +212,26 @@ func (s *Store) create(ctx context.Context, plan *backfill.Plan, insert pgsql.St
 		if err != nil {
 			return err
 		}
-		return t.send(append(steps, step{Statement: run.event("created", detail)})...)
+		steps = append(steps, step{Statement: run.event("created", detail)})
+		if newest == nil {
+			return t.end(steps...)
+		}
+		// Once our row is there no other can be: whoever made one before us has committed it.
+		var other backfill.RunID
+		if err := t.send(append(steps, step{Statement: run.otherRuns(), read: one(&other)})...); err != nil {
+			return err
+		}
+		if other != *newest {
+			return ErrOvertaken
+		}
+		return nil
 	})
 	return id, created, err
 }
 
-// undoing counts the job's runs that are being taken back.
-func (r *Run) undoing() pgsql.Statement {
-	return pgsql.Statement{Name: "undoing", SQL: countUndoing, Args: [][]byte{pgsql.Text(r.job)}}
+// undoing counts a job's runs that are being taken back.
+func (s *Store) undoing(job string) pgsql.Statement {
+	return pgsql.Statement{Name: "undoing", SQL: countUndoing, Args: [][]byte{pgsql.Text(job)}}
 }
 
 func (r *Run) otherRuns() pgsql.Statement {
@@ -335,7 +342,7 @@ func (s *Store) change(ctx context.Context, job, who, what string, detail []byte
 		if err != nil {
 			return err
 		}
-		return t.send(step{Statement: st}, step{Statement: event(info.ID, orUnknown(who), what, detail)})
+		return t.end(step{Statement: st}, step{Statement: event(info.ID, orUnknown(who), what, detail)})
 	})
 	if err != nil {
 		return RunInfo{}, run.failed(what, err)

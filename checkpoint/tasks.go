@@ -61,7 +61,7 @@ func (r *Run) Planned(ctx context.Context, plan *backfill.Plan) (bool, error) {
 		for _, segment := range plan.Segments {
 			steps = append(steps, step{Statement: r.newSegment(segment, backfill.PassWalk)})
 		}
-		return t.send(append(steps, step{Statement: r.event("planned", detail)})...)
+		return t.end(append(steps, step{Statement: r.event("planned", detail)})...)
 	})
 	if err != nil {
 		return false, r.failed("recording the plan", err)
@@ -117,7 +117,8 @@ func (r *Run) Complete(ctx context.Context, pass backfill.Pass) (bool, error) {
 	covered := false
 	err := r.store.transact(ctx, durableSettings, func(t *tx) error {
 		covered = false
-		row, err := r.lock(t)
+		proof := r.proof()
+		row, err := r.lockAnd(t, proof.steps()...)
 		if err != nil {
 			return err
 		}
@@ -126,7 +127,7 @@ func (r *Run) Complete(ctx context.Context, pass backfill.Pass) (bool, error) {
 			return nil
 		}
 		covered = true
-		return r.covered(t, row)
+		return proof.covers(row.walk)
 	})
 	if err != nil {
 		return false, r.failed("proving that every chunk is committed", err)
@@ -159,7 +160,7 @@ func (r *Run) DropOlderHelpers(ctx context.Context) error {
 	var failed error
 	for _, h := range list {
 		err := r.store.link.transact(ctx, 0, hastySettings, func(t *tx) error {
-			return t.send(
+			return t.end(
 				step{Statement: pgsql.Statement{Name: "drop helper", SQL: "DROP TABLE IF EXISTS " + pgsql.Ident("pgbackfill", h.table)}},
 				step{Statement: pgsql.Statement{Name: "helper dropped", SQL: helperDropped, Args: [][]byte{pgsql.Int(h.run), pgsql.Int(h.no)}}})
 		})

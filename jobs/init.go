@@ -37,9 +37,9 @@ func Init(ctx context.Context, conn *pgx.Conn, table string) ([]byte, error) {
 	}
 	var shape catalog.Table
 	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		server, err := catalog.ReadServer(ctx, tx)
+		server, err := catalog.ReadServer(ctx, tx.Conn())
 		if err == nil {
-			shape, err = catalog.ReadTable(ctx, tx, server, schema, name)
+			shape, err = catalog.ReadTable(ctx, tx.Conn(), server, schema, name)
 		}
 		return err
 	})

@@ -50,6 +50,8 @@ type app struct {
 	warned int
 	// backupAt is when the last backup was made, where somebody said it.
 	backupAt moment
+	// lend is set for a command all of whose steps are about one server.
+	lend *lender
 	// metrics are those of the process; nil where nobody wants them.
 	metrics *metrics.Metrics
 }
@@ -212,7 +214,12 @@ func neverRun(job string, err error) error {
 }
 
 func (a *app) open(ctx context.Context, connect backfill.Connect) (*checkpoint.Store, error) {
-	return checkpoint.Open(ctx, connect, checkpoint.Options{Version: a.version, Who: who()})
+	return checkpoint.Open(ctx, connect, a.opening())
+}
+
+// opening says who opens a store.
+func (a *app) opening() checkpoint.Options {
+	return checkpoint.Options{Version: a.version, Who: who()}
 }
 
 // who is the person at this process, for people: "ann@laptop".

@@ -190,10 +190,10 @@ func (d *diagnosis) readServer(ctx context.Context, conn *pgx.Conn) (catalog.Act
 		return catalog.Activity{}, err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // it has only read
-	if d.Server, err = catalog.ReadServer(ctx, tx); err != nil {
+	if d.Server, err = catalog.ReadServer(ctx, tx.Conn()); err != nil {
 		return catalog.Activity{}, err
 	}
-	return catalog.ReadActivity(ctx, tx, d.Server, time.Hour)
+	return catalog.ReadActivity(ctx, tx.Conn(), d.Server, time.Hour)
 }
 
 // readSchema looks at the engine's own schema.

@@ -13,14 +13,22 @@ import (
 
 // earlier is the newest run of a job; nil where there was none.
 func (a *app) earlier(ctx context.Context, connect backfill.Connect, job backfill.Job) (*checkpoint.RunInfo, error) {
-	store, err := a.open(ctx, connect)
+	conn, err := a.borrow(ctx, connect)
+	if err != nil {
+		return nil, err
+	}
+	_, err = checkpoint.Status(ctx, conn)
+	if err != nil {
+		a.give(ctx, conn)
+	}
 	if errors.Is(err, backfill.ErrNotFound) { // the schema is installed when the run is started
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = store.Close(context.WithoutCancel(ctx)) }() // what it was for is done, or has failed already
+	store := checkpoint.OpenOn(conn, connect, a.opening())
+	defer func() { a.give(ctx, store.Detach()) }()
 	info, err := store.Newest(ctx, job.Name)
 	if errors.Is(err, backfill.ErrNotFound) {
 		return nil, nil

@@ -36,6 +36,8 @@ has not been run, what it would send after a run of the whole table.`,
 			if err != nil {
 				return err
 			}
+			a.lend = &lender{}
+			defer a.lend.close(c.Context())
 			var refusedBy error
 			for _, job := range list {
 				if undo {

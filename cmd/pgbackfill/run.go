@@ -77,6 +77,8 @@ func (a *app) runJob(ctx context.Context, file string, job backfill.Job, o runOp
 	if err != nil {
 		return err
 	}
+	a.lend = &lender{}
+	defer a.lend.close(ctx)
 	planner, err := a.planner(ctx, connect, job, o)
 	if err != nil {
 		return err
@@ -142,11 +144,11 @@ func (a *app) take(ctx context.Context, connect backfill.Connect, plan *backfill
 
 // plan resolves a job against the database.
 func (a *app) plan(ctx context.Context, connect backfill.Connect, planner backfill.Planner, job backfill.Job, pace backfill.Pace) (*backfill.Plan, error) {
-	conn, err := connect(ctx)
+	conn, err := a.borrow(ctx, connect)
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer a.give(ctx, conn)
 	job.Pace = backfill.Pace{} // it is in pace, with every other place that was heard
 	planner.Programs = programs.Runner{}
 	planner.BackupAt = a.backupAt.Time
@@ -202,19 +204,15 @@ type part struct {
 
 // startRun makes the run, or finds the one to go on with, and opens the store it is in.
 func (a *app) startRun(ctx context.Context, connect backfill.Connect, plan *backfill.Plan, earlier *checkpoint.RunInfo, o runOptions) (part, *checkpoint.Store, error) {
-	conn, err := connect(ctx)
+	conn, err := a.borrow(ctx, connect)
 	if err != nil {
 		return part{}, nil, err
 	}
-	err = a.begin(ctx, conn, plan)
-	conn.Close(context.WithoutCancel(ctx))
-	if err != nil {
+	if err := a.begin(ctx, conn, plan); err != nil {
+		closed(ctx, conn)
 		return part{}, nil, err
 	}
-	store, err := a.open(ctx, connect)
-	if err != nil {
-		return part{}, nil, err
-	}
+	store := checkpoint.OpenOn(conn, connect, a.opening())
 	p, err := a.makeRun(ctx, store, plan, earlier, o)
 	if err != nil {
 		return part{}, nil, errors.Join(err, store.Close(context.WithoutCancel(ctx)))

@@ -3,6 +3,8 @@ package catalog
 import (
 	"context"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Activity is what goes on on the server now: what a long series of updates would meet.
@@ -92,6 +94,8 @@ const archiverSQL = `
 SELECT coalesce(CASE WHEN last_failed_time > coalesce(last_archived_time, '-infinity') THEN last_failed_wal || ' at ' || last_failed_time END, '')
 FROM pg_catalog.pg_stat_archiver`
 
+const backlogSQL = `SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'`
+
 const schemaSQL = `
 SELECT to_regnamespace('pgbackfill') IS NOT NULL,
        ARRAY(SELECT pubname::text FROM pg_catalog.pg_publication WHERE puballtables ORDER BY pubname),
@@ -99,89 +103,60 @@ SELECT to_regnamespace('pgbackfill') IS NOT NULL,
 
 // ReadActivity reads what goes on. Transactions younger than old are left out. What the role may not see is missing:
 // [Server].Monitor says whether that can be.
-func ReadActivity(ctx context.Context, q Querier, s Server, old time.Duration) (Activity, error) {
+func ReadActivity(ctx context.Context, conn *pgx.Conn, s Server, old time.Duration) (Activity, error) {
 	a := Activity{ArchiveBacklog: -1}
-	if err := pin(ctx, q); err != nil {
-		return a, err
-	}
-	for _, read := range []func(context.Context, Querier) error{a.readTransactions(old), a.readReplication} {
-		if err := read(ctx, q); err != nil {
-			return a, err
-		}
-	}
-	if s.Archiving {
-		if err := a.readArchiver(ctx, q, s.Monitor); err != nil {
-			return a, err
-		}
-	}
-	type row struct {
-		Schema    bool
-		AllTables []string
-		MayMake   bool
-	}
-	r, err := one[row](ctx, q, "the engine's schema", schemaSQL)
-	a.Schema, a.AllTables, a.MayMake = r.Schema, r.AllTables, r.MayMake
+	err := read(ctx, conn, append([]question{pin}, a.questions(s, old)...)...)
 	return a, err
 }
 
-func (a *Activity) readTransactions(old time.Duration) func(context.Context, Querier) error {
-	return func(ctx context.Context, q Querier) error {
-		type openRow struct {
-			PID              int32
-			Role, App, State string
-			Seconds          float64
-			Held             int64
-		}
-		open, err := collect[openRow](ctx, q, "the open transactions", oldestSQL, old.Seconds())
-		if err != nil {
-			return err
-		}
-		for _, r := range open {
-			a.Oldest = append(a.Oldest, Transaction{r.PID, r.Role, r.App, r.State, seconds(r.Seconds), r.Held})
-		}
-		type preparedRow struct {
-			GID, Owner string
-			Seconds    float64
-		}
-		prepared, err := collect[preparedRow](ctx, q, "the prepared transactions", preparedSQL)
-		for _, r := range prepared {
-			a.Prepared = append(a.Prepared, Prepared{r.GID, r.Owner, seconds(r.Seconds)})
-		}
-		return err
+func (a *Activity) questions(s Server, old time.Duration) []question {
+	type openRow struct {
+		PID              int32
+		Role, App, State string
+		Seconds          float64
+		Held             int64
 	}
-}
-
-func (a *Activity) readReplication(ctx context.Context, q Querier) error {
-	type row struct {
+	type preparedRow struct {
+		GID, Owner string
+		Seconds    float64
+	}
+	type standbyRow struct {
 		Name, State, Sync string
 		Lag               int64
 		Seconds           float64
 		Unheard           bool
 	}
-	rows, err := collect[row](ctx, q, "the standbys", standbysSQL)
-	if err != nil {
-		return err
+	type schemaRow struct {
+		Schema    bool
+		AllTables []string
+		MayMake   bool
 	}
-	for _, r := range rows {
-		a.Standbys = append(a.Standbys, Standby{r.Name, r.State, r.Sync, r.Lag, seconds(r.Seconds), r.Unheard})
+	list := []question{
+		about("the open transactions", oldestSQL, func(rows []openRow) {
+			for _, r := range rows {
+				a.Oldest = append(a.Oldest, Transaction{r.PID, r.Role, r.App, r.State, seconds(r.Seconds), r.Held})
+			}
+		}, old.Seconds()),
+		about("the prepared transactions", preparedSQL, func(rows []preparedRow) {
+			for _, r := range rows {
+				a.Prepared = append(a.Prepared, Prepared{r.GID, r.Owner, seconds(r.Seconds)})
+			}
+		}),
+		about("the standbys", standbysSQL, func(rows []standbyRow) {
+			for _, r := range rows {
+				a.Standbys = append(a.Standbys, Standby{r.Name, r.State, r.Sync, r.Lag, seconds(r.Seconds), r.Unheard})
+			}
+		}),
+		about("the replication slots", slotsSQL, func(rows []Slot) { a.Slots = rows }),
+		aboutOne("the engine's schema", schemaSQL, func(r schemaRow) { a.Schema, a.AllTables, a.MayMake = r.Schema, r.AllTables, r.MayMake }),
 	}
-	a.Slots, err = collect[Slot](ctx, q, "the replication slots", slotsSQL)
-	return err
-}
-
-func (a *Activity) readArchiver(ctx context.Context, q Querier, monitor bool) error {
-	r, err := one[struct{ Failing string }](ctx, q, "the archiver", archiverSQL)
-	if err != nil {
-		return err
+	if s.Archiving {
+		list = append(list, aboutOne("the archiver", archiverSQL, func(r struct{ Failing string }) { a.ArchiveFailing = r.Failing }))
 	}
-	a.ArchiveFailing = r.Failing
-	if !monitor {
-		return nil
+	if s.Archiving && s.Monitor {
+		list = append(list, aboutOne("the archive's backlog", backlogSQL, func(r struct{ Waiting int64 }) { a.ArchiveBacklog = r.Waiting }))
 	}
-	n, err := one[struct{ Waiting int64 }](ctx, q, "the archive's backlog",
-		`SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'`)
-	a.ArchiveBacklog = n.Waiting
-	return err
+	return list
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -1,7 +1,5 @@
 package catalog
 
-import "context"
-
 // operators are the five operators of the btree operator class oc, in the order of their strategies.
 const operators = `(
   SELECT array_agg(quote_ident(n.nspname) || '.' || o.oprname ORDER BY a.amopstrategy)
@@ -76,7 +74,7 @@ FROM pg_catalog.pg_attribute AS a
 WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum`
 
-func (t *Table) readColumns(ctx context.Context, q Querier, _ Server) error {
+func (t *Table) columns() question {
 	type row struct {
 		Number                   int16
 		Name, Type               string
@@ -95,21 +93,21 @@ func (t *Table) readColumns(ctx context.Context, q Querier, _ Server) error {
 		Correlation              *float64
 		MaySelect, MayUpdate     bool
 	}
-	rows, err := collect[row](ctx, q, "the columns", columnsSQL, t.OID, t.Schema, t.Name)
-	for _, r := range rows {
-		c := Column{
-			Number: r.Number, Name: r.Name, Type: r.Type, TypeOID: r.TypeOID, BaseType: r.BaseType, BareType: r.BareType, Typmod: r.Typmod,
-			Compare: CompareImage, Collation: r.Collation, NotNull: r.NotNull, Generated: r.Generated, Virtual: r.Virtual, Identity: r.Identity,
-			IdentityAlways: r.IdentityAlways, Default: r.Default, Operators: r.Operators, Width: r.Width,
-			NullFraction: r.NullFraction, Correlation: r.Correlation, MaySelect: r.MaySelect, MayUpdate: r.MayUpdate,
+	return about("the columns", columnsSQL, func(rows []row) {
+		for _, r := range rows {
+			c := Column{
+				Number: r.Number, Name: r.Name, Type: r.Type, TypeOID: r.TypeOID, BaseType: r.BaseType, BareType: r.BareType, Typmod: r.Typmod,
+				Compare: CompareImage, Collation: r.Collation, NotNull: r.NotNull, Generated: r.Generated, Virtual: r.Virtual, Identity: r.Identity,
+				IdentityAlways: r.IdentityAlways, Default: r.Default, Operators: r.Operators, Width: r.Width,
+				NullFraction: r.NullFraction, Correlation: r.Correlation, MaySelect: r.MaySelect, MayUpdate: r.MayUpdate,
+			}
+			switch {
+			case r.Identical:
+				c.Compare = CompareIdentity
+			case r.Text:
+				c.Compare = CompareCollateC
+			}
+			t.Columns = append(t.Columns, c)
 		}
-		switch {
-		case r.Identical:
-			c.Compare = CompareIdentity
-		case r.Text:
-			c.Compare = CompareCollateC
-		}
-		t.Columns = append(t.Columns, c)
-	}
-	return err
+	}, t.OID, t.Schema, t.Name)
 }

@@ -1,6 +1,10 @@
 package catalog
 
-import "context"
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+)
 
 // Function is a function that an expression may call.
 type Function struct {
@@ -30,12 +34,10 @@ ORDER BY 1`
 // ReadFunctions reads the functions that sql may mean by the names: every overload, in pg_catalog, in the schemas of the
 // search path and in those that sql mentions. A name without a schema cannot be told from another of the same name,
 // so there may be some that are not called.
-func ReadFunctions(ctx context.Context, q Querier, names, searchPath []string, sql string) ([]Function, error) {
+func ReadFunctions(ctx context.Context, conn *pgx.Conn, names, searchPath []string, sql string) (list []Function, err error) {
 	if len(names) == 0 {
 		return nil, nil
 	}
-	if err := pin(ctx, q); err != nil {
-		return nil, err
-	}
-	return collect[Function](ctx, q, "the functions", functionsSQL, names, searchPath, sql)
+	err = read(ctx, conn, pin, about("the functions", functionsSQL, func(rows []Function) { list = rows }, names, searchPath, sql))
+	return list, err
 }

@@ -1,9 +1,6 @@
 package catalog
 
-import (
-	"context"
-	"slices"
-)
+import "slices"
 
 const indexesSQL = `
 SELECT x.indexrelid, c.relname::text, m.amname::text, x.indisunique, x.indisprimary,
@@ -42,7 +39,8 @@ FROM pg_catalog.pg_index AS x
 WHERE x.indrelid = $1
 ORDER BY x.indexrelid, u.place`
 
-func (t *Table) readIndexes(ctx context.Context, q Querier, _ Server) error {
+// indexes are asked for in two questions: the indexes, then their columns.
+func (t *Table) indexes() []question {
 	type row struct {
 		OID                                                           uint32
 		Name, Method                                                  string
@@ -50,28 +48,28 @@ func (t *Table) readIndexes(ctx context.Context, q Querier, _ Server) error {
 		Definition                                                    string
 		Reads                                                         []string
 	}
-	rows, err := collect[row](ctx, q, "the indexes", indexesSQL, t.OID)
-	if err != nil {
-		return err
-	}
-	for _, r := range rows {
-		t.Indexes = append(t.Indexes, Index{
-			OID: r.OID, Name: r.Name, Method: r.Method, Unique: r.Unique, Primary: r.Primary, Valid: r.Valid, Partial: r.Partial,
-			Deferrable: r.Deferrable, NullsNotDistinct: r.NullsNotDistinct, Definition: r.Definition, Reads: r.Reads,
-		})
-	}
 	type columnRow struct {
 		Index uint32
 		IndexColumn
 	}
-	columns, err := collect[columnRow](ctx, q, "the columns of the indexes", indexColumnsSQL, t.OID)
-	for _, r := range columns {
-		i := slices.IndexFunc(t.Indexes, func(x Index) bool { return x.OID == r.Index })
-		if i >= 0 { // an index made between the two statements is not seen at all
-			t.Indexes[i].Columns = append(t.Indexes[i].Columns, r.IndexColumn)
-		}
+	return []question{
+		about("the indexes", indexesSQL, func(rows []row) {
+			for _, r := range rows {
+				t.Indexes = append(t.Indexes, Index{
+					OID: r.OID, Name: r.Name, Method: r.Method, Unique: r.Unique, Primary: r.Primary, Valid: r.Valid, Partial: r.Partial,
+					Deferrable: r.Deferrable, NullsNotDistinct: r.NullsNotDistinct, Definition: r.Definition, Reads: r.Reads,
+				})
+			}
+		}, t.OID),
+		about("the columns of the indexes", indexColumnsSQL, func(rows []columnRow) {
+			for _, r := range rows {
+				i := slices.IndexFunc(t.Indexes, func(x Index) bool { return x.OID == r.Index })
+				if i >= 0 { // an index made between the two statements is not seen at all
+					t.Indexes[i].Columns = append(t.Indexes[i].Columns, r.IndexColumn)
+				}
+			}
+		}, t.OID),
 	}
-	return err
 }
 
 // Touches reports whether the index has to be changed where one of the columns is.

@@ -20,11 +20,11 @@ func look(t *testing.T, conn *pgx.Conn, schema, name string) (Table, error) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback(t.Context())
-	s, err := ReadServer(t.Context(), tx)
+	s, err := ReadServer(t.Context(), tx.Conn())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ReadTable(t.Context(), tx, s, schema, name)
+	return ReadTable(t.Context(), tx.Conn(), s, schema, name)
 }
 
 // mustLook is look for a table that is there.

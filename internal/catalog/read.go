@@ -3,6 +3,8 @@ package catalog
 import (
 	"context"
 	"slices"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // tree names the table and everything below it: its partitions, theirs, and tables that inherit from it.
@@ -17,21 +19,17 @@ const quoted = `quote_ident(n.nspname) || '.' || quote_ident(c.relname)`
 
 // ReadTable reads the shape of a table. An empty schema is looked up on the search path of s. A table that is not
 // there, or is no table, is a *[Problem].
-func ReadTable(ctx context.Context, q Querier, s Server, schema, name string) (Table, error) {
-	if err := pin(ctx, q); err != nil {
-		return Table{}, err
-	}
-	r, err := resolve(ctx, q, s, schema, name)
+func ReadTable(ctx context.Context, conn *pgx.Conn, s Server, schema, name string) (Table, error) {
+	r, err := resolve(ctx, conn, s, schema, name)
 	if err != nil {
 		return Table{}, err
 	}
 	t := Table{OID: r.OID, Schema: r.Schema, Name: r.Name, Partitioned: r.Kind == "p"}
-	for _, read := range []func(context.Context, Querier, Server) error{
-		t.readSelf, t.readTree, t.readSize, t.readColumns, t.readIndexes, t.readTriggers, t.readConstraints, t.readPublications,
-	} {
-		if err := read(ctx, q, s); err != nil {
-			return Table{}, err
-		}
+	err = read(ctx, conn, slices.Concat(
+		[]question{t.self(), t.tree(), t.size(s), t.columns()}, t.indexes(), []question{t.triggers(), t.constraints(), t.publications(s)},
+	)...)
+	if err != nil {
+		return Table{}, err
 	}
 	return t, nil
 }
@@ -48,7 +46,7 @@ SELECT ` + quoted + `, pg_get_userbyid(c.relowner)::text, c.relpersistence = 'u'
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.oid = $1`
 
-func (t *Table) readSelf(ctx context.Context, q Querier, _ Server) error {
+func (t *Table) self() question {
 	type row struct {
 		Quoted, Owner                               string
 		Unlogged, Security, Applies                 bool
@@ -56,15 +54,12 @@ func (t *Table) readSelf(ctx context.Context, q Querier, _ Server) error {
 		MayAlter                                    bool
 		Rules, PartitionKey                         []string
 	}
-	r, err := one[row](ctx, q, "the table", selfSQL, t.OID)
-	if err != nil {
-		return err
-	}
-	t.Quoted, t.Owner, t.Unlogged = r.Quoted, r.Owner, r.Unlogged
-	t.RowSecurity, t.RowSecurityApplies = r.Security, r.Applies
-	t.MaySelect, t.MayUpdate, t.MaySelectXmin, t.MayUse, t.MayAlter = r.MaySelect, r.MayUpdate, r.MaySelectXmin, r.MayUse, r.MayAlter
-	t.Rules, t.PartitionKey = r.Rules, r.PartitionKey
-	return nil
+	return aboutOne("the table", selfSQL, func(r row) {
+		t.Quoted, t.Owner, t.Unlogged = r.Quoted, r.Owner, r.Unlogged
+		t.RowSecurity, t.RowSecurityApplies = r.Security, r.Applies
+		t.MaySelect, t.MayUpdate, t.MaySelectXmin, t.MayUse, t.MayAlter = r.MaySelect, r.MayUpdate, r.MaySelectXmin, r.MayUse, r.MayAlter
+		t.Rules, t.PartitionKey = r.Rules, r.PartitionKey
+	}, t.OID)
 }
 
 const treeSQL = tree + `
@@ -73,24 +68,24 @@ FROM tree JOIN pg_catalog.pg_class AS c ON c.oid = tree.oid JOIN pg_catalog.pg_n
 WHERE c.oid <> $1
 ORDER BY n.nspname, c.relname`
 
-func (t *Table) readTree(ctx context.Context, q Querier, _ Server) error {
+func (t *Table) tree() question {
 	type row struct {
 		Quoted, Kind string
 		Partition    bool
 	}
-	rows, err := collect[row](ctx, q, "the partitions", treeSQL, t.OID)
-	for _, r := range rows {
-		switch {
-		case !r.Partition:
-			t.Children = append(t.Children, r.Quoted)
-		case r.Kind != "p":
-			t.Partitions = append(t.Partitions, r.Quoted)
+	return about("the partitions", treeSQL, func(rows []row) {
+		for _, r := range rows {
+			switch {
+			case !r.Partition:
+				t.Children = append(t.Children, r.Quoted)
+			case r.Kind != "p":
+				t.Partitions = append(t.Partitions, r.Quoted)
+			}
+			if r.Kind == "f" {
+				t.Foreign = append(t.Foreign, r.Quoted)
+			}
 		}
-		if r.Kind == "f" {
-			t.Foreign = append(t.Foreign, r.Quoted)
-		}
-	}
-	return err
+	}, t.OID)
 }
 
 const sizeSQL = tree + `
@@ -114,7 +109,7 @@ FROM tree
        WHERE option_name IN ('fillfactor', 'autovacuum_enabled')) AS o
 WHERE c.relkind = 'r'`
 
-func (t *Table) readSize(ctx context.Context, q Querier, s Server) error {
+func (t *Table) size(s Server) question {
 	type row struct {
 		Pages              int64
 		Rows               float64
@@ -124,14 +119,11 @@ func (t *Table) readSize(ctx context.Context, q Querier, s Server) error {
 		FrozenAge          int64
 		Off                []string
 	}
-	r, err := one[row](ctx, q, "the table's size", sizeSQL, t.OID)
-	if err != nil {
-		return err
-	}
-	t.Pages, t.Rows, t.CurrentPages = r.Pages, r.Rows, r.Main/s.BlockSize
-	t.Bytes, t.IndexBytes, t.FillFactor, t.Toasted = r.Bytes, r.Index, r.FillFactor, r.Toasted
-	t.FrozenAge, t.AutovacuumOff = r.FrozenAge, r.Off
-	return nil
+	return aboutOne("the table's size", sizeSQL, func(r row) {
+		t.Pages, t.Rows, t.CurrentPages = r.Pages, r.Rows, r.Main/s.BlockSize
+		t.Bytes, t.IndexBytes, t.FillFactor, t.Toasted = r.Bytes, r.Index, r.FillFactor, r.Toasted
+		t.FrozenAge, t.AutovacuumOff = r.FrozenAge, r.Off
+	}, t.OID)
 }
 
 const triggersSQL = tree + `
@@ -151,10 +143,8 @@ WHERE NOT g.tgisinternal
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS p JOIN tree AS above ON above.oid = p.tgrelid WHERE p.oid = g.tgparentid)
 ORDER BY c.oid <> $1, n.nspname, c.relname, g.tgname`
 
-func (t *Table) readTriggers(ctx context.Context, q Querier, _ Server) error {
-	var err error
-	t.Triggers, err = collect[Trigger](ctx, q, "the triggers", triggersSQL, t.OID)
-	return err
+func (t *Table) triggers() question {
+	return about("the triggers", triggersSQL, func(rows []Trigger) { t.Triggers = rows }, t.OID)
 }
 
 // A NOT NULL is a constraint from PostgreSQL 18 on (contype n); it is of interest where old rows may break it.
@@ -178,10 +168,8 @@ FROM pg_catalog.pg_constraint AS k
 WHERE (k.conrelid = $1 AND (k.contype IN ('c', 'f') OR k.contype = 'n' AND NOT k.convalidated) OR k.confrelid = $1 AND k.contype = 'f') AND k.conparentid = 0
 ORDER BY k.contype, k.conname, k.oid`
 
-func (t *Table) readConstraints(ctx context.Context, q Querier, _ Server) error {
-	var err error
-	t.Constraints, err = collect[Constraint](ctx, q, "the constraints", constraintsSQL, t.OID)
-	return err
+func (t *Table) constraints() question {
+	return about("the constraints", constraintsSQL, func(rows []Constraint) { t.Constraints = rows }, t.OID)
 }
 
 const publicationsSQL = tree + `,
@@ -213,7 +201,7 @@ WHERE c.relkind = 'r' AND c.relpersistence = 'p'
 GROUP BY c.oid, n.nspname, c.relname, c.relreplident
 ORDER BY 1`
 
-func (t *Table) readPublications(ctx context.Context, q Querier, s Server) error {
+func (t *Table) publications(s Server) question {
 	type row struct {
 		Quoted         string
 		Publications   []string
@@ -223,17 +211,17 @@ func (t *Table) readPublications(ctx context.Context, q Querier, s Server) error
 	if s.Version >= 150000 {
 		sql += publicationsOfSchema
 	}
-	rows, err := collect[row](ctx, q, "the publications", sql+publicationsEndSQL, t.OID)
-	for _, r := range rows {
-		t.Publications = append(t.Publications, r.Publications...)
-		if r.Full {
-			t.FullIdentity = append(t.FullIdentity, r.Quoted)
+	return about("the publications", sql+publicationsEndSQL, func(rows []row) {
+		for _, r := range rows {
+			t.Publications = append(t.Publications, r.Publications...)
+			if r.Full {
+				t.FullIdentity = append(t.FullIdentity, r.Quoted)
+			}
+			if !r.Identity {
+				t.NoIdentity = append(t.NoIdentity, r.Quoted)
+			}
 		}
-		if !r.Identity {
-			t.NoIdentity = append(t.NoIdentity, r.Quoted)
-		}
-	}
-	slices.Sort(t.Publications)
-	t.Publications = slices.Compact(t.Publications)
-	return err
+		slices.Sort(t.Publications)
+		t.Publications = slices.Compact(t.Publications)
+	}, t.OID)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // relation is a row of pg_class, as far as it says whether it is a table that can be walked.
@@ -22,19 +24,20 @@ WHERE c.relname = $1 AND n.nspname::text = ANY ($2)
 ORDER BY array_position($2, n.nspname::text)
 LIMIT 1`
 
-// resolve finds a table by name, in the schemas of the search path where no schema is given. Its errors about the
+// resolve pins the transaction and finds a table by name, in the schemas of the search path where no schema is given. Its errors about the
 // name are *[Problem].
-func resolve(ctx context.Context, q Querier, s Server, schema, name string) (relation, error) {
+func resolve(ctx context.Context, conn *pgx.Conn, s Server, schema, name string) (relation, error) {
 	schemas := []string{schema}
 	if schema == "" {
 		schemas = s.AllSchemas
 	}
-	found, err := collect[relation](ctx, q, "the table's name", relationSQL, name, schemas)
+	var found []relation
+	err := read(ctx, conn, pin, about("the table's name", relationSQL, func(rows []relation) { found = rows }, name, schemas))
 	if err != nil {
 		return relation{}, err
 	}
 	if len(found) == 0 {
-		return relation{}, missing(ctx, q, s, schema, name)
+		return relation{}, missing(ctx, conn, s, schema, name)
 	}
 	if problem := found[0].unfit(); problem != nil {
 		return relation{}, problem
@@ -83,9 +86,10 @@ ORDER BY n.nspname::text = ANY ($1) DESC, n.nspname, c.relname
 LIMIT 20000`
 
 // missing says that there is no such table, and which ones may have been meant.
-func missing(ctx context.Context, q Querier, s Server, schema, name string) error {
+func missing(ctx context.Context, conn *pgx.Conn, s Server, schema, name string) error {
 	type row struct{ Schema, Name string }
-	all, err := collect[row](ctx, q, "the names of tables", tablesSQL, s.SearchPath)
+	var all []row
+	err := read(ctx, conn, about("the names of tables", tablesSQL, func(rows []row) { all = rows }, s.SearchPath))
 	if err != nil {
 		return err
 	}

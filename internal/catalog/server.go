@@ -3,6 +3,8 @@ package catalog
 import (
 	"context"
 	"fmt"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Server is what was read of the server and of the role that reads it.
@@ -82,6 +84,7 @@ WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER
   AND d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()`
 
 // ReadServer reads the server as this connection sees it. It pins nothing: search_path is one of the things it reads.
-func ReadServer(ctx context.Context, q Querier) (Server, error) {
-	return one[Server](ctx, q, "the server's settings", serverSQL)
+func ReadServer(ctx context.Context, conn *pgx.Conn) (s Server, err error) {
+	err = read(ctx, conn, aboutOne("the server's settings", serverSQL, func(r Server) { s = r }))
+	return s, err
 }

@@ -1,6 +1,10 @@
 package catalog
 
-import "context"
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+)
 
 // Names are names of functions, operators and types that somebody takes for PostgreSQL's own.
 type Names struct{ Functions, Operators, Types []string }
@@ -29,17 +33,13 @@ ORDER BY 1`
 // where one of PostgreSQL's own is expected: functions, operators and types of these names, with whatever
 // arguments, and casts between PostgreSQL's own types. Where it is empty, the unqualified names can only mean
 // PostgreSQL's own.
-func ReadShadows(ctx context.Context, q Querier, names Names, searchPath []string) ([]string, error) {
-	if err := pin(ctx, q); err != nil {
-		return nil, err
-	}
+func ReadShadows(ctx context.Context, conn *pgx.Conn, names Names, searchPath []string) (list []string, err error) {
 	type row struct{ Shadow string }
-	rows, err := collect[row](ctx, q, "what hides PostgreSQL's own functions", shadowsSQL,
-		none(names.Functions), none(names.Operators), none(names.Types), none(searchPath))
-	var list []string
-	for _, r := range rows {
-		list = append(list, r.Shadow)
-	}
+	err = read(ctx, conn, pin, about("what hides PostgreSQL's own functions", shadowsSQL, func(rows []row) {
+		for _, r := range rows {
+			list = append(list, r.Shadow)
+		}
+	}, none(names.Functions), none(names.Operators), none(names.Types), none(searchPath)))
 	return list, err
 }
 

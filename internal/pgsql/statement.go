@@ -19,6 +19,8 @@ type Statement struct {
 	SQL string
 	// Args are the parameters in PostgreSQL's text form; a nil slice is NULL.
 	Args [][]byte
+	// Described is set where the server is only to read the statement, and to say which columns it has.
+	Described bool
 }
 
 // Text is a text parameter.
