@@ -71,15 +71,29 @@ func FuzzLimits(f *testing.F) {
 // way to print it. The password is put into whatever is tried, as a URL and as keywords.
 func FuzzConnection(f *testing.F) {
 	for _, around := range [][2]string{
-		{"postgres://app:", "@db:5432/shop?sslmode=disable"}, {"postgres://app:", "@[::1/shop"}, {"postgres://app:", "/x@db/shop"}, {"postgresql://", "@db"}, {"host=db user=app password=", " dbname=shop"},
-		{"password='", "' host=db port=x"}, {"pasword=", ""}, {"password = ", " sslmode=often"}, {"postgres://a:b@c/d?password=", "&port=99999"}, {"postgres://a:b@c,d:", "/e"},
-		{"postgres://a:b@c/d?", "=x"}, {"", ""}, {"host=a user=", ""}, {"postgres://a@b/c?sslpassword=", "&sslkey=/nowhere&sslcert=/nowhere"},
+		{"postgres://app:", "@db:5432/shop?sslmode=disable"},
+		{"postgres://app:", "@[::1/shop"},
+		{"postgres://app:", "/x@db/shop"},
+		{"postgresql://", "@db"},
+		{"host=db user=app password=", " dbname=shop"},
+		{"password='", "' host=db port=x"},
+		{"pasword=", ""},
+		{"password = ", " sslmode=often"},
+		{"postgres://a:b@c/d?password=", "&port=99999"},
+		{"postgres://a:b@c,d:", "/e"},
+		{"postgres://a:b@c/d?", "=x"},
+		{"", ""},
+		{"host=a user=", ""},
+		{"postgres://a@b/c?sslpassword=", "&sslkey=/nowhere&sslcert=/nowhere"},
 	} {
 		f.Add(around[0], "cAnArY%41'\\ @/", around[1])
 		f.Add(around[0], "plain", around[1])
 	}
 	for _, name := range []string{"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGSERVICE", "PGSSLMODE"} {
-		os.Unsetenv(name)
+		f.Setenv(name, "") // so that it is put back
+		if err := os.Unsetenv(name); err != nil {
+			f.Fatal(err)
+		}
 	}
 	f.Fuzz(func(t *testing.T, before, tail, after string) {
 		const secret = "cAnArY0secret"

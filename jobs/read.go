@@ -45,10 +45,14 @@ func readOwn(path string) ([]byte, error) {
 // staysInside refuses a symbolic link to elsewhere: the errors of a job file show what is in it, and a branch can have a link to any file.
 // Links beside the file are as ConfigMaps of Kubernetes have them.
 func staysInside(path string) error {
-	if info, err := os.Lstat(path); err != nil || info.Mode()&fs.ModeSymlink == 0 {
-		return nil // what is not there says so when it is read
+	info, err := os.Lstat(path)
+	if err != nil {
+		return unreadable(path, err)
 	}
-	real, err := filepath.EvalSymlinks(path)
+	if info.Mode()&fs.ModeSymlink == 0 {
+		return nil
+	}
+	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return unreadable(path, err)
 	}
@@ -56,7 +60,7 @@ func staysInside(path string) error {
 	if err != nil {
 		return unreadable(path, err)
 	}
-	if within, err := filepath.Rel(dir, real); err == nil && within != ".." && !strings.HasPrefix(within, ".."+string(filepath.Separator)) {
+	if within, err := filepath.Rel(dir, target); err == nil && within != ".." && !strings.HasPrefix(within, ".."+string(filepath.Separator)) {
 		return nil
 	}
 	return &backfill.Error{

@@ -129,9 +129,9 @@ func (t *tableName) read(r *reader, n *yaml.Node) {
 
 // templated reports whether a directive, or what begins like one, stands outside of quoted names.
 func templated(sql string) bool {
-	any := false
-	_, err := pgsql.Expand(sql, func(pgsql.Directive) (string, error) { any = true; return "", nil })
-	return any || err != nil
+	found := false
+	_, err := pgsql.Expand(sql, func(pgsql.Directive) (string, error) { found = true; return "", nil })
+	return found || err != nil
 }
 
 // assignments are the columns to set, in the order they were written.
