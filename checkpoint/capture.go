@@ -20,6 +20,12 @@ VALUES ($1::bigint, $2::integer, $3::oid, $4::text, $5::jsonb)`
 
 const removeCaptures = `UPDATE pgbackfill.undo_tables SET removed_at = clock_timestamp() WHERE run_id = $1::bigint AND removed_at IS NULL`
 
+// readReplaced finds a table that run $1 has kept rows of, where another one has its name now, or none.
+const readReplaced = `SELECT k.table_name FROM pgbackfill.undo_tables AS k WHERE k.run_id = $1::bigint AND NOT ` + keptTable + ` ORDER BY k.no LIMIT 1`
+
+// keptTable says of table k that a run has kept rows of that it has its name still.
+const keptTable = `COALESCE(pg_catalog.to_regclass(k.table_name)::pg_catalog.oid OPERATOR(pg_catalog.=) k.table_oid, false)`
+
 const anyChunk = `SELECT EXISTS (SELECT FROM pgbackfill.chunks WHERE run_id = $1::bigint AND fence IS NULL)`
 
 // Capture makes what keeps rows for undo, before the run's first chunk, in one transaction; where it is made it does
@@ -135,27 +141,49 @@ func (r *Run) Release(ctx context.Context) error {
 	return nil
 }
 
+// replaced reads which table that rows were kept of is another one now; "" is none.
+func (r *Run) replaced(name *string) step {
+	return step{
+		Statement: pgsql.Statement{Name: "replaced", SQL: readReplaced, Args: [][]byte{pgsql.Int(r.id)}},
+		read:      func(rows pgx.Rows) error { return rows.Scan(name) },
+	}
+}
+
+func (r *Run) anotherTable(replaced string) error {
+	if replaced == "" {
+		return nil
+	}
+	return &backfill.Error{
+		Place: r.place(), Found: "table " + replaced + " is gone, or another one has its name now: what was kept is of the one that the run has changed",
+		Remedy: "put it back under its name and undo again, or take back by hand what is in pgbackfill.undo_…", Kind: backfill.ErrChanged,
+	}
+}
+
 const readUndoMark = `SELECT COALESCE(b.seq, 0), COALESCE(b.low, 9223372036854775807), r.kept, COALESCE(b.total_restored, 0), COALESCE(b.total_missed, 0)
   FROM (SELECT u.run_id AS id, u.kept FROM pgbackfill.undos AS u WHERE u.run_id = $1::bigint) AS r LEFT JOIN LATERAL (` + undoMark + `) AS b ON true`
 
 // UndoMark reads how far the run is taken back.
 func (r *Run) UndoMark(ctx context.Context) (backfill.UndoMark, error) {
-	mark := backfill.UndoMark{Low: backfill.UndoAll}
-	err := r.store.once(ctx, settings, step{
+	mark, replaced := backfill.UndoMark{Low: backfill.UndoAll}, ""
+	err := r.store.once(ctx, settings, r.replaced(&replaced), step{
 		Statement: pgsql.Statement{Name: "undo mark", SQL: readUndoMark, Args: [][]byte{pgsql.Int(r.id)}},
 		read:      one(&mark.Seq, &mark.Low, &mark.Kept, &mark.Restored, &mark.Missed),
 	})
+	if err == nil {
+		err = r.anotherTable(replaced)
+	}
 	if err != nil {
 		return mark, r.failed("reading how far it is taken back", err)
 	}
 	return mark, nil
 }
 
-// appendUndo proves, as the ledger does, that the chunk begins where the one before ended, and that the run is
-// being taken back.
+// appendUndo proves, as the ledger does, that the chunk begins where the one before ended, that the run is
+// being taken back, and that the tables are those whose rows were kept.
 const appendUndo = `INSERT INTO pgbackfill.undo_chunks (run_id, seq, below, low, follows, restored, missed, worker, total_restored, total_missed)
 SELECT n.run_id, n.seq, n.below, n.low,
-       u.run_id IS NOT NULL AND u.ended_at IS NULL AND CASE WHEN n.seq = 1 THEN n.below = 9223372036854775807
+       u.run_id IS NOT NULL AND u.ended_at IS NULL
+         AND NOT EXISTS (SELECT FROM pgbackfill.undo_tables AS k WHERE k.run_id = n.run_id AND NOT ` + keptTable + `) AND CASE WHEN n.seq = 1 THEN n.below = 9223372036854775807
             ELSE COALESCE(p.low = n.below, false) END,
        n.restored, n.missed, n.worker, COALESCE(p.total_restored, 0) + n.restored, COALESCE(p.total_missed, 0) + n.missed
   FROM (SELECT $1::int8 AS run_id, $2::int4 AS seq, $3::int8 AS below, $4::int8 AS low, $5::int8 AS restored, $6::int8 AS missed, $7::text AS worker) AS n

@@ -79,12 +79,21 @@ const mayInstall = `SELECT current_user::text, has_schema_privilege('pgbackfill'
    AND has_table_privilege('pgbackfill.dual_write_errors', 'DELETE')`
 
 // lockHolders are who is in the way of a lock on the tables $1, the longest transaction first.
-const lockHolders = `SELECT a.pid, COALESCE(a.usename::text, ''), COALESCE(a.application_name, ''), COALESCE(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::bigint
+const lockHolders = `SELECT a.pid, CASE a.backend_type WHEN 'autovacuum worker' THEN 'autovacuum' ELSE COALESCE(a.usename::text, '') END,
+       CASE a.backend_type WHEN 'autovacuum worker' THEN left(a.query, 200) ELSE COALESCE(a.application_name, '') END,
+       COALESCE(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::bigint
   FROM pg_stat_activity AS a
  WHERE a.pid <> pg_backend_pid() AND EXISTS (
          SELECT FROM pg_locks AS l
           WHERE l.pid = a.pid AND l.locktype = 'relation' AND l.granted AND l.relation = ANY ($1::oid[]) AND l.mode <> 'AccessShareLock' AND l.mode <> 'RowShareLock')
  ORDER BY a.xact_start LIMIT 3`
+
+// onlyVacuum says whether all that is in the way of a lock on the tables $1 are autovacuum workers that end when somebody waits for them, and after how many
+// milliseconds of waiting the server ends them. Who may not see what others are sees none.
+const onlyVacuum = `SELECT COALESCE(bool_and(a.backend_type = 'autovacuum worker' AND a.query NOT LIKE '%(to prevent wraparound)%'), false),
+       (SELECT setting::bigint FROM pg_settings WHERE name = 'deadlock_timeout')
+  FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+ WHERE l.locktype = 'relation' AND l.granted AND l.relation = ANY ($1::oid[]) AND l.mode NOT IN ('AccessShareLock', 'RowShareLock') AND a.pid <> pg_backend_pid()`
 
 // DualWriteStatements lists what [InstallDualWrite] sends besides the statements of the plan's trigger, for plan to print.
 func DualWriteStatements() []backfill.PlannedStatement {
@@ -100,5 +109,6 @@ func DualWriteStatements() []backfill.PlannedStatement {
 	add("rights", "where it is to be made", mayInstall)
 	add("record", "when it was made, in the same transaction", recordDualWrite)
 	add("who is in the way", "where a lock is not had", lockHolders)
+	add("whether that is autovacuum", "where a lock is not had", onlyVacuum)
 	return list
 }

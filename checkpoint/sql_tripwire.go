@@ -78,5 +78,6 @@ func TripwireStatements() []backfill.PlannedStatement {
 	add("record", "when it was made, in the same transaction", recordTripwire)
 	add("purge", "once it was made, until there is nothing left to delete", purgeDrift)
 	add("who is in the way", "where a lock is not had", lockHolders)
+	add("whether that is autovacuum", "where a lock is not had", onlyVacuum)
 	return list
 }

@@ -89,6 +89,7 @@ func UndoStatements(tables []pgsql.Capture) []backfill.PlannedStatement {
 	}
 	add("store: all kept", "in the transaction that closes the run's segments", pgsql.GreatestKept(tables).SQL)
 	add("store: more kept", "before the run is undone", pgsql.AnyKept(tables, 0).SQL)
+	add("store: replaced", "with the mark: whether the tables are those whose rows were kept", readReplaced)
 	add("store: undo mark", "at the start, and after a refused chunk or a lost connection", readUndoMark)
 	add("store: undo ledger", "each chunk", appendUndo)
 	add("store: left", "at the end, where rows are left", readLeft)

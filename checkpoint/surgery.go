@@ -156,12 +156,14 @@ func (w *surgery) remove(ctx context.Context, conn *pgx.Conn, read, function str
 }
 
 // locked runs work, which begins with taking the tables' locks, in a transaction, and again while it does not get them. What
-// waits behind us waits no longer than the lock timeout, and has as much time again before the next attempt.
+// waits behind us waits no longer than the lock timeout, and has as much time again before the next attempt; but an autovacuum is ended for
+// us by the server after its deadlock_timeout, and not before.
 func (w *surgery) locked(ctx context.Context, conn *pgx.Conn, work func(*tx) error) error {
 	deadline := time.Now().Add(w.o.Patience)
+	lock := w.o.LockTimeout
 	for pause := 2 * w.o.LockTimeout; ; pause = min(2*pause, 10*time.Second) {
 		err := inside(ctx, conn, func(t *tx) error {
-			if err := t.send(step{Statement: triggerSettings(pgsql.Limits{Lock: w.o.LockTimeout})}); err != nil {
+			if err := t.send(step{Statement: triggerSettings(pgsql.Limits{Lock: lock})}); err != nil {
 				return err
 			}
 			return work(t)
@@ -169,6 +171,7 @@ func (w *surgery) locked(ctx context.Context, conn *pgx.Conn, work func(*tx) err
 		if pgerr.Class(err) != pgerr.Retry || conn.IsClosed() {
 			return err
 		}
+		lock = max(w.o.LockTimeout, w.vacuumed(ctx, conn))
 		wait := pause/2 + rand.N(pause)
 		if time.Now().Add(wait).After(deadline) {
 			return w.blocked(ctx, conn, err)
@@ -181,6 +184,22 @@ func (w *surgery) locked(ctx context.Context, conn *pgx.Conn, work func(*tx) err
 			return ctx.Err()
 		}
 	}
+}
+
+// vacuumMargin is how much longer than it takes the server to end an autovacuum is waited for the lock that it has.
+const vacuumMargin = 500 * time.Millisecond
+
+// vacuumed is how long the lock must be waited for so that the server ends the autovacuum that has it; 0 where somebody else has it.
+func (w *surgery) vacuumed(ctx context.Context, conn *pgx.Conn) time.Duration {
+	var only bool
+	var milliseconds int64
+	err := inside(ctx, conn, func(t *tx) error {
+		return t.send(step{Statement: pgsql.Statement{SQL: onlyVacuum, Args: [][]byte{intsParam([]int64{int64(w.tableOID)})}}, read: one(&only, &milliseconds)})
+	})
+	if err != nil || !only {
+		return 0
+	}
+	return time.Duration(milliseconds)*time.Millisecond + vacuumMargin
 }
 
 // blocked says who holds the table.

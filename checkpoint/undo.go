@@ -59,6 +59,15 @@ func (r *Run) beginUndo(t *tx, how string) error {
 	if err := r.fenceEverySegment(t, fenceUndone); err != nil {
 		return err
 	}
+	if how == "capture" {
+		replaced := ""
+		if err := t.send(r.replaced(&replaced)); err != nil {
+			return err
+		}
+		if err := r.anotherTable(replaced); err != nil {
+			return err
+		}
+	}
 	detail, err := jsonParam(map[string]any{"from": row.state, "how": how})
 	if err != nil {
 		return err

@@ -146,6 +146,20 @@ func TestUndoIsRefused(t *testing.T) {
 	if n := pgtest.One[int](db, "SELECT count(shown) FROM people"); n != 0 {
 		t.Errorf("%d rows are not taken back", n)
 	}
+	// What was kept is of the table that was changed, and not of one that has its name by now.
+	// Made to fail: without readReplaced the other one's rows were changed, and the run was called undone.
+	db.Exec("CREATE TABLE places (id int PRIMARY KEY, name text); INSERT INTO places SELECT i, 'a' FROM generate_series(1, 60) AS i")
+	kept := write(t, dir, "kept.yaml", "name: kept\ntable: places\nupdate: {set: {name: upper(t.name)}}\nundo: capture\n")
+	must(t, db.DSN(), dir, "run", "--yes", kept)
+	db.Exec("CREATE TABLE later (LIKE places INCLUDING ALL); INSERT INTO later TABLE places; ALTER TABLE places RENAME TO earlier; ALTER TABLE later RENAME TO places")
+	if out := mustExit(t, 2, db.DSN(), dir, "undo", "--yes", kept); !strings.Contains(out, "another one has its name now") {
+		t.Errorf("it said\n%s", out)
+	}
+	db.Exec("ALTER TABLE places RENAME TO later; ALTER TABLE earlier RENAME TO places")
+	must(t, db.DSN(), dir, "undo", "--yes", kept)
+	if back, others := pgtest.One[int](db, "SELECT count(*) FROM places WHERE name = 'a'"), pgtest.One[int](db, "SELECT count(*) FROM later WHERE name = 'A'"); back != 60 || others != 60 {
+		t.Errorf("%d rows are taken back, and %d of the other table are as they were; want 60 and 60", back, others)
+	}
 }
 
 // mustExit runs a command that must end with a code, and returns what it said, in one line: text is wrapped.
