@@ -26,8 +26,8 @@ func TestAllocationsOfAChunk(t *testing.T) {
 		plan func(*testing.T, *pgtest.DB, backfill.Job) *backfill.Plan
 		most uint64
 	}{
-		{"by key", 20, key, 650},
-		{"by key, more rows", 200, key, 650},
+		{"by key", 20, key, 700},
+		{"by key, more rows", 200, key, 700},
 		{"in physical order", 200, heap, 450},
 		{"in stripes", 60, func(t *testing.T, db *pgtest.DB, job backfill.Job) *backfill.Plan { return striped(t, db, job) }, 550},
 		{"computed by a function", 200, func(t *testing.T, db *pgtest.DB, job backfill.Job) *backfill.Plan {

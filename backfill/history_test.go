@@ -116,7 +116,7 @@ func TestVerifyByWhatTheRunKept(t *testing.T) {
 	}
 	byRun := func(sql string) func(*worked) string {
 		return func(w *worked) string {
-			return fmt.Sprintf("BEGIN; SET LOCAL pgbackfill.run = '%d'; %s; COMMIT", w.run.ID(), sql)
+			return fmt.Sprintf("BEGIN; SET LOCAL pgbackfill.run = '%d'; SELECT set_config('pgbackfill.xid', pg_current_xact_id()::text, true); %s; COMMIT", w.run.ID(), sql)
 		}
 	}
 	others := func(sql string) func(*worked) string { return func(*worked) string { return sql } }
