@@ -33,8 +33,8 @@ func serverOf(t *testing.T) *localpg.Cluster {
 	return c
 }
 
-// patience is how long a test waits for what should take a few polls: the machine may be busy.
-const patience = 10 * time.Second
+// patience is how long a test waits for what should take a few polls: the machine may be busy, and its disk, for which standbys wait.
+const patience = 30 * time.Second
 
 // off has every signal off.
 func off() throttle.Limits {
